@@ -1,0 +1,154 @@
+"""Builds the engine: one extension module per instruction set and precision, from one source.
+
+Everything else about the package stands in pyproject.toml. Two things are found out by
+compiling a probe: whether the compiler has OpenMP, and which of the optional flags it knows.
+Nothing is ever taken from the CPU of the machine that builds: a wheel runs everywhere.
+
+Environment variables
+---------------------
+GCONV_KEEP_SYMBOLS
+    Set to 1 to keep the symbol tables (for a disassembler or a profiler).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ENGINE = Path("src/gconv/_engine")
+
+# Instruction set: (flags, bytes in a vector). To add one, see CONTRIBUTING.md.
+X86_64 = {
+    "generic": ([], 16),
+    "avx2": (["-march=x86-64-v3"], 32),
+    "avx512": (["-march=x86-64-v4", "-mprefer-vector-width=512"], 64),
+}
+OTHERS = {"generic": ([], 16)}
+PRECISIONS = {"f32": ("float", 4), "f64": ("double", 8)}
+
+# The tiles must be unrolled until every accumulator has a name, or they live in memory.
+# GCC needs to be told how far to go; compilers that do not know the flags leave them out.
+WANTED_FLAGS = [
+    "-O3",
+    "-g0",
+    "-fvisibility=hidden",
+    "--param=max-completely-peeled-insns=8000",
+    "--param=max-completely-peel-times=100",
+    "-Wno-unknown-pragmas",
+]
+PROBE = "int main(void) { return 0; }\n"
+OPENMP_PROBE = """\
+#include <omp.h>
+int main(void) { int n = 0;
+#pragma omp parallel reduction(+:n)
+n += 1;
+return n > 0 && omp_get_max_threads() > 0 ? 0 : 1; }
+"""
+
+
+def openmp_flags() -> tuple[list[str], list[str]]:
+    """Flags to compile and to link OpenMP with, for the usual compiler of the platform."""
+    if sys.platform == "darwin":
+        return ["-Xpreprocessor", "-fopenmp"], ["-lomp"]
+    return ["-fopenmp"], ["-fopenmp"]
+
+
+class BuildEngine(build_ext):
+    """Finds out what the compiler can do, then builds every extension with it."""
+
+    def accepts(self, source: str, compile_flags: list[str], link_flags: list[str]) -> bool:
+        """Whether a program compiles and links with these flags."""
+        with tempfile.TemporaryDirectory() as folder:
+            probe = Path(folder, "probe.c")
+            probe.write_text(source)
+            saved = os.dup(2)
+            sink = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(sink, 2)  # a refused probe is an answer, not a message for the user
+            try:
+                objects = self.compiler.compile(
+                    [str(probe)], output_dir=folder, extra_postargs=["-Werror", *compile_flags]
+                )
+                self.compiler.link_executable(
+                    objects, str(Path(folder, "probe")), extra_postargs=link_flags
+                )
+            except Exception:  # distutils has one error class per kind of compiler
+                return False
+            finally:
+                os.dup2(saved, 2)
+                os.close(sink)
+                os.close(saved)
+        return True
+
+    def build_extensions(self) -> None:
+        flags = [flag for flag in WANTED_FLAGS if self.accepts(PROBE, [flag], [])]
+        link = []
+        if os.environ.get("GCONV_KEEP_SYMBOLS") != "1" and self.accepts(PROBE, [], ["-Wl,-s"]):
+            link.append("-Wl,-s")
+        openmp_compile, openmp_link = openmp_flags()
+        if self.accepts(OPENMP_PROBE, openmp_compile, openmp_link):
+            flags += openmp_compile
+            link += openmp_link
+        else:
+            print("gconv: this compiler has no OpenMP; the build will run on one thread")
+        for extension in self.extensions:
+            extension.extra_compile_args = flags + extension.extra_compile_args
+            extension.extra_link_args = link
+        super().build_extensions()
+
+
+def engine_extensions() -> list[Extension]:
+    """One extension per instruction set and precision."""
+    on_x86_64 = platform.machine().lower() in ("x86_64", "amd64")
+    return [
+        Extension(
+            f"gconv._engine.{isa}_{precision}",
+            [str(ENGINE / f"{isa}_{precision}.pyx")],
+            extra_compile_args=flags,
+            define_macros=[
+                ("GC_REAL", real),
+                ("GC_LANES", str(vector_bytes // real_bytes)),
+                # Tiles are specialised by inlining one body at literal sizes: always.
+                ("CYTHON_INLINE", "inline __attribute__((always_inline))"),
+            ],
+            include_dirs=[str(ENGINE)],
+            depends=[str(path) for path in ENGINE.glob("*.p[x]*")] + [str(ENGINE / "vector.h")],
+        )
+        for isa, (flags, vector_bytes) in (X86_64 if on_x86_64 else OTHERS).items()
+        for precision, (real, real_bytes) in PRECISIONS.items()
+    ]
+
+
+def call_extension() -> Extension:
+    """The one module that knows NumPy arrays."""
+    return Extension(
+        "gconv._engine.call",
+        [str(ENGINE / "call.pyx")],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
+        include_dirs=[str(ENGINE), numpy.get_include()],
+        depends=[str(ENGINE / "plan.pxd"), str(ENGINE / "runtime.h")],
+    )
+
+
+setup(
+    ext_modules=cythonize(
+        [*engine_extensions(), call_extension()],
+        include_path=["src"],
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": False,
+            "wraparound": False,
+            "cdivision": True,
+            "initializedcheck": False,
+            "freethreading_compatible": True,
+        },
+    ),
+    cmdclass={"build_ext": BuildEngine},
+)

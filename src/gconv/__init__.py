@@ -1,0 +1,27 @@
+"""Grouped convolution for CPU inference on NumPy arrays: PyTorch's semantics, without PyTorch."""
+
+from gconv._config import show_config
+from gconv._functional import conv1d, conv2d, conv3d, filter_bank
+from gconv._layers import Conv1d, Conv2d, Conv3d
+from gconv._threads import get_num_threads, set_num_threads, thread_limit
+from gconv._version import __version__
+
+__all__ = [
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "__version__",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "filter_bank",
+    "get_num_threads",
+    "set_num_threads",
+    "show_config",
+    "thread_limit",
+]
+
+for _name in __all__:
+    if not _name.startswith("_"):
+        globals()[_name].__module__ = "gconv"
+del _name

@@ -1,0 +1,116 @@
+"""The command line: ``gconv filter`` and ``gconv info``, also ``python -m gconv``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import gconv
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Without the program's name; those of this process if left out.
+
+    Returns
+    -------
+    int
+        The exit status: 0, 2 where something could not be done, 130 after an interrupt.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        status = _info() if options.command == "info" else _filter(options)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe has gone (`| head`). Nothing more can be printed: point stdout
+        # elsewhere, or the interpreter's last flush would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gconv", description="Grouped convolution for CPU inference on NumPy arrays."
+    )
+    parser.add_argument("--version", action="version", version=f"gconv {gconv.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    job = commands.add_parser(
+        "filter",
+        help="apply a bank of kernels to each channel of a picture and draw a contact sheet",
+        description=(
+            "Apply ten kernels to each channel of a picture in one grouped call (groups = "
+            "channels, no padding), draw a contact sheet of the responses, and print the time "
+            "beside that of a Python loop over the channels. Needs the extra gconv[cli]."
+        ),
+        epilog=(
+            "Exit status: 0, or 2 where anything could not be done; the other pictures are done "
+            "all the same."
+        ),
+    )
+    job.add_argument(
+        "pictures",
+        metavar="IMAGE",
+        nargs="*",
+        type=Path,
+        help="picture files, grey or colour, 8 or 16 bits; alpha is dropped, the EXIF orientation "
+        "honoured (default: the photograph that Matplotlib ships)",
+    )
+    job.add_argument(
+        "-o",
+        "--output",
+        metavar="SHEET.png",
+        type=Path,
+        help="the contact sheet; with several pictures, or if it is a directory there is, the "
+        "directory of their sheets (default: <stem>.gconv.png in the current directory)",
+    )
+    job.add_argument(
+        "--bank",
+        metavar="FILE.npy",
+        type=Path,
+        help="other kernels: an array of shape (M, kh, kw), correlated as they stand",
+    )
+    job.add_argument(
+        "--save",
+        action="store_true",
+        help="also write the responses, float32 of shape (C, M, H-kh+1, W-kw+1), "
+        "as .npy beside each sheet",
+    )
+    job.add_argument("--force", action="store_true", help="replace files that exist")
+
+    commands.add_parser(
+        "info", help="print version, compiler, instruction set, OpenMP runtime and threads"
+    )
+    return parser
+
+
+def _info() -> int:
+    gconv.show_config()
+    return 0
+
+
+def _filter(options: argparse.Namespace) -> int:
+    # Here, because `gconv info` shall not wait for it.
+    from ._filter import run_filter
+
+    return run_filter(
+        options.pictures,
+        options.output,
+        bank=options.bank,
+        save=options.save,
+        force=options.force,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""Arrays in and out: what a call may be given, and what it gives back.
+
+Operands are made into float32 or float64 arrays of one dtype; `out` is checked; the memory order
+of a new result is chosen. Shapes are the geometry's business.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gconv._geometry import Shape
+
+Array: TypeAlias = NDArray[Any]
+
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def operands(
+    name: str, x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None
+) -> tuple[Array, Array, Array | None]:
+    """x, weight and bias as arrays of one dtype, in native byte order and aligned.
+
+    Nothing is copied that need not be. Lists, tuples and scalars take the dtype of the first
+    array among the three, float64 if there is none.
+
+    Raises
+    ------
+    TypeError
+        Where an argument cannot be made an array, where a dtype is not supported, or where the
+        dtypes differ.
+    """
+    given = {"x": x, "weight": weight, "bias": bias}
+    arrays = {
+        argument: _as_array(name, argument, value)
+        for argument, value in given.items()
+        if value is not None and not _is_plain(value)
+    }
+    dtype = next((a.dtype.newbyteorder("=") for a in arrays.values()), np.dtype(np.float64))
+    if dtype in DTYPES:
+        for argument, value in given.items():
+            if argument not in arrays and (value is not None or argument != "bias"):
+                arrays[argument] = _from_plain(name, argument, value, dtype)
+    if any(a.dtype.newbyteorder("=") != dtype for a in arrays.values()) or dtype not in DTYPES:
+        raise TypeError(_dtype_message(name, arrays))
+    return (
+        _native(arrays["x"]),
+        _native(arrays["weight"]),
+        _native(arrays["bias"]) if "bias" in arrays else None,
+    )
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, (list, tuple, int, float)) and not isinstance(value, np.generic)
+
+
+def _from_plain(
+    name: str, argument: str, value: object, dtype: np.dtype[np.floating]
+) -> Array:
+    try:
+        return np.asarray(value, dtype=dtype)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: {argument} cannot be made an array of {dtype}") from error
+
+
+def _as_array(name: str, argument: str, value: object) -> Array:
+    if isinstance(value, (np.ma.MaskedArray, np.matrix)):
+        raise TypeError(
+            f"{name}: {argument} must not be a {type(value).__name__}, whose meaning a "
+            "convolution would lose; pass a plain array"
+        )
+    try:
+        array = np.asarray(value)
+    except Exception as error:  # whatever an __array__ method may raise
+        raise TypeError(
+            f"{name}: {argument} of type {type(value).__name__} cannot be made an array: {error}"
+        ) from error
+    if array.dtype == object:
+        raise TypeError(
+            f"{name}: {argument} of type {type(value).__name__} cannot be made an array of numbers"
+        )
+    return array
+
+
+def _dtype_message(name: str, arrays: dict[str, Array]) -> str:
+    found = ", ".join(f"{argument} is {array.dtype}" for argument, array in arrays.items())
+    for argument, array in arrays.items():
+        if array.dtype.kind in "biu":
+            return f"{name}: {found}; for integers use {argument}.astype(numpy.float32)"
+    return f"{name}: all arrays must be float32, or all float64, but {found}"
+
+
+def _native(array: Array) -> Array:
+    """Native byte order, aligned, strides in whole elements: a copy where they are not."""
+    if (
+        array.flags.aligned
+        and array.dtype.isnative
+        and all(stride % array.itemsize == 0 for stride in array.strides)
+    ):
+        return array
+    return np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True)
+
+
+def is_channels_last(x: Array, batched: bool) -> bool:
+    """Whether x is channels-last in memory, and not channels-first as well."""
+    if x.flags.c_contiguous:
+        return False
+    return np.moveaxis(x, 1 if batched else 0, -1).flags.c_contiguous
+
+
+def new_output(shape: Shape, dtype: np.dtype[Any], *, channels_last: bool, batched: bool) -> Array:
+    """An output array; its elements are not set."""
+    if not channels_last:
+        return np.empty(shape, dtype)
+    channel = 1 if batched else 0
+    last = (*shape[:channel], *shape[channel + 1 :], shape[channel])
+    return np.moveaxis(np.empty(last, dtype), -1, channel)
+
+
+def check_out(name: str, out: object, shape: Shape, dtype: np.dtype[Any]) -> None:
+    """Refuse an `out` that cannot take the result."""
+    if not isinstance(out, np.ndarray) or isinstance(out, (np.ma.MaskedArray, np.matrix)):
+        raise TypeError(f"{name}: out must be a numpy.ndarray, got {type(out).__name__}")
+    if out.dtype != dtype:
+        raise TypeError(f"{name}: out must be of dtype {dtype}, got {out.dtype}"
+                        f"{'' if out.dtype.isnative else ' in the other byte order'}")
+    if out.shape != shape:
+        raise ValueError(f"{name}: out must have shape {shape}, got {out.shape}")
+    if not out.flags.writeable:
+        raise ValueError(f"{name}: out is read-only")
+    if overlaps_itself(out):
+        raise ValueError(
+            f"{name}: out overlaps itself in memory (shape {out.shape}, strides {out.strides})"
+        )
+
+
+def overlaps_itself(array: Array) -> bool:
+    """Whether two elements of an array share memory."""
+    if array.size < 2:
+        return False
+    axes = sorted(
+        (abs(stride), extent)
+        for stride, extent in zip(array.strides, array.shape, strict=True)
+        if extent > 1
+    )
+    reach = array.itemsize  # bytes from the first element's begin to the last one's end
+    for stride, extent in axes:
+        if stride < reach:
+            break
+        reach += stride * (extent - 1)
+    else:
+        return False
+    # Strides that do not nest may still hit every address once: look at all of them.
+    offsets = np.zeros(1, np.int64)
+    for stride, extent in axes:
+        offsets = (offsets[:, None] + stride * np.arange(extent)).ravel()
+    offsets.sort()
+    return bool(np.diff(offsets).min() < array.itemsize)
+
+
+def can_take_result(out: Array, *inputs: Array | None) -> bool:
+    """Whether the engine may write to `out` while it reads the inputs."""
+    return (
+        out.flags.c_contiguous
+        and out.flags.aligned
+        and not any(array is not None and np.may_share_memory(out, array) for array in inputs)
+    )

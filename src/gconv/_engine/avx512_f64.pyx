@@ -1,0 +1,2 @@
+include "engine.pxi"
+include "tiles_32.pxi"

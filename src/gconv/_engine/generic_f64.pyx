@@ -1,0 +1,2 @@
+include "engine.pxi"
+include "tiles_16.pxi"

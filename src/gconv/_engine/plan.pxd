@@ -1,0 +1,66 @@
+"""The plan as the engine sees it: sizes, strides and decisions of one convolution.
+
+Filled by `call.Plan` from what `gconv._plan` decided, and read-only ever after.
+Axes are depth, row, column; a convolution of fewer dimensions has extents of 1 in front.
+Strides and pitches count elements.
+"""
+
+
+cdef enum Family:
+    PLAIN
+    WIDTH
+    DEPTHWISE
+    CHANNEL
+
+
+cdef struct ConvPlan:
+    # One image: groups of input and output channels, extents per axis.
+    Py_ssize_t groups, in_channels, out_channels  # channels per group
+    Py_ssize_t in_size[3]
+    Py_ssize_t out_size[3]
+    Py_ssize_t kernel[3]
+    Py_ssize_t stride[3]
+    Py_ssize_t dilation[3]
+    Py_ssize_t padding[3]  # before the first element; what comes after follows from out_size
+
+    # Where an element lies in the arrays. Rows of y are contiguous.
+    Py_ssize_t x_image, x_channel
+    Py_ssize_t x_axis[3]
+    Py_ssize_t y_image, y_channel
+    Py_ssize_t y_axis[3]
+
+    # Work items of one image: group block x depth band x row band x column band x channel block.
+    Py_ssize_t items
+    Py_ssize_t group_block, group_blocks
+    Py_ssize_t band[3]
+    Py_ssize_t bands[3]
+    Py_ssize_t channel_block, channel_blocks  # output channels of a group
+
+    # The kernel and its largest tile: rows (output channels, image rows or pixels) x vectors.
+    Family family
+    Py_ssize_t tile_rows, tile_vectors
+
+    # What a tile reads: x itself (in_place), or a panel of padded rows in scratch.
+    bint in_place
+    # A panel row holds the columns 0, phase_step, 2 phase_step ..., then 1, ... : `phases` runs.
+    Py_ssize_t phases, phase_step
+    Py_ssize_t pixel_step  # from one output pixel's first tap to its right neighbour's
+    Py_ssize_t panel_channels  # input channels in a panel
+    Py_ssize_t panel_channel, panel_plane, panel_row, panel_phase
+
+    # Taps of one output element in their order: input block, kd, kh, channel of the block, kw;
+    # where each lies in the panel (or in x), and its weight among those of one output channel.
+    Py_ssize_t in_block
+    const Py_ssize_t* x_taps
+    const Py_ssize_t* w_taps
+
+    # Scratch of one thread: elements up to the accumulators, to the weights, and bytes in all.
+    Py_ssize_t accumulators_at, weights_at
+    Py_ssize_t scratch_bytes
+
+
+# What a module of the engine offers: y[image] = bias + weight * x[image] for all images.
+# packed may be NULL; scratch holds plan.scratch_bytes for each thread; nothing is checked.
+ctypedef void (*run_function)(
+    const ConvPlan* plan, Py_ssize_t images, const void* x, const void* weight,
+    const void* packed, const void* bias, void* y, int threads, char* scratch) noexcept nogil

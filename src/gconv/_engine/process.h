@@ -1,0 +1,78 @@
+/* What belongs to the process or to one of its threads: the CPU's abilities, what happens to the
+   thread pool at a fork, and each thread's scratch. */
+#ifndef GCONV_PROCESS_H
+#define GCONV_PROCESS_H
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "runtime.h"
+
+/* ---- CPU ---- */
+
+#if defined(__x86_64__)
+static int cpu_has_avx2(void) { return __builtin_cpu_supports("x86-64-v3") != 0; }
+static int cpu_has_avx512(void) { return __builtin_cpu_supports("x86-64-v4") != 0; }
+#else
+static int cpu_has_avx2(void) { return 0; }
+static int cpu_has_avx512(void) { return 0; }
+#endif
+
+/* ---- OpenMP ---- */
+
+/* The file of the runtime that serves this process: another library may have brought its own. */
+static const char *openmp_library(void) {
+#if OPENMP_VERSION > 0
+    Dl_info info;
+    if (dladdr((void *)omp_get_max_threads, &info) != 0 && info.dli_fname) return info.dli_fname;
+#endif
+    return "";
+}
+
+/* ---- fork ----
+   A forked child inherits the runtime's idea of a pool without the threads in it, and libgomp
+   waits for them for ever. So the forking thread's pool is ended before every fork, whoever
+   forks and whichever library started the pool. pthread_atfork sees forks made in C as well. */
+
+static int pause_failed = 0; /* in the parent, for the fork under way */
+static int child_is_serial = 0;
+
+static void before_fork(void) {
+#if OPENMP_VERSION >= 201811
+    pause_failed = omp_pause_resource_all(omp_pause_soft) != 0;
+#elif defined(__GNUC__) && !defined(__clang__) && OPENMP_VERSION > 0
+    /* GCC 9 to 12 have the call before they announce the standard that defines it. */
+    pause_failed = omp_pause_resource_all(omp_pause_soft) != 0;
+#elif OPENMP_VERSION > 0
+    pause_failed = 0; /* LLVM's runtime looks after its own pool */
+#endif
+}
+
+static void after_fork_in_child(void) { child_is_serial |= pause_failed; }
+
+static int watch_forks(void) { return pthread_atfork(before_fork, NULL, after_fork_in_child); }
+
+/* ---- scratch ---- */
+
+static pthread_key_t scratch_key;
+static __thread char *scratch = NULL;
+static __thread size_t scratch_size = 0;
+
+static int prepare_scratch(void) { return pthread_key_create(&scratch_key, free); }
+
+/* The calling thread's scratch of at least so many bytes, kept for its next call and freed when
+   it ends; NULL where there is no memory. The contents do not survive growth. */
+static char *get_scratch(size_t bytes) {
+    if (bytes > scratch_size) {
+        void *grown = NULL;
+        if (posix_memalign(&grown, 4096, bytes) != 0) return NULL;
+        free(scratch);
+        scratch = grown;
+        scratch_size = bytes;
+        pthread_setspecific(scratch_key, grown);
+    }
+    return scratch;
+}
+
+#endif

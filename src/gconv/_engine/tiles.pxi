@@ -1,0 +1,216 @@
+# Register tiles: ROWS x VECTORS accumulators that stay in registers while the taps are added.
+#
+# One always-inlined body for each family, called with literal ROWS and VECTORS by the short
+# functions of tiles_16.pxi and tiles_32.pxi; after inlining, every loop over them is unrolled.
+# The loop over a strip of tiles stands inside the body on purpose: in a function that computes
+# one tile only, GCC keeps the accumulators on the stack.
+#
+# A tile loads and stores whole vectors. Its last vector may overlap the one before, so that it
+# ends where the row ends: both then compute the same sums from the same operands.
+
+
+cdef enum:
+    MOST_ROWS = 14
+    MOST_VECTORS = 8
+    LANES_AT_MOST = 16
+
+
+# ---- width lanes: rows are output channels, lanes are neighbouring output pixels -------------
+
+cdef struct WidthStrip:
+    const real* x  # where the first pixel's taps start
+    real* y  # first output channel, first pixel
+    Py_ssize_t y_channel
+    const real* weight  # of the first output channel
+    Py_ssize_t w_channel
+    const real* bias  # NULL: none
+    bint resume  # go on from the partial sums in y
+    const Py_ssize_t* x_taps
+    const Py_ssize_t* w_taps
+    # The taps are [first, last) and `planes` - 1 more ranges, each `plane` further on.
+    Py_ssize_t first, last, plane, planes
+    Py_ssize_t tiles
+    Py_ssize_t final_vector  # where the last vector of the last tile begins within the tile
+
+
+ctypedef void (*width_function)(const WidthStrip* s) noexcept nogil
+
+
+cdef inline void width_strip(const WidthStrip* s, Py_ssize_t ROWS, Py_ssize_t VECTORS) noexcept nogil:
+    cdef vec acc[MOST_ROWS][MOST_VECTORS]
+    cdef vec xv[MOST_VECTORS]
+    cdef vec wv
+    cdef const real* x = s.x
+    cdef const real* xk
+    cdef const real* wk
+    cdef real* y = s.y
+    cdef Py_ssize_t tile, j, v, k, plane, end = (VECTORS - 1) * LANES
+    for tile in range(s.tiles):
+        if tile == s.tiles - 1:
+            end = s.final_vector
+        for j in range(ROWS):
+            for v in range(VECTORS):
+                if s.resume:
+                    acc[j][v] = (<const uvec*>(
+                        y + j * s.y_channel + (v * LANES if v < VECTORS - 1 else end)))[0]
+                else:
+                    acc[j][v] = splat(s.bias[j] if s.bias != NULL else 0)
+        for plane in range(s.planes):
+            for k in range(s.first + plane * s.plane, s.last + plane * s.plane):
+                xk = x + s.x_taps[k]
+                wk = s.weight + s.w_taps[k]
+                for v in range(VECTORS):
+                    xv[v] = (<const uvec*>(xk + (v * LANES if v < VECTORS - 1 else end)))[0]
+                for j in range(ROWS):
+                    wv = splat(wk[j * s.w_channel])
+                    for v in range(VECTORS):
+                        acc[j][v] = acc[j][v] + wv * xv[v]
+        for j in range(ROWS):
+            for v in range(VECTORS):
+                (<uvec*>(y + j * s.y_channel + (v * LANES if v < VECTORS - 1 else end)))[0] = \
+                    acc[j][v]
+        x += VECTORS * LANES
+        y += VECTORS * LANES
+
+
+# ---- depthwise: rows are image rows, so that a loaded row serves every row it touches ---------
+#
+# Kernel rows by window rows of a tile of three output rows (5x5 kernel): output row j uses
+# window row i with kernel row i - j.
+#
+#     window row    0   1   2   3   4   5   6
+#     row 0         0   1   2   3   4
+#     row 1             0   1   2   3   4
+#     row 2                 0   1   2   3   4
+#                  rising|  steady   |falling
+
+cdef struct DepthwiseStrip:
+    const real* x  # where the first tap of the first row's first pixel lies
+    Py_ssize_t x_plane  # from a kernel plane to the next
+    Py_ssize_t x_row  # from a window row to the next
+    const Py_ssize_t* columns  # where the taps of a kernel row lie
+    real* y
+    Py_ssize_t y_row  # from an output row of the tile to the next
+    const real* weight
+    const real* bias
+    Py_ssize_t first_plane, last_plane  # kernel planes that meet the image
+    Py_ssize_t first_window, last_window  # window rows that lie in the image
+    Py_ssize_t kernel_rows, kernel_columns
+    Py_ssize_t tiles
+    Py_ssize_t final_vector
+
+
+ctypedef void (*depthwise_function)(const DepthwiseStrip* s) noexcept nogil
+
+
+cdef inline void window_row(
+    const DepthwiseStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* x, const real* w,
+    Py_ssize_t end, Py_ssize_t LOW, Py_ssize_t HIGH, Py_ssize_t VECTORS) noexcept nogil:
+    """One row of input into output rows LOW to HIGH - 1; w is the kernel row of row LOW."""
+    cdef vec xv[MOST_VECTORS]
+    cdef vec wv
+    cdef Py_ssize_t kw, j, v
+    for kw in range(s.kernel_columns):
+        for v in range(VECTORS):
+            xv[v] = (<const uvec*>(
+                x + s.columns[kw] + (v * LANES if v < VECTORS - 1 else end)))[0]
+        for j in range(LOW, HIGH):
+            wv = splat((w - (j - LOW) * s.kernel_columns)[kw])
+            for v in range(VECTORS):
+                acc[j][v] = acc[j][v] + wv * xv[v]
+
+
+cdef inline void rising_row(
+    const DepthwiseStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* x, const real* w,
+    Py_ssize_t end, Py_ssize_t I, Py_ssize_t ROWS, Py_ssize_t VECTORS) noexcept nogil:
+    if I < ROWS - 1 and s.first_window <= I < s.last_window:
+        window_row(s, acc, x + I * s.x_row, w + I * s.kernel_columns, end, 0, I + 1, VECTORS)
+
+
+cdef inline void falling_row(
+    const DepthwiseStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* x, const real* w,
+    Py_ssize_t end, Py_ssize_t J, Py_ssize_t ROWS, Py_ssize_t VECTORS) noexcept nogil:
+    cdef Py_ssize_t i = s.kernel_rows - 1 + J
+    if J < ROWS and s.first_window <= i < s.last_window:
+        window_row(s, acc, x + i * s.x_row, w + (s.kernel_rows - 1) * s.kernel_columns, end,
+                   J, ROWS, VECTORS)
+
+
+cdef inline void depthwise_strip(
+    const DepthwiseStrip* s, Py_ssize_t ROWS, Py_ssize_t VECTORS) noexcept nogil:
+    """Assumes kernel_rows >= ROWS - 1, and ROWS <= 6."""
+    cdef vec acc[MOST_ROWS][MOST_VECTORS]
+    cdef const real* x
+    cdef const real* w
+    cdef Py_ssize_t tile, i, j, v, plane, end = (VECTORS - 1) * LANES
+    for tile in range(s.tiles):
+        if tile == s.tiles - 1:
+            end = s.final_vector
+        for j in range(ROWS):
+            for v in range(VECTORS):
+                acc[j][v] = splat(s.bias[0] if s.bias != NULL else 0)
+        for plane in range(s.first_plane, s.last_plane):
+            x = s.x + plane * s.x_plane + tile * VECTORS * LANES
+            w = s.weight + plane * s.kernel_rows * s.kernel_columns
+            rising_row(s, acc, x, w, end, 0, ROWS, VECTORS)
+            rising_row(s, acc, x, w, end, 1, ROWS, VECTORS)
+            rising_row(s, acc, x, w, end, 2, ROWS, VECTORS)
+            rising_row(s, acc, x, w, end, 3, ROWS, VECTORS)
+            rising_row(s, acc, x, w, end, 4, ROWS, VECTORS)
+            for i in range(max(s.first_window, ROWS - 1), min(s.last_window, s.kernel_rows)):
+                window_row(s, acc, x + i * s.x_row, w + i * s.kernel_columns, end, 0, ROWS,
+                           VECTORS)
+            falling_row(s, acc, x, w, end, 1, ROWS, VECTORS)
+            falling_row(s, acc, x, w, end, 2, ROWS, VECTORS)
+            falling_row(s, acc, x, w, end, 3, ROWS, VECTORS)
+            falling_row(s, acc, x, w, end, 4, ROWS, VECTORS)
+            falling_row(s, acc, x, w, end, 5, ROWS, VECTORS)
+        for j in range(ROWS):
+            for v in range(VECTORS):
+                (<uvec*>(s.y + tile * VECTORS * LANES + j * s.y_row
+                         + (v * LANES if v < VECTORS - 1 else end)))[0] = acc[j][v]
+
+
+# ---- channel lanes: rows are output pixels, lanes are output channels -------------------------
+
+cdef struct ChannelStrip:
+    const real* x
+    const Py_ssize_t* pixels  # where each pixel's taps start
+    const real* weight  # [tap][VECTORS * LANES]
+    real* sums  # [pixel][VECTORS * LANES]: the sums so far, and then the new ones
+    const Py_ssize_t* x_taps
+    Py_ssize_t first, last, plane, planes  # the taps, as in WidthStrip
+    Py_ssize_t tiles
+
+
+ctypedef void (*channel_function)(const ChannelStrip* s) noexcept nogil
+
+
+cdef inline void channel_strip(
+    const ChannelStrip* s, Py_ssize_t ROWS, Py_ssize_t VECTORS) noexcept nogil:
+    cdef vec acc[MOST_ROWS][MOST_VECTORS]
+    cdef vec wv[MOST_VECTORS]
+    cdef vec xv
+    cdef const real* x[MOST_ROWS]
+    cdef const vec* w
+    cdef vec* sums = <vec*>s.sums
+    cdef Py_ssize_t tile, j, v, k, plane, offset
+    for tile in range(s.tiles):
+        for j in range(ROWS):
+            x[j] = s.x + s.pixels[tile * ROWS + j]
+            for v in range(VECTORS):
+                acc[j][v] = sums[j * VECTORS + v]
+        for plane in range(s.planes):
+            for k in range(s.first + plane * s.plane, s.last + plane * s.plane):
+                offset = s.x_taps[k]
+                w = <const vec*>(s.weight + k * VECTORS * LANES)
+                for v in range(VECTORS):
+                    wv[v] = w[v]
+                for j in range(ROWS):
+                    xv = splat(x[j][offset])
+                    for v in range(VECTORS):
+                        acc[j][v] = acc[j][v] + xv * wv[v]
+        for j in range(ROWS):
+            for v in range(VECTORS):
+                sums[j * VECTORS + v] = acc[j][v]
+        sums += ROWS * VECTORS

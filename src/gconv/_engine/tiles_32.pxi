@@ -1,0 +1,144 @@
+# The register tiles for 32 vector registers: a function each, and the tables of them.
+# To add a tile, add its line and list it in TILES; gconv._plan reads the limits there.
+
+cdef void width_1x1(const WidthStrip* s) noexcept nogil: width_strip(s, 1, 1)
+cdef void width_1x2(const WidthStrip* s) noexcept nogil: width_strip(s, 1, 2)
+cdef void width_1x3(const WidthStrip* s) noexcept nogil: width_strip(s, 1, 3)
+cdef void width_1x4(const WidthStrip* s) noexcept nogil: width_strip(s, 1, 4)
+cdef void width_1x5(const WidthStrip* s) noexcept nogil: width_strip(s, 1, 5)
+cdef void width_1x6(const WidthStrip* s) noexcept nogil: width_strip(s, 1, 6)
+cdef void width_1x7(const WidthStrip* s) noexcept nogil: width_strip(s, 1, 7)
+cdef void width_1x8(const WidthStrip* s) noexcept nogil: width_strip(s, 1, 8)
+cdef void width_2x1(const WidthStrip* s) noexcept nogil: width_strip(s, 2, 1)
+cdef void width_2x2(const WidthStrip* s) noexcept nogil: width_strip(s, 2, 2)
+cdef void width_2x3(const WidthStrip* s) noexcept nogil: width_strip(s, 2, 3)
+cdef void width_2x4(const WidthStrip* s) noexcept nogil: width_strip(s, 2, 4)
+cdef void width_2x5(const WidthStrip* s) noexcept nogil: width_strip(s, 2, 5)
+cdef void width_2x6(const WidthStrip* s) noexcept nogil: width_strip(s, 2, 6)
+cdef void width_2x7(const WidthStrip* s) noexcept nogil: width_strip(s, 2, 7)
+cdef void width_2x8(const WidthStrip* s) noexcept nogil: width_strip(s, 2, 8)
+cdef void width_3x1(const WidthStrip* s) noexcept nogil: width_strip(s, 3, 1)
+cdef void width_3x2(const WidthStrip* s) noexcept nogil: width_strip(s, 3, 2)
+cdef void width_3x3(const WidthStrip* s) noexcept nogil: width_strip(s, 3, 3)
+cdef void width_3x4(const WidthStrip* s) noexcept nogil: width_strip(s, 3, 4)
+cdef void width_3x5(const WidthStrip* s) noexcept nogil: width_strip(s, 3, 5)
+cdef void width_3x6(const WidthStrip* s) noexcept nogil: width_strip(s, 3, 6)
+cdef void width_3x7(const WidthStrip* s) noexcept nogil: width_strip(s, 3, 7)
+cdef void width_3x8(const WidthStrip* s) noexcept nogil: width_strip(s, 3, 8)
+cdef void width_4x1(const WidthStrip* s) noexcept nogil: width_strip(s, 4, 1)
+cdef void width_4x2(const WidthStrip* s) noexcept nogil: width_strip(s, 4, 2)
+cdef void width_4x3(const WidthStrip* s) noexcept nogil: width_strip(s, 4, 3)
+cdef void width_4x4(const WidthStrip* s) noexcept nogil: width_strip(s, 4, 4)
+cdef void width_4x5(const WidthStrip* s) noexcept nogil: width_strip(s, 4, 5)
+cdef void width_4x6(const WidthStrip* s) noexcept nogil: width_strip(s, 4, 6)
+cdef void width_5x1(const WidthStrip* s) noexcept nogil: width_strip(s, 5, 1)
+cdef void width_5x2(const WidthStrip* s) noexcept nogil: width_strip(s, 5, 2)
+cdef void width_5x3(const WidthStrip* s) noexcept nogil: width_strip(s, 5, 3)
+cdef void width_5x4(const WidthStrip* s) noexcept nogil: width_strip(s, 5, 4)
+cdef void width_5x5(const WidthStrip* s) noexcept nogil: width_strip(s, 5, 5)
+cdef void width_6x1(const WidthStrip* s) noexcept nogil: width_strip(s, 6, 1)
+cdef void width_6x2(const WidthStrip* s) noexcept nogil: width_strip(s, 6, 2)
+cdef void width_6x3(const WidthStrip* s) noexcept nogil: width_strip(s, 6, 3)
+cdef void width_6x4(const WidthStrip* s) noexcept nogil: width_strip(s, 6, 4)
+cdef void width_7x1(const WidthStrip* s) noexcept nogil: width_strip(s, 7, 1)
+cdef void width_7x2(const WidthStrip* s) noexcept nogil: width_strip(s, 7, 2)
+cdef void width_7x3(const WidthStrip* s) noexcept nogil: width_strip(s, 7, 3)
+cdef void width_8x1(const WidthStrip* s) noexcept nogil: width_strip(s, 8, 1)
+cdef void width_8x2(const WidthStrip* s) noexcept nogil: width_strip(s, 8, 2)
+cdef void width_8x3(const WidthStrip* s) noexcept nogil: width_strip(s, 8, 3)
+
+cdef void depthwise_1x1(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 1, 1)
+cdef void depthwise_1x2(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 1, 2)
+cdef void depthwise_1x3(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 1, 3)
+cdef void depthwise_1x4(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 1, 4)
+cdef void depthwise_1x5(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 1, 5)
+cdef void depthwise_1x6(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 1, 6)
+cdef void depthwise_1x7(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 1, 7)
+cdef void depthwise_1x8(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 1, 8)
+cdef void depthwise_2x1(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 2, 1)
+cdef void depthwise_2x2(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 2, 2)
+cdef void depthwise_2x3(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 2, 3)
+cdef void depthwise_2x4(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 2, 4)
+cdef void depthwise_2x5(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 2, 5)
+cdef void depthwise_2x6(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 2, 6)
+cdef void depthwise_2x7(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 2, 7)
+cdef void depthwise_2x8(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 2, 8)
+cdef void depthwise_3x1(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 3, 1)
+cdef void depthwise_3x2(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 3, 2)
+cdef void depthwise_3x3(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 3, 3)
+cdef void depthwise_3x4(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 3, 4)
+cdef void depthwise_3x5(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 3, 5)
+cdef void depthwise_3x6(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 3, 6)
+cdef void depthwise_3x7(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 3, 7)
+cdef void depthwise_3x8(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 3, 8)
+cdef void depthwise_4x1(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 4, 1)
+cdef void depthwise_4x2(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 4, 2)
+cdef void depthwise_4x3(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 4, 3)
+cdef void depthwise_4x4(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 4, 4)
+cdef void depthwise_4x5(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 4, 5)
+cdef void depthwise_4x6(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 4, 6)
+cdef void depthwise_5x1(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 5, 1)
+cdef void depthwise_5x2(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 5, 2)
+cdef void depthwise_5x3(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 5, 3)
+cdef void depthwise_5x4(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 5, 4)
+cdef void depthwise_5x5(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 5, 5)
+cdef void depthwise_6x1(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 6, 1)
+cdef void depthwise_6x2(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 6, 2)
+cdef void depthwise_6x3(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 6, 3)
+cdef void depthwise_6x4(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 6, 4)
+
+cdef void channel_1x1(const ChannelStrip* s) noexcept nogil: channel_strip(s, 1, 1)
+cdef void channel_1x2(const ChannelStrip* s) noexcept nogil: channel_strip(s, 1, 2)
+cdef void channel_2x1(const ChannelStrip* s) noexcept nogil: channel_strip(s, 2, 1)
+cdef void channel_2x2(const ChannelStrip* s) noexcept nogil: channel_strip(s, 2, 2)
+cdef void channel_3x1(const ChannelStrip* s) noexcept nogil: channel_strip(s, 3, 1)
+cdef void channel_3x2(const ChannelStrip* s) noexcept nogil: channel_strip(s, 3, 2)
+cdef void channel_4x1(const ChannelStrip* s) noexcept nogil: channel_strip(s, 4, 1)
+cdef void channel_4x2(const ChannelStrip* s) noexcept nogil: channel_strip(s, 4, 2)
+cdef void channel_5x1(const ChannelStrip* s) noexcept nogil: channel_strip(s, 5, 1)
+cdef void channel_5x2(const ChannelStrip* s) noexcept nogil: channel_strip(s, 5, 2)
+cdef void channel_6x1(const ChannelStrip* s) noexcept nogil: channel_strip(s, 6, 1)
+cdef void channel_6x2(const ChannelStrip* s) noexcept nogil: channel_strip(s, 6, 2)
+cdef void channel_7x1(const ChannelStrip* s) noexcept nogil: channel_strip(s, 7, 1)
+cdef void channel_7x2(const ChannelStrip* s) noexcept nogil: channel_strip(s, 7, 2)
+cdef void channel_8x1(const ChannelStrip* s) noexcept nogil: channel_strip(s, 8, 1)
+cdef void channel_8x2(const ChannelStrip* s) noexcept nogil: channel_strip(s, 8, 2)
+cdef void channel_9x1(const ChannelStrip* s) noexcept nogil: channel_strip(s, 9, 1)
+cdef void channel_9x2(const ChannelStrip* s) noexcept nogil: channel_strip(s, 9, 2)
+cdef void channel_10x1(const ChannelStrip* s) noexcept nogil: channel_strip(s, 10, 1)
+cdef void channel_10x2(const ChannelStrip* s) noexcept nogil: channel_strip(s, 10, 2)
+cdef void channel_11x1(const ChannelStrip* s) noexcept nogil: channel_strip(s, 11, 1)
+cdef void channel_11x2(const ChannelStrip* s) noexcept nogil: channel_strip(s, 11, 2)
+cdef void channel_12x1(const ChannelStrip* s) noexcept nogil: channel_strip(s, 12, 1)
+cdef void channel_12x2(const ChannelStrip* s) noexcept nogil: channel_strip(s, 12, 2)
+cdef void channel_13x1(const ChannelStrip* s) noexcept nogil: channel_strip(s, 13, 1)
+cdef void channel_14x1(const ChannelStrip* s) noexcept nogil: channel_strip(s, 14, 1)
+
+WIDTH_TILES[1][1:9] = [width_1x1, width_1x2, width_1x3, width_1x4, width_1x5, width_1x6, width_1x7, width_1x8]
+WIDTH_TILES[2][1:9] = [width_2x1, width_2x2, width_2x3, width_2x4, width_2x5, width_2x6, width_2x7, width_2x8]
+WIDTH_TILES[3][1:9] = [width_3x1, width_3x2, width_3x3, width_3x4, width_3x5, width_3x6, width_3x7, width_3x8]
+WIDTH_TILES[4][1:7] = [width_4x1, width_4x2, width_4x3, width_4x4, width_4x5, width_4x6]
+WIDTH_TILES[5][1:6] = [width_5x1, width_5x2, width_5x3, width_5x4, width_5x5]
+WIDTH_TILES[6][1:5] = [width_6x1, width_6x2, width_6x3, width_6x4]
+WIDTH_TILES[7][1:4] = [width_7x1, width_7x2, width_7x3]
+WIDTH_TILES[8][1:4] = [width_8x1, width_8x2, width_8x3]
+DEPTHWISE_TILES[1][1:9] = [depthwise_1x1, depthwise_1x2, depthwise_1x3, depthwise_1x4, depthwise_1x5, depthwise_1x6, depthwise_1x7, depthwise_1x8]
+DEPTHWISE_TILES[2][1:9] = [depthwise_2x1, depthwise_2x2, depthwise_2x3, depthwise_2x4, depthwise_2x5, depthwise_2x6, depthwise_2x7, depthwise_2x8]
+DEPTHWISE_TILES[3][1:9] = [depthwise_3x1, depthwise_3x2, depthwise_3x3, depthwise_3x4, depthwise_3x5, depthwise_3x6, depthwise_3x7, depthwise_3x8]
+DEPTHWISE_TILES[4][1:7] = [depthwise_4x1, depthwise_4x2, depthwise_4x3, depthwise_4x4, depthwise_4x5, depthwise_4x6]
+DEPTHWISE_TILES[5][1:6] = [depthwise_5x1, depthwise_5x2, depthwise_5x3, depthwise_5x4, depthwise_5x5]
+DEPTHWISE_TILES[6][1:5] = [depthwise_6x1, depthwise_6x2, depthwise_6x3, depthwise_6x4]
+CHANNEL_TILES[1][1:3] = [channel_1x1, channel_1x2]
+CHANNEL_TILES[2][1:3] = [channel_2x1, channel_2x2]
+CHANNEL_TILES[3][1:3] = [channel_3x1, channel_3x2]
+CHANNEL_TILES[4][1:3] = [channel_4x1, channel_4x2]
+CHANNEL_TILES[5][1:3] = [channel_5x1, channel_5x2]
+CHANNEL_TILES[6][1:3] = [channel_6x1, channel_6x2]
+CHANNEL_TILES[7][1:3] = [channel_7x1, channel_7x2]
+CHANNEL_TILES[8][1:3] = [channel_8x1, channel_8x2]
+CHANNEL_TILES[9][1:3] = [channel_9x1, channel_9x2]
+CHANNEL_TILES[10][1:3] = [channel_10x1, channel_10x2]
+CHANNEL_TILES[11][1:3] = [channel_11x1, channel_11x2]
+CHANNEL_TILES[12][1:3] = [channel_12x1, channel_12x2]
+CHANNEL_TILES[13][1:2] = [channel_13x1]
+CHANNEL_TILES[14][1:2] = [channel_14x1]

@@ -1,0 +1,308 @@
+"""Convolutions as functions, shaped as in `torch.nn.functional`, and the filter bank."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gconv import _arrays, _run, _threads
+from gconv._arrays import Array
+from gconv._geometry import Geometry, IntOrSequence, Padding, convolution
+
+cached_convolution = lru_cache(maxsize=512)(convolution)
+
+
+def conv1d(
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: IntOrSequence = 1,
+    padding: Padding = 0,
+    dilation: IntOrSequence = 1,
+    groups: int = 1,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
+) -> Array:
+    """Grouped convolution (cross-correlation) over one spatial dimension.
+
+    The parameters are those of `conv2d`, with one spatial dimension: x of shape (N, C_in, L) or
+    (C_in, L), weight of shape (C_out, C_in/groups, k). Padding on one side only is one pair in a
+    sequence: ``padding=((k - 1, 0),)`` is a causal convolution.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (N, C_out, L_out), or (C_out, L_out) for an unbatched x.
+
+    See Also
+    --------
+    conv2d : all parameters, errors and notes.
+
+    Examples
+    --------
+    >>> import numpy as np, gconv
+    >>> x = np.array([[1.0, 2.0, 3.0, 4.0]])
+    >>> gconv.conv1d(x, np.array([[[1.0, 10.0]]]))
+    array([[21., 32., 43.]])
+    """
+    return _convolve("conv1d", 1, x, weight, bias, stride, padding, dilation, groups, out,
+                     num_threads)
+
+
+def conv2d(
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: IntOrSequence = 1,
+    padding: Padding = 0,
+    dilation: IntOrSequence = 1,
+    groups: int = 1,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
+) -> Array:
+    """Grouped convolution (cross-correlation) over two spatial dimensions.
+
+    Input and output channels are divided into `groups` equal parts, and each part of the output
+    sees its own part of the input only: groups=1 is the full convolution, groups=C_in the
+    depthwise one, with C_out / C_in filters for each channel.
+
+    Parameters
+    ----------
+    x : array_like
+        Shape (N, C_in, H, W), or (C_in, H, W) for one image. float32 or float64, any strides.
+    weight : array_like
+        Shape (C_out, C_in/groups, kH, kW), of the dtype of x.
+    bias : array_like, optional
+        Shape (C_out,), of the dtype of x.
+    stride : int or sequence of int
+        At least 1; one for all spatial dimensions, or one for each.
+    padding : int, sequence of int, sequence of (before, after) pairs, or str
+        Zeros around x: one number for all sides, one for each spatial dimension, or a pair for
+        each. ``"valid"``: none. ``"same"``: as PyTorch, for stride 1. ``"same_upper"`` and
+        ``"same_lower"``: as ONNX, for any stride.
+    dilation : int or sequence of int
+        Distance between neighbouring taps, at least 1.
+    groups : int
+        Must divide C_in and C_out.
+    out : numpy.ndarray, optional
+        Where to put the result: of its shape and dtype, any strides. May overlap the inputs.
+    num_threads : int, optional
+        At least 1; see `get_num_threads` for the default. The result does not depend on it.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (N, C_out, H_out, W_out), or (C_out, H_out, W_out) for an unbatched x, where
+        ``H_out = (H + before + after - dilation * (kH - 1) - 1) // stride + 1``.
+        Channels-last in memory where x is, C order otherwise; `out` itself where it is given.
+
+    Raises
+    ------
+    ValueError
+        Where shapes, groups, stride, padding or dilation do not fit each other, or `out` has
+        the wrong shape, is read-only or overlaps itself.
+    TypeError
+        Where a dtype is not supported, dtypes differ (nothing is promoted silently), or a
+        parameter is not an integer.
+    MemoryError
+        Where the result is too large.
+
+    Notes
+    -----
+    The semantics are those of `torch.nn.functional.conv2d` [1]_; the padding names
+    ``"same_upper"`` and ``"same_lower"`` are ONNX's ``auto_pad`` [2]_. Sums are taken in the
+    precision of the operands. Infinities and NaNs in x propagate as in the plain sum; where a
+    *weight* is not finite and meets padding, whether the result is NaN is not specified.
+
+    References
+    ----------
+    .. [1] https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.conv2d.html
+    .. [2] https://onnx.ai/onnx/operators/onnx__Conv.html
+
+    Examples
+    --------
+    Two filters on each of three channels:
+
+    >>> import numpy as np, gconv
+    >>> x = np.ones((1, 3, 8, 8), np.float32)
+    >>> weight = np.ones((6, 1, 3, 3), np.float32)
+    >>> y = gconv.conv2d(x, weight, padding=1, groups=3)
+    >>> y.shape
+    (1, 6, 8, 8)
+    >>> float(y[0, 0, 0, 0]), float(y[0, 0, 4, 4])
+    (4.0, 9.0)
+    """
+    return _convolve("conv2d", 2, x, weight, bias, stride, padding, dilation, groups, out,
+                     num_threads)
+
+
+def conv3d(
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: IntOrSequence = 1,
+    padding: Padding = 0,
+    dilation: IntOrSequence = 1,
+    groups: int = 1,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
+) -> Array:
+    """Grouped convolution (cross-correlation) over three spatial dimensions.
+
+    The parameters are those of `conv2d`, with three spatial dimensions: x of shape
+    (N, C_in, D, H, W) or (C_in, D, H, W), weight of shape (C_out, C_in/groups, kD, kH, kW).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (N, C_out, D_out, H_out, W_out), without N for an unbatched x.
+
+    See Also
+    --------
+    conv2d : all parameters, errors and notes.
+
+    Examples
+    --------
+    >>> import numpy as np, gconv
+    >>> x = np.ones((1, 4, 4, 6, 6))
+    >>> gconv.conv3d(x, np.ones((4, 1, 3, 3, 3)), stride=(1, 2, 2), groups=4).shape
+    (1, 4, 2, 2, 2)
+    """
+    return _convolve("conv3d", 3, x, weight, bias, stride, padding, dilation, groups, out,
+                     num_threads)
+
+
+def filter_bank(
+    x: ArrayLike,
+    kernels: ArrayLike,
+    *,
+    stride: IntOrSequence = 1,
+    padding: Padding = 0,
+    dilation: IntOrSequence = 1,
+    out: Array | None = None,
+    num_threads: int | None = None,
+) -> Array:
+    """Every kernel on every channel, the responses kept apart.
+
+    One grouped convolution with groups = C and M filters for each group, all groups using the
+    same M kernels.
+
+    Parameters
+    ----------
+    x : array_like
+        Shape (N, C, *spatial) or (C, *spatial), with one to three spatial dimensions.
+    kernels : array_like
+        Shape (M, *k): M kernels with as many dimensions as x has spatial ones.
+    stride, padding, dilation, num_threads
+        As in `conv2d`.
+    out : numpy.ndarray, optional
+        As in `conv2d`, of the shape below.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (N, C, M, *out), or (C, M, *out) for an unbatched x.
+
+    Raises
+    ------
+    ValueError, TypeError, MemoryError
+        As `conv2d`.
+
+    Examples
+    --------
+    A difference and a mean on every channel of two images:
+
+    >>> import numpy as np, gconv
+    >>> images = np.random.default_rng(0).random((2, 3, 32, 32), dtype=np.float32)
+    >>> kernels = np.array([[[-1, 1]], [[0.5, 0.5]]], dtype=np.float32)
+    >>> gconv.filter_bank(images, kernels).shape
+    (2, 3, 2, 32, 31)
+    """
+    name = "filter_bank"
+    threads = _threads.resolve(name, num_threads)
+    x, kernels, _ = _arrays.operands(name, x, kernels, None)
+    dims = kernels.ndim - 1
+    if not 1 <= dims <= 3:
+        raise ValueError(
+            f"{name}: kernels must have shape (M, *k) with one to three dimensions *k, "
+            f"got shape {kernels.shape}"
+        )
+    if x.ndim not in (dims + 1, dims + 2):
+        raise ValueError(
+            f"{name}: with kernels of shape {kernels.shape}, x must have {dims + 2} dimensions "
+            f"(N, C, *spatial), or {dims + 1} unbatched, got shape {x.shape}"
+        )
+    channels, bank = x.shape[-dims - 1], kernels.shape[0]
+    if channels == 0:
+        raise ValueError(f"{name}: x must have at least one channel, got shape {x.shape}")
+    weight = np.tile(kernels[:, None], (channels,) + (1,) * (dims + 1))
+    geometry = convolution(
+        name, dims, x.shape, weight.shape, None, stride, padding, dilation, channels, x.itemsize
+    )
+    batch = geometry.out_shape[: x.ndim - dims - 1]
+    shape = (*batch, channels, bank, *geometry.out_size)
+    plan = _run.plan_for(geometry, x)
+    if out is None:
+        return _run.run(geometry, plan, x, weight, None, None, None, threads).reshape(shape)
+    _arrays.check_out(name, out, shape, x.dtype)
+    flat = out.reshape(geometry.out_shape)
+    _run.run(geometry, plan, x, weight, None, None, flat, threads)
+    if not np.may_share_memory(flat, out):  # its strides allowed no view of that shape
+        out[...] = flat.reshape(shape)
+    return out
+
+
+def _convolve(
+    name: str,
+    dims: int,
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None,
+    stride: IntOrSequence,
+    padding: Padding,
+    dilation: IntOrSequence,
+    groups: int,
+    out: Array | None,
+    num_threads: int | None,
+) -> Array:
+    threads = _threads.resolve(name, num_threads)
+    x, weight, bias = _arrays.operands(name, x, weight, bias)
+    geometry = geometry_of(name, dims, x, weight, bias, stride, padding, dilation, groups)
+    if out is not None:
+        _arrays.check_out(name, out, geometry.out_shape, x.dtype)
+    weight = np.ascontiguousarray(weight)
+    bias = None if bias is None else np.ascontiguousarray(bias)
+    plan = _run.plan_for(geometry, x)
+    return _run.run(geometry, plan, x, weight, None, bias, out, threads)
+
+
+def geometry_of(
+    name: str,
+    dims: int,
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: IntOrSequence,
+    padding: Padding,
+    dilation: IntOrSequence,
+    groups: int,
+) -> Geometry:
+    """The geometry of a call, from the cache where its parameters can be looked up there.
+
+    Only plain numbers and names can: (1.0, 1) equals (1, 1) and would be taken for it.
+    """
+    bias_shape = None if bias is None else bias.shape
+    plain = (
+        type(stride) is int
+        and type(dilation) is int
+        and type(groups) is int
+        and (type(padding) is int or type(padding) is str)
+    )
+    make = cached_convolution if plain else convolution
+    return make(name, dims, x.shape, weight.shape, bias_shape, stride, padding, dilation, groups,
+                x.itemsize)

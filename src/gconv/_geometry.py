@@ -1,0 +1,328 @@
+"""The geometry of one convolution: the only validation and the only output-size formula.
+
+Everything that a call says about itself (shapes, stride, padding, dilation, groups) comes
+through here once. What comes out is right by construction, so nothing below checks again.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import SupportsIndex, TypeAlias
+
+Shape: TypeAlias = tuple[int, ...]
+IntOrSequence: TypeAlias = int | Sequence[int]
+Padding: TypeAlias = str | int | Sequence[int] | Sequence[Sequence[int]]
+
+PADDING_NAMES = ("valid", "same", "same_upper", "same_lower")
+MOST_BYTES = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Sizes of one convolution over any number of spatial dimensions.
+
+    Attributes
+    ----------
+    operator : str
+        The name that messages begin with.
+    batched : bool
+        Whether x has a batch dimension; without one `batch` is 1.
+    batch, in_channels, out_channels, groups : int
+    in_size, kernel, stride, dilation, out_size : tuple of int
+        One entry for each spatial dimension, first dimension first.
+    padding : tuple of (int, int)
+        Zeros before and after each spatial dimension.
+    """
+
+    operator: str
+    batched: bool
+    batch: int
+    in_channels: int
+    out_channels: int
+    groups: int
+    in_size: Shape
+    kernel: Shape
+    stride: Shape
+    dilation: Shape
+    padding: tuple[tuple[int, int], ...]
+    out_size: Shape
+
+    @property
+    def out_shape(self) -> Shape:
+        """Shape of the result."""
+        batch = (self.batch,) if self.batched else ()
+        return (*batch, self.out_channels, *self.out_size)
+
+    @property
+    def taps(self) -> int:
+        """Products in the sum of one output element, those with padding included."""
+        return self.in_channels // self.groups * math.prod(self.kernel)
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of one image: a product and a sum for every tap."""
+        return 2 * self.taps * self.out_channels * math.prod(self.out_size)
+
+
+def convolution(
+    name: str,
+    dimensions: int,
+    x_shape: Shape,
+    weight_shape: Shape,
+    bias_shape: Shape | None,
+    stride: IntOrSequence,
+    padding: Padding,
+    dilation: IntOrSequence,
+    groups: int,
+    itemsize: int = 8,
+) -> Geometry:
+    """Validate a convolution and work out its geometry.
+
+    Parameters
+    ----------
+    name : str
+        The operator, for messages.
+    dimensions : int
+        The number of spatial dimensions.
+    x_shape, weight_shape, bias_shape : tuple of int
+        (N, C_in, *spatial) or (C_in, *spatial); (C_out, C_in/groups, *kernel); (C_out,) or None.
+    stride, padding, dilation, groups
+        As the public functions take them.
+    itemsize : int
+        Bytes in an element, for the check that everything can be addressed.
+
+    Raises
+    ------
+    TypeError
+        Where a parameter is not made of integers.
+    ValueError
+        Where a rule is broken; the message names the operator, the values and the rule.
+    MemoryError
+        Where the result has more bytes than an address can count.
+    """
+    parameters = Parameters.of(
+        name, dimensions, weight_shape, bias_shape, stride, padding, dilation, groups
+    )
+    return parameters.applied_to(x_shape, itemsize)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What a layer knows before it sees an input: a geometry without its image.
+
+    `padding` is a name or one (before, after) pair for each spatial dimension.
+    """
+
+    operator: str
+    in_channels: int
+    out_channels: int
+    groups: int
+    kernel: Shape
+    stride: Shape
+    dilation: Shape
+    padding: str | tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        dimensions: int,
+        weight_shape: Shape,
+        bias_shape: Shape | None,
+        stride: IntOrSequence,
+        padding: Padding,
+        dilation: IntOrSequence,
+        groups: int,
+    ) -> Parameters:
+        """Validate everything that does not depend on the input."""
+        dims = dimensions
+        if len(weight_shape) != dims + 2:
+            raise ValueError(
+                f"{name}: weight must have {dims + 2} dimensions "
+                f"(C_out, C_in/groups, *kernel), got shape {weight_shape}"
+            )
+        groups = an_integer(name, "groups", groups)
+        if groups < 1:
+            raise ValueError(f"{name}: groups must be at least 1, got {groups}")
+        out_channels, group_channels, *kernel = weight_shape
+        if out_channels == 0:
+            raise ValueError(
+                f"{name}: weight must have at least one output channel, got shape {weight_shape}"
+            )
+        if out_channels % groups:
+            raise ValueError(f"{name}: groups={groups} must divide out_channels={out_channels}")
+        if 0 in kernel:
+            raise ValueError(f"{name}: every extent of the kernel must be at least 1, "
+                             f"got kernel shape {tuple(kernel)}")
+        if bias_shape is not None and bias_shape != (out_channels,):
+            raise ValueError(
+                f"{name}: bias must have shape ({out_channels},) to go with a weight of shape "
+                f"{weight_shape}, got {bias_shape}"
+            )
+        parameters = cls(
+            operator=name,
+            in_channels=group_channels * groups,
+            out_channels=out_channels,
+            groups=groups,
+            kernel=tuple(kernel),
+            stride=per_dimension(name, "stride", stride, dims, least=1),
+            dilation=per_dimension(name, "dilation", dilation, dims, least=1),
+            padding=normal_padding(name, padding, dims),
+        )
+        if parameters.padding == "same" and set(parameters.stride) != {1}:
+            raise ValueError(
+                f'{name}: padding="same" needs stride 1, got stride={parameters.stride}; '
+                'for other strides use "same_upper" (ONNX)'
+            )
+        return parameters
+
+    def applied_to(self, x_shape: Shape, itemsize: int = 8) -> Geometry:
+        """The geometry of these parameters on an input of a given shape."""
+        name, dims = self.operator, len(self.kernel)
+        if len(x_shape) not in (dims + 1, dims + 2):
+            raise ValueError(
+                f"{name}: x must have {dims + 2} dimensions (N, C_in, *spatial), or {dims + 1} "
+                f"unbatched, got shape {x_shape}"
+            )
+        batched = len(x_shape) == dims + 2
+        batch = x_shape[0] if batched else 1
+        in_channels = x_shape[-dims - 1]
+        in_size = x_shape[-dims:]
+        groups = self.groups
+        if in_channels % groups:
+            raise ValueError(f"{name}: groups={groups} must divide in_channels={in_channels}")
+        if in_channels != self.in_channels:
+            weight_shape = (self.out_channels, self.in_channels // groups, *self.kernel)
+            raise ValueError(
+                f"{name}: with groups={groups}, a weight of shape {weight_shape} expects "
+                f"{self.in_channels} input channels, but x has {in_channels} (shape {x_shape})"
+            )
+        padding = self.resolved_padding(in_size)
+        out_size = tuple(map(output_size, in_size, self.kernel, self.stride, padding,
+                             self.dilation))
+        for axis, size in enumerate(out_size):
+            if size < 1:
+                padded = tuple(n + sum(p) for n, p in zip(in_size, padding, strict=True))
+                dilated = tuple(map(dilated_extent, self.kernel, self.dilation))
+                raise ValueError(
+                    f"{name}: the dilated kernel {dilated} is larger than the padded input "
+                    f"{padded} in spatial dimension {axis}"
+                )
+        geometry = Geometry(
+            operator=name,
+            batched=batched,
+            batch=batch,
+            in_channels=in_channels,
+            out_channels=self.out_channels,
+            groups=groups,
+            in_size=in_size,
+            kernel=self.kernel,
+            stride=self.stride,
+            dilation=self.dilation,
+            padding=padding,
+            out_size=out_size,
+        )
+        # Counted for one image at least: the engine's index arithmetic must hold for an empty
+        # batch too, and a padded coordinate is an index like any other.
+        elements = max(batch, 1) * self.out_channels * math.prod(out_size)
+        reach = max(n + sum(p) for n, p in zip(in_size, padding, strict=True))
+        if max(elements, reach, geometry.flops) * itemsize > MOST_BYTES:
+            raise MemoryError(
+                f"{name}: an output of shape {geometry.out_shape} is more than can be addressed"
+            )
+        return geometry
+
+    def resolved_padding(self, in_size: Shape) -> tuple[tuple[int, int], ...]:
+        """Zeros before and after each spatial dimension of an input of a given size."""
+        if not isinstance(self.padding, str):
+            return self.padding
+        pairs = []
+        for size, kernel, stride, dilation in zip(
+            in_size, self.kernel, self.stride, self.dilation, strict=True
+        ):
+            if self.padding == "valid":
+                total = 0
+            else:
+                # ONNX's auto_pad; for stride 1 the total is PyTorch's dilation * (kernel - 1).
+                out = -(-size // stride)
+                total = max(0, (out - 1) * stride + dilated_extent(kernel, dilation) - size)
+                if self.padding == "same":
+                    total = dilation * (kernel - 1)
+            before = total - total // 2 if self.padding == "same_lower" else total // 2
+            pairs.append((before, total - before))
+        return tuple(pairs)
+
+
+def dilated_extent(kernel: int, dilation: int) -> int:
+    """The extent of a kernel with dilation - 1 gaps between neighbouring taps."""
+    return dilation * (kernel - 1) + 1
+
+
+def output_size(
+    size: int, kernel: int, stride: int, padding: tuple[int, int], dilation: int
+) -> int:
+    """The number of outputs along one dimension; below 1 where the kernel does not fit."""
+    return (size + sum(padding) - dilated_extent(kernel, dilation)) // stride + 1
+
+
+def an_integer(name: str, parameter: str, value: object) -> int:
+    """The value as an int; anything but an integer (bool included) is a TypeError."""
+    if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):
+        raise TypeError(f"{name}: {parameter} must be an integer, got {value!r}")
+    if not isinstance(value, SupportsIndex):
+        raise TypeError(f"{name}: {parameter} must be an integer, got {value!r}")
+    return operator.index(value)
+
+
+def per_dimension(
+    name: str, parameter: str, value: object, dims: int, *, least: int
+) -> tuple[int, ...]:
+    """One integer for each spatial dimension, from one for all or from a sequence of them."""
+    if is_sequence(value):
+        entries = tuple(value)  # type: ignore[arg-type]
+        if len(entries) != dims:
+            raise ValueError(
+                f"{name}: {parameter} must be an integer or {dims} of them, got {value!r}"
+            )
+    else:
+        entries = (value,) * dims
+    numbers = tuple(an_integer(name, parameter, entry) for entry in entries)
+    if min(numbers) < least:
+        raise ValueError(f"{name}: {parameter} must be at least {least}, got {value!r}")
+    return numbers
+
+
+def normal_padding(name: str, padding: object, dims: int) -> str | tuple[tuple[int, int], ...]:
+    """A padding name, or one (before, after) pair for each spatial dimension."""
+    if isinstance(padding, str):
+        if padding not in PADDING_NAMES:
+            allowed = ", ".join(map(repr, PADDING_NAMES))
+            raise ValueError(f"{name}: unknown padding {padding!r}; the names are {allowed}")
+        return padding
+    if is_sequence(padding) and any(map(is_sequence, padding)):  # type: ignore[call-overload]
+        pairs = tuple(padding)  # type: ignore[arg-type]
+        if len(pairs) != dims or not all(is_sequence(p) and len(p) == 2 for p in pairs):
+            raise ValueError(
+                f"{name}: padding must be an integer, {dims} of them, or {dims} (before, after) "
+                f"pairs, got {padding!r}"
+            )
+        return tuple(
+            per_dimension(name, "padding", pair, 2, least=0) for pair in pairs
+        )  # type: ignore[return-value]
+    if is_sequence(padding) and len(padding) == 2 and dims == 1:  # type: ignore[arg-type]
+        before, after = padding  # type: ignore[misc]
+        raise ValueError(
+            f"{name}: padding={padding!r} has two entries for one spatial dimension; for "
+            f"{before!r} before and {after!r} after write (({before!r}, {after!r}),)"
+        )
+    return tuple((n, n) for n in per_dimension(name, "padding", padding, dims, least=0))
+
+
+def is_sequence(value: object) -> bool:
+    """Whether a parameter lists one value for each dimension (an array may, a string may not)."""
+    if isinstance(value, (str, bytes)):
+        return False
+    return isinstance(value, Sequence) or getattr(value, "ndim", 0) > 0

@@ -1,0 +1,58 @@
+"""Which instruction set the engine uses: the best that the CPU has, or the one asked for.
+
+Instruction sets stand in order of preference. An engine module exists for each of them and for
+each precision; it is imported when it is first needed.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+
+import numpy as np
+
+from gconv._engine import call
+
+PREFERENCE = ("avx2", "generic", "avx512")
+VARIABLE = "GCONV_ISA"
+PRECISIONS = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
+
+
+@cache
+def usable() -> tuple[str, ...]:
+    """The instruction sets that are built and that this CPU can run, best first."""
+    return tuple(
+        isa
+        for isa in PREFERENCE
+        if call.cpu_supports(isa) and find_spec(f"gconv._engine.{isa}_f32") is not None
+    )
+
+
+def chosen() -> str:
+    """The instruction set to use: GCONV_ISA where it is set, else the best.
+
+    Raises
+    ------
+    ValueError
+        Where GCONV_ISA names no instruction set, or one that this CPU or build lacks.
+    """
+    asked = os.environ.get(VARIABLE, "")
+    if not asked:
+        return usable()[0]
+    if asked not in PREFERENCE:
+        raise ValueError(f"gconv: {VARIABLE}={asked!r} is not one of {', '.join(PREFERENCE)}")
+    if asked not in usable():
+        raise ValueError(
+            f"gconv: {VARIABLE}={asked!r} cannot run here (this CPU or this build lacks it); "
+            f"usable: {', '.join(usable())}"
+        )
+    return asked
+
+
+@cache
+def engine(isa: str, dtype: np.dtype[np.floating]) -> ModuleType:
+    """The engine module for an instruction set and a precision."""
+    return import_module(f"gconv._engine.{isa}_{PRECISIONS[dtype]}")

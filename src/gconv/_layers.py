@@ -1,0 +1,260 @@
+"""Convolutions as layers: made from trained weights once, called many times."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gconv import _arrays, _plan, _run, _threads
+from gconv._arrays import Array
+from gconv._engine import call
+from gconv._geometry import IntOrSequence, Padding, Parameters, Shape
+
+
+class Layer:
+    """What the layers of all dimensions share.
+
+    A layer never changes: its weight and bias are copies that nothing writes to. The plan of the
+    last input shape, with the weights packed for it, is kept as one object that is replaced
+    whole, so any number of threads may call a layer at once.
+    """
+
+    __slots__ = ("_last", "_parameters", "_settings", "bias", "weight")
+    dimensions: ClassVar[int]
+
+    weight: Array
+    bias: Array | None
+    _parameters: Parameters
+    _settings: dict[str, Any]
+    _last: tuple[Any, call.Plan, Array | None] | None
+
+    def __init__(
+        self,
+        weight: ArrayLike,
+        bias: ArrayLike | None = None,
+        *extra: object,
+        stride: IntOrSequence = 1,
+        padding: Padding = 0,
+        dilation: IntOrSequence = 1,
+        groups: int = 1,
+    ) -> None:
+        name = type(self).__name__
+        if extra or (np.ndim(weight) == 0 and not hasattr(weight, "__array__")):  # type: ignore[arg-type]
+            raise TypeError(
+                f"{name} is made from trained weights, not from channel counts as "
+                f"torch.nn.{name} is: {name}(weight, bias), with a weight of shape "
+                "(C_out, C_in/groups, *kernel); everything else is given by name"
+            )
+        weight_, _, bias_ = _arrays.operands(name, weight, weight, bias)
+        parameters = Parameters.of(
+            name,
+            self.dimensions,
+            weight_.shape,
+            None if bias_ is None else bias_.shape,
+            stride,
+            padding,
+            dilation,
+            groups,
+        )
+        settings = {
+            "stride": parameters.stride,
+            "padding": parameters.padding,
+            "dilation": parameters.dilation,
+            "groups": parameters.groups,
+        }
+        fields = {
+            "weight": _own(weight_),
+            "bias": None if bias_ is None else _own(bias_),
+            "_parameters": parameters,
+            "_settings": settings,
+            "_last": None,
+        }
+        for field, value in fields.items():
+            object.__setattr__(self, field, value)
+
+    def __setattr__(self, attribute: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable: cannot set {attribute!r}")
+
+    def __delattr__(self, attribute: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable: cannot delete {attribute!r}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.weight, self.bias, self._settings)
+
+    def __repr__(self) -> str:
+        p = self._parameters
+        parts = [str(p.in_channels), str(p.out_channels), f"kernel_size={p.kernel}",
+                 f"stride={p.stride}"]
+        if p.padding != ((0, 0),) * self.dimensions:
+            parts.append(f"padding={p.padding!r}")
+        if set(p.dilation) != {1}:
+            parts.append(f"dilation={p.dilation}")
+        if p.groups != 1:
+            parts.append(f"groups={p.groups}")
+        if self.bias is None:
+            parts.append("bias=False")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    def out_shape(self, shape: Shape) -> Shape:
+        """The shape of the result for an input of a given shape.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            (N, C_in, *spatial) or (C_in, *spatial).
+
+        Raises
+        ------
+        ValueError
+            Where the layer would refuse such an input.
+        """
+        return self._parameters.applied_to(tuple(shape)).out_shape
+
+    def __call__(
+        self, x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None
+    ) -> Array:
+        """Convolve x.
+
+        Parameters
+        ----------
+        x : array_like
+            Shape (N, C_in, *spatial) or (C_in, *spatial), of the weight's dtype.
+        out : numpy.ndarray, optional
+            Where to put the result: of its shape and dtype, any strides. May overlap x.
+        num_threads : int, optional
+            At least 1; see `get_num_threads` for the default.
+
+        Returns
+        -------
+        numpy.ndarray
+            The result, channels-last in memory where x is; `out` itself where it is given.
+
+        Raises
+        ------
+        ValueError, TypeError, MemoryError
+            As `conv2d`.
+        """
+        name = type(self).__name__
+        threads = _threads.resolve(name, num_threads)
+        x, weight, bias = _arrays.operands(name, x, self.weight, self.bias)
+        geometry = self._parameters.applied_to(x.shape, x.itemsize)
+        if out is not None:
+            _arrays.check_out(name, out, geometry.out_shape, x.dtype)
+        plan = _run.plan_for(geometry, x)
+        packed = self._packed_for(plan)
+        return _run.run(geometry, plan, x, weight, packed, bias, out, threads)
+
+    def _packed_for(self, plan: call.Plan) -> Array | None:
+        """The weights as a plan wants them, packed once for all plans that want the same."""
+        key = _plan.packing(plan.spec)
+        if key is None:
+            return None
+        last = self._last
+        if last is None or last[0] != key:
+            last = (key, plan, _plan.pack_weights(plan.spec, self.weight))
+            object.__setattr__(self, "_last", last)
+        return last[2]
+
+
+def _own(array: Array) -> Array:
+    """A read-only copy in C order."""
+    copy = np.array(array, order="C", copy=True)
+    copy.flags.writeable = False
+    return copy
+
+
+def _rebuild(
+    layer: type[Layer], weight: Array, bias: Array | None, settings: dict[str, Any]
+) -> Layer:
+    return layer(weight, bias, **settings)
+
+
+class Conv1d(Layer):
+    """Grouped convolution over one spatial dimension, as a layer.
+
+    Parameters
+    ----------
+    weight : array_like
+        Shape (C_out, C_in/groups, k); copied.
+    bias : array_like, optional
+        Shape (C_out,); copied.
+    stride, padding, dilation, groups
+        As in `conv1d`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `conv1d`, for whatever does not depend on the input.
+
+    Examples
+    --------
+    >>> import numpy as np, gconv
+    >>> causal = gconv.Conv1d(np.ones((8, 1, 4), np.float32), padding=((3, 0),), groups=8)
+    >>> causal(np.ones((2, 8, 100), np.float32)).shape
+    (2, 8, 100)
+    """
+
+    __slots__ = ()
+    dimensions = 1
+
+
+class Conv2d(Layer):
+    """Grouped convolution over two spatial dimensions, as a layer.
+
+    Parameters
+    ----------
+    weight : array_like
+        Shape (C_out, C_in/groups, kH, kW); copied.
+    bias : array_like, optional
+        Shape (C_out,); copied.
+    stride, padding, dilation, groups
+        As in `conv2d`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `conv2d`, for whatever does not depend on the input.
+
+    Examples
+    --------
+    >>> import numpy as np, gconv
+    >>> layer = gconv.Conv2d(np.ones((9, 1, 3, 3), np.float32), padding=1, groups=3)
+    >>> layer
+    Conv2d(3, 9, kernel_size=(3, 3), stride=(1, 1), padding=((1, 1), (1, 1)), groups=3, bias=False)
+    >>> layer(np.ones((1, 3, 64, 64), np.float32)).shape
+    (1, 9, 64, 64)
+    """
+
+    __slots__ = ()
+    dimensions = 2
+
+
+class Conv3d(Layer):
+    """Grouped convolution over three spatial dimensions, as a layer.
+
+    Parameters
+    ----------
+    weight : array_like
+        Shape (C_out, C_in/groups, kD, kH, kW); copied.
+    bias : array_like, optional
+        Shape (C_out,); copied.
+    stride, padding, dilation, groups
+        As in `conv3d`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `conv3d`, for whatever does not depend on the input.
+
+    Examples
+    --------
+    >>> import numpy as np, gconv
+    >>> layer = gconv.Conv3d(np.ones((4, 1, 3, 3, 3)), padding="same", groups=4)
+    >>> layer.out_shape((4, 8, 28, 28))
+    (4, 8, 28, 28)
+    """
+
+    __slots__ = ()
+    dimensions = 3

@@ -1,0 +1,152 @@
+"""Where the results of ``gconv filter`` go: their names, what may not be replaced, whole files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+EXISTS = "exists already (--force replaces it)"
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files that one picture's results go to.
+
+    Attributes
+    ----------
+    sheet : Path
+        The contact sheet, a PNG.
+    responses : Path or None
+        The responses, a ``.npy`` file beside the sheet; None where they are not asked for.
+    """
+
+    sheet: Path
+    responses: Path | None
+
+    def paths(self) -> list[Path]:
+        """Return the files there will be."""
+        return [self.sheet] if self.responses is None else [self.sheet, self.responses]
+
+
+def name_outputs(pictures: Sequence[Path], target: Path | None, *, save: bool) -> list[Outputs]:
+    """Say which files each picture's results go to.
+
+    Parameters
+    ----------
+    pictures : sequence of Path
+        The pictures, one or more.
+    target : Path or None
+        For one picture the sheet's name, or a directory there is; for several the directory of
+        their sheets, made if it is missing. None stands for the current directory.
+    save : bool
+        Whether the responses are written too.
+
+    Returns
+    -------
+    list of Outputs
+        One for each picture, in the same order. A sheet without a name of its own is called after
+        its picture: ``<stem>.gconv.png``.
+
+    Raises
+    ------
+    ValueError
+        The target is a file where a directory is wanted, or is not called ``.png``.
+    OSError
+        The directory cannot be made.
+    """
+    directory = target or Path()
+    if target is not None and not target.is_dir():
+        is_png = target.suffix.lower() == ".png"
+        if len(pictures) == 1:
+            if not is_png:
+                raise ValueError(f"-o {target}: a sheet is called .png; a directory has to exist")
+            return [Outputs(target, target.with_suffix(".npy") if save else None)]
+        if is_png or target.exists():
+            raise ValueError(f"-o {target}: for several pictures -o is a directory, not a file")
+        target.mkdir(parents=True)
+    stems = [directory / f"{picture.stem}.gconv" for picture in pictures]
+    return [Outputs(Path(f"{stem}.png"), Path(f"{stem}.npy") if save else None) for stem in stems]
+
+
+def check_outputs(
+    jobs: Sequence[Outputs], inputs: Iterable[Path], *, force: bool
+) -> list[str | None]:
+    """Say of each picture's outputs why they may not be written, before anything is done.
+
+    Parameters
+    ----------
+    jobs : sequence of Outputs
+        What is going to be written.
+    inputs : iterable of Path
+        Files that are read. No output may replace one of them, not even by force.
+    force : bool
+        Whether other files may be replaced.
+
+    Returns
+    -------
+    list of str or None
+        One reason for each job, None where nothing stands in its way.
+    """
+    read = {os.path.realpath(path) for path in inputs}
+    taken: set[str] = set()
+    reasons: list[str | None] = []
+    for job in jobs:
+        found = (_obstacle(path, read, taken, force=force) for path in job.paths())
+        reason = next(filter(None, found), None)
+        if reason is None:
+            taken.update(os.path.realpath(path) for path in job.paths())
+        reasons.append(reason)
+    return reasons
+
+
+def _obstacle(path: Path, read: set[str], taken: set[str], *, force: bool) -> str | None:
+    """Return why ``path`` may not be written, or None."""
+    if os.path.realpath(path) in read:
+        return f"{path} would replace a file that is read"
+    if os.path.realpath(path) in taken:
+        return f"{path} is written for another of these pictures"
+    if os.path.isdir(path):  # Path.is_dir raises where a name is too long
+        return f"{path} is a directory"
+    if os.path.lexists(path) and not force:
+        return f"{path} {EXISTS}"
+    if not os.path.isdir(path.parent):
+        return f"there is no directory {path.parent}"
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        return f"the directory {path.parent} is not writable"
+    return None
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object], *, force: bool) -> None:
+    """Write a file that is either complete or not there.
+
+    Parameters
+    ----------
+    path : Path
+        The file's name.
+    write : callable
+        Is given the file, open for binary writing.
+    force : bool
+        Whether a file of this name may be replaced. It is asked again here, because the work
+        before may have taken long enough for somebody else to write one.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written, or exists; the message names it.
+    """
+    unfinished = path.with_name(f".gconv-{os.getpid()}.part")
+    try:
+        with unfinished.open("wb") as file:
+            write(file)
+        if os.path.lexists(path) and not force:
+            raise OSError(EXISTS)
+        unfinished.replace(path)
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):  # it is gone, or never was
+            unfinished.unlink()

@@ -1,0 +1,680 @@
+"""From a geometry to a plan: which kernel, which tiles, which work items, how much scratch.
+
+A plan depends on one image's geometry, the dtype, the strides of x and the instruction set, and
+on nothing else: never on the batch or the number of threads. So the order in which the taps of
+an output element are added, and with it every bit of the result, is the same for all of these.
+
+Constants say where they come from; `benchmarks/` measures them again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from functools import cache, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gconv import _isa
+from gconv._engine import call
+from gconv._geometry import Geometry, Shape
+
+Triple = tuple[int, int, int]
+
+# A panel should leave the second-level cache (512 KiB on Zen 3, 1 MiB on Zen 4) room for the
+# output; one that feeds few output channels is read so little that it should stay in the first.
+PANEL_BYTES = 192 * 1024
+DEPTHWISE_PANEL_BYTES = 24 * 1024
+# Weights of one block of output channels stay in the first-level cache (32 KiB).
+WEIGHT_BLOCK_BYTES = 24 * 1024
+# Sums of a channel-lane item: pixels x lanes.
+SUMS_BYTES = 48 * 1024
+SCRATCH_BYTES = 512 * 1024  # promised: no thread ever has more
+# Work items: enough for 64 threads to share evenly, yet each worth its overhead.
+ITEMS = 480
+ITEM_FLOPS = (30_000, 400_000)
+
+
+class Family(IntEnum):
+    """The kernel families of the engine, numbered as there."""
+
+    PLAIN = 0
+    WIDTH = 1
+    DEPTHWISE = 2
+    CHANNEL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One image on three axes (depth, row, column), channels counted per group.
+
+    A convolution of fewer dimensions has extents of 1 in front; a pointwise one over contiguous
+    memory is one long row. Strides count elements.
+    """
+
+    groups: int
+    in_channels: int
+    out_channels: int
+    in_size: Triple
+    out_size: Triple
+    kernel: Triple
+    stride: Triple
+    dilation: Triple
+    padding: Triple
+    x_image: int
+    x_channel: int
+    x_axis: Triple
+    y_image: int
+    y_channel: int
+    y_axis: Triple
+    flops: int
+
+    @property
+    def volume(self) -> int:
+        """Taps of one channel."""
+        return math.prod(self.kernel)
+
+    @property
+    def taps(self) -> int:
+        """Taps of one output element."""
+        return self.in_channels * self.volume
+
+    @property
+    def column_padding(self) -> bool:
+        """Whether a column tap of some output lies outside the image."""
+        reach = (
+            (self.out_size[2] - 1) * self.stride[2]
+            - self.padding[2]
+            + (self.kernel[2] - 1) * self.dilation[2]
+        )
+        return self.padding[2] > 0 or reach >= self.in_size[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """Every field of the engine's ConvPlan (`_engine/plan.pxd` says what they mean)."""
+
+    groups: int
+    in_channels: int
+    out_channels: int
+    in_size: Triple
+    out_size: Triple
+    kernel: Triple
+    stride: Triple
+    dilation: Triple
+    padding: Triple
+    x_image: int
+    x_channel: int
+    x_axis: Triple
+    y_image: int
+    y_channel: int
+    y_axis: Triple
+    flops: int
+    lanes: int
+    items: int
+    group_block: int
+    group_blocks: int
+    band: Triple
+    bands: Triple
+    channel_block: int
+    channel_blocks: int
+    family: Family
+    tile_rows: int
+    tile_vectors: int
+    in_place: bool
+    phases: int
+    phase_step: int
+    pixel_step: int
+    panel_channels: int
+    panel_channel: int
+    panel_plane: int
+    panel_row: int
+    panel_phase: int
+    in_block: int
+    x_taps: NDArray[np.intp]
+    w_taps: NDArray[np.intp]
+    accumulators_at: int
+    weights_at: int
+    scratch_bytes: int
+
+
+# ---- the current instruction set, and tests' way to another -----------------------------------
+
+_isa_name = _isa.chosen()
+_forced_family: Family | None = None
+
+
+def usable_isas() -> tuple[str, ...]:
+    """The instruction sets that plans can be made for here."""
+    return _isa.usable()
+
+
+def current_isa() -> str:
+    """The instruction set that plans are made for."""
+    return _isa_name
+
+
+@contextmanager
+def use_isa(name: str) -> Iterator[None]:
+    """Make plans for another instruction set; not thread-safe, for tests and benchmarks."""
+    global _isa_name
+    if name not in usable_isas():
+        raise ValueError(f"gconv: instruction set {name!r} is not one of {usable_isas()}")
+    before, _isa_name = _isa_name, name
+    try:
+        yield
+    finally:
+        _isa_name = before
+
+
+@contextmanager
+def use_family(family: Family) -> Iterator[None]:
+    """Make plans with one kernel family wherever it can serve; for tests and benchmarks."""
+    global _forced_family
+    before, _forced_family = _forced_family, family
+    try:
+        yield
+    finally:
+        _forced_family = before
+
+
+# ---- making a plan ----------------------------------------------------------------------------
+
+
+def plan_for(geometry: Geometry, dtype: np.dtype[np.floating], x_strides: Shape) -> call.Plan:
+    """The plan of a convolution of an x with these strides (in bytes), from the cache or new."""
+    return _cached(replace(geometry, operator="", batch=1, batched=True), dtype, x_strides,
+                   _isa_name, _forced_family)
+
+
+@lru_cache(maxsize=512)
+def _cached(
+    geometry: Geometry,
+    dtype: np.dtype[np.floating],
+    x_strides: Shape,
+    isa: str,
+    family: Family | None,
+) -> call.Plan:
+    problem = problem_of(geometry, tuple(s // dtype.itemsize for s in x_strides))
+    spec = spec_of(problem, machine(isa, dtype), family)
+    return call.Plan(spec, _isa.engine(isa, dtype))
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a plan must know of an engine module: its vectors and its tiles."""
+
+    lanes: int
+    itemsize: int
+    tiles: dict[str, dict[int, int]]  # family: {rows: most vectors}
+
+
+@cache
+def machine(isa: str, dtype: np.dtype[np.floating]) -> Machine:
+    """The lanes and tiles of an instruction set in a precision."""
+    engine = _isa.engine(isa, dtype)
+    return Machine(engine.lanes, dtype.itemsize, engine.tile_limits())
+
+
+def problem_of(geometry: Geometry, x_strides: Shape) -> Problem:
+    """The geometry on three axes, for an x of given strides and a C-contiguous y."""
+    g = geometry
+
+    def on_three_axes(values: Shape, fill: int) -> Triple:
+        return (fill,) * (3 - len(values)) + values  # type: ignore[return-value]
+
+    in_size, out_size = on_three_axes(g.in_size, 1), on_three_axes(g.out_size, 1)
+    kernel = on_three_axes(g.kernel, 1)
+    stride = on_three_axes(g.stride, 1)
+    padding = on_three_axes(tuple(before for before, _ in g.padding), 0)
+    x_axis = on_three_axes(x_strides[2:], 0)
+    pointwise = set(kernel) == {1} and set(stride) == {1} and in_size == out_size
+    contiguous = (
+        x_axis[2] == 1
+        and (in_size[1] == 1 or x_axis[1] == in_size[2])
+        and (in_size[0] == 1 or x_axis[0] == in_size[1] * in_size[2])
+    )
+    if pointwise and contiguous:
+        in_size = out_size = (1, 1, math.prod(in_size))
+        x_axis = (0, 0, 1)
+    rows = out_size[1] * out_size[2]
+    pixels = out_size[0] * rows
+    return Problem(
+        groups=g.groups,
+        in_channels=g.in_channels // g.groups,
+        out_channels=g.out_channels // g.groups,
+        in_size=in_size,
+        out_size=out_size,
+        kernel=kernel,
+        stride=stride,
+        dilation=on_three_axes(g.dilation, 1),
+        padding=padding,
+        x_image=x_strides[0],
+        x_channel=x_strides[1],
+        x_axis=x_axis,
+        y_image=g.out_channels * pixels,
+        y_channel=pixels,
+        y_axis=(rows, out_size[2], 1),
+        flops=g.flops,
+    )
+
+
+def spec_of(problem: Problem, machine: Machine, forced: Family | None = None) -> Spec:
+    """Decide everything that the engine wants to know."""
+    family, rows, vectors = choose_tile(problem, machine, forced)
+    if family == Family.PLAIN:
+        return Layout(problem, machine, family, rows, vectors).plain()
+    return Layout(problem, machine, family, rows, vectors).spec()
+
+
+# ---- which tile -------------------------------------------------------------------------------
+
+
+def choose_tile(
+    p: Problem, machine: Machine, forced: Family | None
+) -> tuple[Family, int, int]:
+    """The family and the largest tile (rows, vectors) with the least estimated time."""
+    if forced == Family.PLAIN:
+        return Family.PLAIN, 1, 1
+    depthwise = p.in_channels == p.out_channels == 1 and p.stride[1] == 1
+    if depthwise and (forced == Family.DEPTHWISE or (forced is None and p.kernel[1] > 1)):
+        return depthwise_tile(p, machine)
+    candidates = []
+    if forced != Family.CHANNEL or p.in_channels == 0:
+        candidates.append((*width_tile(p, machine), Family.WIDTH))
+    if forced in (None, Family.CHANNEL) and channel_lanes_fit(p, machine):
+        candidates.append((*channel_tile(p, machine), Family.CHANNEL))
+    if not candidates:
+        candidates.append((*width_tile(p, machine), Family.WIDTH))
+    _, rows, vectors, family = min(candidates)
+    return family, rows, vectors
+
+
+def split(total: int, most: int) -> list[tuple[int, int]]:
+    """`total` in the fewest parts of at most `most`, as equal as can be: [(count, size)]."""
+    parts = -(-total // most)
+    size, larger = divmod(total, parts)
+    return [(n, s) for n, s in ((larger, size + 1), (parts - larger, size)) if n]
+
+
+def tile_cycles(rows: int, vectors: int, taps: int, row_loads: float, vector_loads: float) -> float:
+    """Estimated cycles of a tile: two multiply-adds or two loads a cycle, latency 4.
+
+    To start and to end a tile costs about a cycle for each accumulator, and 10 for the loop.
+    """
+    sums = rows * vectors
+    per_tap = max(sums / 2, (rows * row_loads + vectors * vector_loads) / 2, 4.0)
+    return taps * per_tap + sums + 10
+
+
+def width_tile(p: Problem, machine: Machine) -> tuple[float, int, int]:
+    """(estimated cycles of one row of a group, rows, vectors) of the best width-lane tile."""
+    row_vectors = -(-p.out_size[2] // machine.lanes)
+    best = (math.inf, 1, 1)
+    for rows, most in machine.tiles["width"].items():
+        for vectors in range(1, most + 1):
+            cycles = sum(
+                n * m * tile_cycles(r, v, p.taps, 1, 1.5)  # 1.5: half the loads are split
+                for n, r in split(p.out_channels, rows)
+                for m, v in split(row_vectors, vectors)
+            )
+            best = min(best, (cycles, rows, vectors))
+    return best
+
+
+def channel_lanes_fit(p: Problem, machine: Machine) -> bool:
+    """Whether the channel-lane kernel may serve: a weight block must fit scratch."""
+    block = p.volume * machine.tiles["channel"][1] * machine.lanes * machine.itemsize
+    return p.in_channels > 0 and block <= 2 * WEIGHT_BLOCK_BYTES
+
+
+def channel_tile(p: Problem, machine: Machine) -> tuple[float, int, int]:
+    """(estimated cycles of one row of a group, rows, vectors) of the best channel-lane tile."""
+    all_vectors = -(-p.out_channels // machine.lanes)
+    pixels = p.out_size[2]
+    best = (math.inf, 1, 1)
+    for rows, most in machine.tiles["channel"].items():
+        for vectors in range(1, most + 1):
+            sums = sum(
+                n * pixels / rows * tile_cycles(rows, v, p.taps, 1, 1)
+                for n, v in split(all_vectors, vectors)
+            )
+            # Bias in, transposed out: about six instructions for each vector of sums.
+            cycles = sums + 6 * all_vectors * pixels
+            best = min(best, (cycles, rows, vectors))
+    return best
+
+
+def depthwise_tile(p: Problem, machine: Machine) -> tuple[Family, int, int]:
+    """The depthwise tile: as many rows as the kernel allows, then as many vectors."""
+    tiles = machine.tiles["depthwise"]
+    most_rows = min(max(tiles), p.kernel[1] + 1, p.out_size[1])
+    row_vectors = -(-p.out_size[2] // machine.lanes)
+    best = (math.inf, 1, 1)
+    for rows in range(1, most_rows + 1):
+        for vectors in range(1, tiles[rows] + 1):
+            cycles = sum(
+                n * m * depthwise_cycles(p, r, v)
+                for n, r in split(p.out_size[1], rows)
+                for m, v in split(row_vectors, vectors)
+            )
+            best = min(best, (cycles, rows, vectors))
+    return Family.DEPTHWISE, best[1], best[2]
+
+
+def depthwise_cycles(p: Problem, rows: int, vectors: int) -> float:
+    """Estimated cycles of a depthwise tile, window row by window row."""
+    kernel = p.kernel[1]
+    cycles = 10.0 + rows * vectors
+    for window in range(kernel + rows - 1):
+        active = min(window, kernel - 1) - max(window - rows + 1, 0) + 1
+        sums = active * vectors
+        per_tap = max(sums / 2, (active + vectors * 1.5) / 2, min(4.0, sums * 4.0))
+        cycles += p.kernel[2] * p.kernel[0] * per_tap + 3
+    return cycles
+
+
+# ---- how the work is laid out -----------------------------------------------------------------
+
+
+class Layout:
+    """Bands, blocks, panel and scratch for a family and its tile."""
+
+    def __init__(
+        self, problem: Problem, machine: Machine, family: Family, rows: int, vectors: int
+    ) -> None:
+        self.p = problem
+        self.machine = machine
+        self.family = family
+        self.rows = rows
+        self.vectors = vectors
+        self.lanes = machine.lanes
+        self.band: Triple = problem.out_size
+        self.group_block = 1
+        self.channel_block = problem.out_channels
+        self.in_block = max(problem.in_channels, 1)
+        self.panel_channels = self.in_block
+        self.in_place = self.can_read_in_place()
+
+    def can_read_in_place(self) -> bool:
+        """Whether tiles may read x itself: no padded columns, and rows of unit stride."""
+        p = self.p
+        if p.column_padding or p.in_channels == 0:
+            return False
+        if self.family == Family.CHANNEL:
+            return True
+        return p.x_axis[2] == 1 and p.stride[2] == 1 and p.out_size[2] >= self.lanes
+
+    # -- the panel, for the band as it is now --
+
+    @property
+    def phase_step(self) -> int:
+        """Pixels of a channel tile are apart by the stride, those of the others by 1."""
+        return 1 if self.family == Family.CHANNEL else self.p.stride[2]
+
+    @property
+    def phases(self) -> int:
+        """Phases of the columns that some tap uses."""
+        return min(self.phase_step, (self.p.kernel[2] - 1) * self.p.dilation[2] + 1)
+
+    @property
+    def panel_phase(self) -> int:
+        """Columns of one phase: what the widest vector of the band's rows reads."""
+        p = self.p
+        taps = (p.kernel[2] - 1) * p.dilation[2]
+        if self.family == Family.CHANNEL:
+            return (self.band[2] - 1) * p.stride[2] + taps + 1
+        return max(self.band[2], self.lanes) + taps // self.phase_step
+
+    @property
+    def panel_row(self) -> int:
+        return self.phases * self.panel_phase
+
+    def extent(self, axis: int) -> int:
+        """Input rows between the first and the last that a band reads, along an axis."""
+        p = self.p
+        reach = (self.band[axis] - 1) * p.stride[axis] + (p.kernel[axis] - 1) * p.dilation[axis]
+        return max(1, min(p.in_size[axis], reach + 1))
+
+    @property
+    def panel_plane(self) -> int:
+        return self.extent(1) * self.panel_row
+
+    @property
+    def panel_channel(self) -> int:
+        """From a channel to the next: not a multiple of 4 KiB, where they would share few sets
+        of the cache."""
+        elements = self.extent(0) * self.panel_plane
+        page = 4096 // self.machine.itemsize
+        if elements % page < self.lanes and self.panel_channels > 1:
+            elements += 2 * self.lanes
+        return elements
+
+    @property
+    def panel_bytes(self) -> int:
+        if self.in_place:
+            return 0
+        return (self.panel_channels * self.panel_channel + self.lanes) * self.machine.itemsize
+
+    # -- deciding --
+
+    def spec(self) -> Spec:
+        """Everything, decided."""
+        if self.family == Family.CHANNEL:
+            self.limit_sums()
+            self.limit_weights()
+        self.limit_panel()
+        self.limit_item()
+        return self.finished()
+
+    def limit_sums(self) -> None:
+        """Bands of few enough pixels that their sums stay in the cache."""
+        lanes = self.vectors * self.lanes
+        pixels = SUMS_BYTES // (lanes * self.machine.itemsize + 8)
+        self.limit_pixels(pixels)
+
+    def limit_pixels(self, most: int) -> None:
+        """Shrink the band to a number of pixels: columns where a row has more, else rows."""
+        depth, rows, columns = self.p.out_size
+        if columns > most:
+            self.band = (1, 1, even_part(columns, most))
+        elif rows * columns > most:
+            self.band = (1, even_part(rows, most // columns), columns)
+        else:
+            self.band = (even_part(depth, most // (rows * columns)), rows, columns)
+
+    def limit_weights(self) -> None:
+        """Blocks of input channels whose weights stay in the first-level cache."""
+        block = self.p.volume * self.vectors * self.lanes * self.machine.itemsize
+        self.in_block = even_part(self.p.in_channels, max(1, WEIGHT_BLOCK_BYTES // block))
+
+    def limit_panel(self) -> None:
+        """Shrink the band, and at last the block of channels, until the panel fits."""
+        p = self.p
+        limit = DEPTHWISE_PANEL_BYTES if self.family == Family.DEPTHWISE else PANEL_BYTES
+        for axis in (0, 1):
+            while self.panel_bytes > limit and self.band[axis] > 1:
+                self.shrink(axis, max(1, self.band[axis] // 2))
+        tile = self.vectors * self.lanes if self.family != Family.CHANNEL else self.rows
+        while self.panel_bytes > PANEL_BYTES and self.band[2] > 8 * tile:
+            self.shrink(2, max(8 * tile, self.band[2] // 2))
+        if self.panel_bytes > PANEL_BYTES and self.panel_channels > 1:
+            channel = self.panel_bytes // self.panel_channels
+            self.panel_channels = even_part(p.in_channels, max(1, PANEL_BYTES // channel))
+            self.in_block = min(self.in_block, self.panel_channels)
+            self.panel_channels = self.in_block
+        while self.panel_bytes > PANEL_BYTES and self.band[2] > self.lanes:
+            self.shrink(2, max(self.lanes, self.band[2] // 2))
+
+    def shrink(self, axis: int, size: int) -> None:
+        """A smaller band; its columns in whole vectors, and no remainder under one vector."""
+        extent = self.p.out_size[axis]
+        size = even_part(extent, size)
+        if axis == 2:
+            size = min(extent, -(-size // self.lanes) * self.lanes)
+            while extent % size and extent % size < self.lanes:
+                size += self.lanes
+        band = list(self.band)
+        band[axis] = size
+        self.band = (band[0], band[1], band[2])
+
+    def limit_item(self) -> None:
+        """Work items of a size worth sharing out: several groups, or a part of one."""
+        p = self.p
+        low, high = ITEM_FLOPS
+        target = min(max(p.flops // ITEMS, low), high)
+
+        def flops() -> int:
+            pixels = math.prod(self.band)
+            return 2 * p.taps * self.channel_block * pixels
+
+        whole = self.band == p.out_size
+        if flops() < target and whole and self.family != Family.CHANNEL:
+            groups = max(1, min(p.groups, target // max(flops(), 1)))
+            self.group_block = even_part(p.groups, groups)
+            return
+        unit = self.rows if self.family == Family.WIDTH else self.vectors * self.lanes
+        if self.family != Family.DEPTHWISE and flops() > target:
+            blocks = -(-p.out_channels // unit)
+            wanted = max(1, math.ceil(blocks * target / flops()))
+            self.channel_block = even_part(blocks, wanted) * unit
+        for axis in (0, 1):
+            if flops() > 1.5 * target and self.band[axis] > 1:
+                parts = round(flops() / target)
+                self.shrink(axis, max(1, self.band[axis] // parts))
+        if flops() > 1.5 * target and self.band[2] > 16 * self.lanes:
+            parts = round(flops() / target)
+            self.shrink(2, max(16 * self.lanes, self.band[2] // parts))
+
+    # -- writing it down --
+
+    def taps(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Where each tap lies in the panel (or x) and its weight, in the order of the sum:
+        input block, kd, kh, channel of the block, kw."""
+        p = self.p
+        kd, kh, kw = (np.arange(k) for k in p.kernel)
+        column = kw * p.dilation[2]
+        if self.in_place:
+            column = column * p.x_axis[2]
+            plane, row, channel = p.x_axis[0], p.x_axis[1], p.x_channel
+        else:
+            column = column % self.phase_step * self.panel_phase + column // self.phase_step
+            plane, row, channel = self.panel_plane, self.panel_row, self.panel_channel
+        if self.family == Family.DEPTHWISE:
+            return column.astype(np.intp), np.zeros(0, np.intp)
+        whole_panel = self.in_place or self.panel_channels >= p.in_channels
+        x_taps, w_taps = [], []
+        for first in range(0, p.in_channels, self.in_block):
+            c = np.arange(first, min(first + self.in_block, p.in_channels))
+            where = c if whole_panel else c - first
+            axes = np.ix_(kd, kh, c, kw)
+            x_taps.append(
+                kd[:, None, None, None] * (p.dilation[0] * plane)
+                + kh[:, None, None] * (p.dilation[1] * row)
+                + where[:, None] * channel
+                + column
+            )
+            w_taps.append(
+                ((axes[2] * p.kernel[0] + axes[0]) * p.kernel[1] + axes[1]) * p.kernel[2] + axes[3]
+            )
+        empty = [np.zeros(0, np.intp)]
+        return (
+            np.concatenate([t.ravel() for t in x_taps] or empty).astype(np.intp),
+            np.concatenate([t.ravel() for t in w_taps] or empty).astype(np.intp),
+        )
+
+    def finished(self) -> Spec:
+        p, size = self.p, self.machine.itemsize
+        bands = tuple(-(-n // b) for n, b in zip(p.out_size, self.band, strict=True))
+        group_blocks = -(-p.groups // self.group_block)
+        channel_blocks = -(-p.out_channels // self.channel_block)
+        line = 64 // size  # elements
+        panel = -(-self.panel_bytes // size // line) * line
+        if self.family == Family.CHANNEL:
+            lanes = self.vectors * self.lanes
+            pixels = math.prod(self.band)
+            sums = -(-(pixels * (lanes * size + 8)) // 64) * line
+            weights = self.in_block * p.volume * lanes
+        else:
+            sums, weights = self.rows * self.lanes, 0
+        x_taps, w_taps = self.taps()
+        scratch = -(-(64 + (panel + sums + weights) * size) // 64) * 64
+        pixel_step = p.stride[2] * (p.x_axis[2] if self.in_place else 1)
+        return Spec(
+            **{name: getattr(p, name) for name in Problem.__dataclass_fields__},
+            lanes=self.lanes,
+            items=group_blocks * math.prod(bands) * channel_blocks,
+            group_block=self.group_block,
+            group_blocks=group_blocks,
+            band=self.band,
+            bands=bands,  # type: ignore[arg-type]
+            channel_block=self.channel_block,
+            channel_blocks=channel_blocks,
+            family=self.family,
+            tile_rows=self.rows,
+            tile_vectors=self.vectors,
+            in_place=self.in_place,
+            phases=self.phases,
+            phase_step=self.phase_step,
+            pixel_step=pixel_step,
+            panel_channels=self.panel_channels,
+            panel_channel=self.panel_channel,
+            panel_plane=self.panel_plane,
+            panel_row=self.panel_row,
+            panel_phase=self.panel_phase,
+            in_block=self.in_block,
+            x_taps=x_taps,
+            w_taps=w_taps,
+            accumulators_at=panel,
+            weights_at=panel + sums,
+            scratch_bytes=scratch,
+        )
+
+    def plain(self) -> Spec:
+        """The plain loop nest: an item for each output channel, no panel, no scratch."""
+        self.in_place = True
+        self.channel_block = 1
+        return replace(self.finished(), items=self.p.groups * self.p.out_channels)
+
+
+def even_part(total: int, most: int) -> int:
+    """The size of equal parts of `total`, none larger than `most`."""
+    parts = -(-total // max(1, min(most, total)))
+    return -(-total // parts)
+
+
+# ---- packed weights ---------------------------------------------------------------------------
+
+
+def packing(spec: Spec) -> tuple[int, ...] | None:
+    """What the packed weights of a plan depend on; None where it reads them as they are."""
+    if spec.family != Family.CHANNEL:
+        return None
+    return (spec.lanes, spec.tile_vectors, spec.in_block)
+
+
+def pack_weights(spec: Spec, weight: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The weights as channel-lane tiles read them: [group][channel block][tap][lanes].
+
+    A block is `tile_vectors` vectors of output channels wide, the last one as wide as what is
+    left; lanes beyond the last channel are zero.
+    """
+    lanes, wide = spec.lanes, spec.tile_vectors * spec.lanes
+    channels = -(-spec.out_channels // lanes) * lanes
+    taps = spec.w_taps.size
+    ordered = weight.reshape(spec.groups, spec.out_channels, taps)[:, :, spec.w_taps]
+    line = 64 // weight.itemsize
+    memory = np.zeros(spec.groups * channels * taps + line, weight.dtype)
+    start = -(memory.ctypes.data // weight.itemsize) % line
+    packed = memory[start : start + spec.groups * channels * taps]
+    blocks = packed.reshape(spec.groups, channels * taps)
+    for first in range(0, spec.out_channels, wide):
+        block = ordered[:, first : first + wide].swapaxes(1, 2)  # [group][tap][channel]
+        lanes_here = min(wide, channels - first)
+        to = blocks[:, first * taps : (first + lanes_here) * taps]
+        to.reshape(spec.groups, taps, lanes_here)[:, :, : block.shape[2]] = block
+    return packed

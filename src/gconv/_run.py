@@ -1,0 +1,51 @@
+"""One convolution, from validated operands to the result."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gconv import _arrays, _plan
+from gconv._arrays import Array
+from gconv._engine import call
+from gconv._geometry import Geometry
+
+
+def plan_for(geometry: Geometry, x: Array) -> call.Plan:
+    """The plan of a convolution of x, whose strides it depends on."""
+    strides = x.strides if geometry.batched else (0, *x.strides)
+    if geometry.batch == 1:
+        strides = (0, *strides[1:])  # never used; one plan for all of them
+    return _plan.plan_for(geometry, x.dtype, strides)
+
+
+def run(
+    geometry: Geometry,
+    plan: call.Plan,
+    x: Array,
+    weight: Array,
+    packed: Array | None,
+    bias: Array | None,
+    out: Array | None,
+    threads: int,
+) -> Array:
+    """Compute into `out`, which has been checked, or into a new array.
+
+    A result is channels-last where x is, and in C order otherwise.
+    """
+    if geometry.batched:
+        batched_x = x
+    else:
+        batched_x = x[None]
+    if out is not None and _arrays.can_take_result(out, x, weight, bias):
+        result = out
+    else:
+        result = np.empty(geometry.out_shape, x.dtype)
+    plan.run(batched_x, weight, packed, bias, result, threads)
+    if out is None and _arrays.is_channels_last(x, geometry.batched):
+        out = _arrays.new_output(
+            geometry.out_shape, x.dtype, channels_last=True, batched=geometry.batched
+        )
+    if out is None or out is result:
+        return result
+    out[...] = result
+    return out

@@ -1,0 +1,206 @@
+"""How many threads a call uses: the only place that decides.
+
+In order: the call's `num_threads`, `thread_limit`, `set_num_threads`, GCONV_NUM_THREADS, and
+then the least of what the OpenMP runtime says (OMP_NUM_THREADS, threadpoolctl and, where one
+runtime is shared, `torch.set_num_threads`), the CPUs that the process may run on and the CPU
+quota of its control group. A container with a quota of two CPUs on a machine of 64 would
+otherwise run 64 threads in the time of two.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gconv._engine import call
+from gconv._geometry import an_integer
+
+VARIABLE = "GCONV_NUM_THREADS"
+MOST_THREADS = 2**15  # more than any machine has; keeps an absurd number from reaching the runtime
+
+_set_by_user: int | None = None
+
+
+def checked(name: str, value: object) -> int:
+    """A number of threads that somebody asked for."""
+    threads = an_integer(name, "num_threads", value)
+    if not 1 <= threads <= MOST_THREADS:
+        raise ValueError(f"{name}: num_threads must be from 1 to {MOST_THREADS}, got {threads}")
+    return threads
+
+
+def resolve(name: str, num_threads: int | None) -> int:
+    """The number of threads of a call."""
+    return call.default_threads() if num_threads is None else checked(name, num_threads)
+
+
+def set_num_threads(num_threads: int | None) -> None:
+    """Set the number of threads of calls that do not say, for the whole process.
+
+    Parameters
+    ----------
+    num_threads : int or None
+        At least 1. None returns to the default.
+
+    Examples
+    --------
+    >>> import gconv
+    >>> gconv.set_num_threads(2)
+    >>> gconv.get_num_threads()
+    2
+    >>> gconv.set_num_threads(None)
+    """
+    global _set_by_user
+    _set_by_user = None if num_threads is None else checked("set_num_threads", num_threads)
+    _forget()
+
+
+def get_num_threads() -> int:
+    """The number of threads that a call without `num_threads` uses here and now.
+
+    Small problems run on one thread all the same, and so does a call from within another
+    OpenMP region.
+    """
+    return call.default_threads()
+
+
+@contextmanager
+def thread_limit(num_threads: int) -> Iterator[None]:
+    """Set the number of threads of calls in a ``with`` block.
+
+    It goes with the context (`contextvars`): other threads and other tasks do not see it.
+
+    Parameters
+    ----------
+    num_threads : int
+        At least 1.
+
+    Examples
+    --------
+    >>> import gconv
+    >>> with gconv.thread_limit(1):
+    ...     gconv.get_num_threads()
+    1
+    """
+    token = call.thread_limit_variable.set(checked("thread_limit", num_threads))
+    try:
+        yield
+    finally:
+        call.thread_limit_variable.reset(token)
+
+
+def _look_up() -> None:
+    """Find the settings and hand them to the engine, which keeps them until `_forget`."""
+    fixed = _set_by_user
+    if fixed is None:
+        fixed = _from_environment()
+    call.keep_threads(fixed or 0, available_cpus())
+
+
+def _forget() -> None:
+    call.keep_threads(0, 0)
+
+
+def _from_environment() -> int | None:
+    text = os.environ.get(VARIABLE, "")
+    if not text:
+        return None
+    try:
+        threads = int(text)
+    except ValueError:
+        threads = 0
+    if not 1 <= threads <= MOST_THREADS:
+        raise ValueError(
+            f"gconv: {VARIABLE} must be an integer from 1 to {MOST_THREADS}, got {text!r}"
+        )
+    return threads
+
+
+def available_cpus() -> int:
+    """The CPUs that the process may use: by affinity, and by its control group's quota."""
+    if hasattr(os, "sched_getaffinity"):
+        cpus = len(os.sched_getaffinity(0))
+    else:
+        cpus = os.cpu_count() or 1
+    quota = cgroup_cpu_quota()
+    return cpus if quota is None else max(1, min(cpus, int(quota + 0.5)))
+
+
+def cgroup_cpu_quota(root: str | os.PathLike[str] = "/") -> float | None:
+    """The CPU quota of the process's control group, in CPUs.
+
+    Parameters
+    ----------
+    root : path
+        Where ``proc`` and ``sys`` are found.
+
+    Returns
+    -------
+    float or None
+        The least quota of the group and the groups above it; None where there is none, or
+        where the files cannot be read or understood.
+    """
+    try:
+        lines = Path(root, "proc/self/cgroup").read_text().splitlines()
+    except (OSError, ValueError):
+        return None
+    quotas = []
+    for line in lines:
+        _, controllers, group = (line.split(":", 2) + ["", ""])[:3]
+        if controllers == "":
+            base, read = Path(root, "sys/fs/cgroup"), _quota_v2
+        elif "cpu" in controllers.split(","):
+            mounts = Path(root, "sys/fs/cgroup")
+            base = mounts / controllers if (mounts / controllers).is_dir() else mounts / "cpu"
+            read = _quota_v1
+        else:
+            continue
+        # Within a container the named group may not be there: its own files are at the top.
+        folder = base / group.lstrip("/")
+        for level in (folder, *folder.parents):
+            if level == base or base in level.parents:
+                quotas.append(read(level))
+    found = [quota for quota in quotas if quota is not None]
+    return min(found) if found else None
+
+
+def _quota_v2(folder: Path) -> float | None:
+    try:
+        quota, period = (folder / "cpu.max").read_text().split()
+        return _ratio(quota, period)
+    except (OSError, ValueError):
+        return None
+
+
+def _quota_v1(folder: Path) -> float | None:
+    try:
+        quota = (folder / "cpu.cfs_quota_us").read_text()
+        period = (folder / "cpu.cfs_period_us").read_text()
+        return _ratio(quota, period)
+    except (OSError, ValueError):
+        return None
+
+
+def _ratio(quota: str, period: str) -> float | None:
+    if quota.strip() == "max" or int(quota) <= 0 or int(period) <= 0:
+        return None
+    return int(quota) / int(period)
+
+
+def _after_fork_in_child() -> None:
+    _forget()
+    if call.fork_lost_threads():
+        warnings.warn(
+            "gconv: the process was forked from within an OpenMP region; "
+            "convolutions in this child run on one thread",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+call.on_threads_unknown(_look_up)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
