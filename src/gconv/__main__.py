@@ -95,13 +95,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _info() -> int:
-    gconv.show_config()
+    try:
+        gconv.show_config()
+    except ValueError as error:  # GCONV_NUM_THREADS=many, say
+        print(f"gconv info: {error}", file=sys.stderr)
+        return 2
     return 0
 
 
 def _filter(options: argparse.Namespace) -> int:
     # Here, because `gconv info` shall not wait for it.
-    from ._filter import run_filter
+    from gconv._filter import run_filter
 
     return run_filter(
         options.pictures,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-
 import numpy as np
 
 from gconv import _isa, _plan, _threads
@@ -20,6 +18,8 @@ def show_config() -> None:
     >>> gconv.show_config()  # doctest: +ELLIPSIS
     gconv ...
     """
+    import platform  # takes longer than the rest of gconv
+
     runtime = call.openmp_runtime or "none: built without OpenMP, one thread"
     lines = {
         "Python": f"{platform.python_version()}, NumPy {np.__version__}",

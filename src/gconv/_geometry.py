@@ -10,7 +10,7 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import SupportsIndex, TypeAlias
+from typing import Any, SupportsIndex, TypeAlias, TypeGuard
 
 Shape: TypeAlias = tuple[int, ...]
 IntOrSequence: TypeAlias = int | Sequence[int]
@@ -282,7 +282,7 @@ def per_dimension(
 ) -> tuple[int, ...]:
     """One integer for each spatial dimension, from one for all or from a sequence of them."""
     if is_sequence(value):
-        entries = tuple(value)  # type: ignore[arg-type]
+        entries: tuple[object, ...] = tuple(value)
         if len(entries) != dims:
             raise ValueError(
                 f"{name}: {parameter} must be an integer or {dims} of them, got {value!r}"
@@ -302,18 +302,17 @@ def normal_padding(name: str, padding: object, dims: int) -> str | tuple[tuple[i
             allowed = ", ".join(map(repr, PADDING_NAMES))
             raise ValueError(f"{name}: unknown padding {padding!r}; the names are {allowed}")
         return padding
-    if is_sequence(padding) and any(map(is_sequence, padding)):  # type: ignore[call-overload]
-        pairs = tuple(padding)  # type: ignore[arg-type]
+    if is_sequence(padding) and any(map(is_sequence, padding)):
+        pairs = tuple(padding)
         if len(pairs) != dims or not all(is_sequence(p) and len(p) == 2 for p in pairs):
             raise ValueError(
                 f"{name}: padding must be an integer, {dims} of them, or {dims} (before, after) "
                 f"pairs, got {padding!r}"
             )
-        return tuple(
-            per_dimension(name, "padding", pair, 2, least=0) for pair in pairs
-        )  # type: ignore[return-value]
-    if is_sequence(padding) and len(padding) == 2 and dims == 1:  # type: ignore[arg-type]
-        before, after = padding  # type: ignore[misc]
+        checked = (per_dimension(name, "padding", pair, 2, least=0) for pair in pairs)
+        return tuple((before, after) for before, after in checked)
+    if is_sequence(padding) and len(padding) == 2 and dims == 1:
+        before, after = padding
         raise ValueError(
             f"{name}: padding={padding!r} has two entries for one spatial dimension; for "
             f"{before!r} before and {after!r} after write (({before!r}, {after!r}),)"
@@ -321,7 +320,7 @@ def normal_padding(name: str, padding: object, dims: int) -> str | tuple[tuple[i
     return tuple((n, n) for n in per_dimension(name, "padding", padding, dims, least=0))
 
 
-def is_sequence(value: object) -> bool:
+def is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
     """Whether a parameter lists one value for each dimension (an array may, a string may not)."""
     if isinstance(value, (str, bytes)):
         return False

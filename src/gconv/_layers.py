@@ -41,7 +41,7 @@ class Layer:
         groups: int = 1,
     ) -> None:
         name = type(self).__name__
-        if extra or (np.ndim(weight) == 0 and not hasattr(weight, "__array__")):  # type: ignore[arg-type]
+        if extra or (np.ndim(weight) == 0 and not hasattr(weight, "__array__")):
             raise TypeError(
                 f"{name} is made from trained weights, not from channel counts as "
                 f"torch.nn.{name} is: {name}(weight, bias), with a weight of shape "

@@ -56,18 +56,21 @@ def name_outputs(pictures: Sequence[Path], target: Path | None, *, save: bool) -
     ValueError
         The target is a file where a directory is wanted, or is not called ``.png``.
     OSError
-        The directory cannot be made.
+        The directory cannot be made; the message names it.
     """
     directory = target or Path()
-    if target is not None and not target.is_dir():
+    if target is not None and not os.path.isdir(target):
         is_png = target.suffix.lower() == ".png"
         if len(pictures) == 1:
             if not is_png:
                 raise ValueError(f"-o {target}: a sheet is called .png; a directory has to exist")
             return [Outputs(target, target.with_suffix(".npy") if save else None)]
-        if is_png or target.exists():
+        if is_png or os.path.lexists(target):
             raise ValueError(f"-o {target}: for several pictures -o is a directory, not a file")
-        target.mkdir(parents=True)
+        try:
+            target.mkdir(parents=True)
+        except OSError as error:
+            raise OSError(f"-o {target}: {error.strerror}") from error
     stems = [directory / f"{picture.stem}.gconv" for picture in pictures]
     return [Outputs(Path(f"{stem}.png"), Path(f"{stem}.npy") if save else None) for stem in stems]
 
@@ -109,7 +112,7 @@ def _obstacle(path: Path, read: set[str], taken: set[str], *, force: bool) -> st
         return f"{path} would replace a file that is read"
     if os.path.realpath(path) in taken:
         return f"{path} is written for another of these pictures"
-    if os.path.isdir(path):  # Path.is_dir raises where a name is too long
+    if os.path.isdir(path):
         return f"{path} is a directory"
     if os.path.lexists(path) and not force:
         return f"{path} {EXISTS}"

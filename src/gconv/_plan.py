@@ -10,7 +10,7 @@ Constants say where they come from; `benchmarks/` measures them again.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -48,7 +48,7 @@ class Family(IntEnum):
     CHANNEL = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Problem:
     """One image on three axes (depth, row, column), channels counted per group.
 
@@ -94,26 +94,10 @@ class Problem:
         return self.padding[2] > 0 or reach >= self.in_size[2]
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Spec(Problem):
     """Every field of the engine's ConvPlan (`_engine/plan.pxd` says what they mean)."""
 
-    groups: int
-    in_channels: int
-    out_channels: int
-    in_size: Triple
-    out_size: Triple
-    kernel: Triple
-    stride: Triple
-    dilation: Triple
-    padding: Triple
-    x_image: int
-    x_channel: int
-    x_axis: Triple
-    y_image: int
-    y_channel: int
-    y_axis: Triple
-    flops: int
     lanes: int
     items: int
     group_block: int
@@ -144,8 +128,10 @@ class Spec:
 
 # ---- the current instruction set, and tests' way to another -----------------------------------
 
+Tile = tuple[Family, int, int]  # family, rows, vectors; 0 leaves rows and vectors to the plan
+
 _isa_name = _isa.chosen()
-_forced_family: Family | None = None
+_forced_tile: Tile | None = None
 
 
 def usable_isas() -> tuple[str, ...]:
@@ -172,14 +158,17 @@ def use_isa(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def use_family(family: Family) -> Iterator[None]:
-    """Make plans with one kernel family wherever it can serve; for tests and benchmarks."""
-    global _forced_family
-    before, _forced_family = _forced_family, family
+def use_tile(family: Family, rows: int = 0, vectors: int = 0) -> Iterator[None]:
+    """Make plans with one kernel family, or one tile, wherever it can serve.
+
+    Not thread-safe; for tests and benchmarks.
+    """
+    global _forced_tile
+    before, _forced_tile = _forced_tile, (family, rows, vectors)
     try:
         yield
     finally:
-        _forced_family = before
+        _forced_tile = before
 
 
 # ---- making a plan ----------------------------------------------------------------------------
@@ -188,7 +177,7 @@ def use_family(family: Family) -> Iterator[None]:
 def plan_for(geometry: Geometry, dtype: np.dtype[np.floating], x_strides: Shape) -> call.Plan:
     """The plan of a convolution of an x with these strides (in bytes), from the cache or new."""
     return _cached(replace(geometry, operator="", batch=1, batched=True), dtype, x_strides,
-                   _isa_name, _forced_family)
+                   _isa_name, _forced_tile)
 
 
 @lru_cache(maxsize=512)
@@ -197,10 +186,10 @@ def _cached(
     dtype: np.dtype[np.floating],
     x_strides: Shape,
     isa: str,
-    family: Family | None,
+    forced: Tile | None,
 ) -> call.Plan:
     problem = problem_of(geometry, tuple(s // dtype.itemsize for s in x_strides))
-    spec = spec_of(problem, machine(isa, dtype), family)
+    spec = spec_of(problem, machine(isa, dtype), forced)
     return call.Plan(spec, _isa.engine(isa, dtype))
 
 
@@ -263,7 +252,7 @@ def problem_of(geometry: Geometry, x_strides: Shape) -> Problem:
     )
 
 
-def spec_of(problem: Problem, machine: Machine, forced: Family | None = None) -> Spec:
+def spec_of(problem: Problem, machine: Machine, forced: Tile | None = None) -> Spec:
     """Decide everything that the engine wants to know."""
     family, rows, vectors = choose_tile(problem, machine, forced)
     if family == Family.PLAIN:
@@ -274,24 +263,27 @@ def spec_of(problem: Problem, machine: Machine, forced: Family | None = None) ->
 # ---- which tile -------------------------------------------------------------------------------
 
 
-def choose_tile(
-    p: Problem, machine: Machine, forced: Family | None
-) -> tuple[Family, int, int]:
-    """The family and the largest tile (rows, vectors) with the least estimated time."""
-    if forced == Family.PLAIN:
+def choose_tile(p: Problem, machine: Machine, forced: Tile | None) -> Tile:
+    """The tile with the least estimated time, among those that can serve."""
+    wanted = forced[0] if forced else None
+    if wanted == Family.PLAIN:
         return Family.PLAIN, 1, 1
-    depthwise = p.in_channels == p.out_channels == 1 and p.stride[1] == 1
-    if depthwise and (forced == Family.DEPTHWISE or (forced is None and p.kernel[1] > 1)):
-        return depthwise_tile(p, machine)
     candidates = []
-    if forced != Family.CHANNEL or p.in_channels == 0:
-        candidates.append((*width_tile(p, machine), Family.WIDTH))
-    if forced in (None, Family.CHANNEL) and channel_lanes_fit(p, machine):
-        candidates.append((*channel_tile(p, machine), Family.CHANNEL))
-    if not candidates:
-        candidates.append((*width_tile(p, machine), Family.WIDTH))
-    _, rows, vectors, family = min(candidates)
-    return family, rows, vectors
+    if depthwise_fits(p) and wanted in (None, Family.DEPTHWISE):
+        candidates.append(depthwise_tile(p, machine, forced))
+    if channel_lanes_fit(p, machine) and wanted in (None, Family.CHANNEL):
+        candidates.append(channel_tile(p, machine, forced))
+    if not candidates or wanted in (None, Family.WIDTH):
+        candidates.append(width_tile(p, machine, forced if wanted == Family.WIDTH else None))
+    return min(candidates)[1]
+
+
+def tiles_of(family: Family, machine: Machine, forced: Tile | None) -> Iterator[tuple[int, int]]:
+    """The tiles (rows, vectors) of a family, or the one that is forced."""
+    for rows, most in machine.tiles[family.name.lower()].items():
+        for vectors in range(1, most + 1):
+            if forced is None or (forced[1] in (0, rows) and forced[2] in (0, vectors)):
+                yield rows, vectors
 
 
 def split(total: int, most: int) -> list[tuple[int, int]]:
@@ -311,59 +303,75 @@ def tile_cycles(rows: int, vectors: int, taps: int, row_loads: float, vector_loa
     return taps * per_tap + sums + 10
 
 
-def width_tile(p: Problem, machine: Machine) -> tuple[float, int, int]:
-    """(estimated cycles of one row of a group, rows, vectors) of the best width-lane tile."""
+def width_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[float, Tile]:
+    """(estimated cycles of one image, tile) of the best width-lane tile."""
     row_vectors = -(-p.out_size[2] // machine.lanes)
-    best = (math.inf, 1, 1)
-    for rows, most in machine.tiles["width"].items():
-        for vectors in range(1, most + 1):
-            cycles = sum(
-                n * m * tile_cycles(r, v, p.taps, 1, 1.5)  # 1.5: half the loads are split
-                for n, r in split(p.out_channels, rows)
-                for m, v in split(row_vectors, vectors)
-            )
-            best = min(best, (cycles, rows, vectors))
-    return best
+
+    def cycles(rows: int, vectors: int) -> float:
+        return p.groups * p.out_size[0] * p.out_size[1] * sum(
+            n * m * tile_cycles(r, v, p.taps, 1.0, 1.5)  # 1.5: half of the loads are split
+            for n, r in split(p.out_channels, rows)
+            for m, v in split(row_vectors, vectors)
+        )
+
+    return best_tile(Family.WIDTH, machine, forced, cycles)
 
 
 def channel_lanes_fit(p: Problem, machine: Machine) -> bool:
     """Whether the channel-lane kernel may serve: a weight block must fit scratch."""
-    block = p.volume * machine.tiles["channel"][1] * machine.lanes * machine.itemsize
+    block = p.volume * max(machine.tiles["channel"].values()) * machine.lanes * machine.itemsize
     return p.in_channels > 0 and block <= 2 * WEIGHT_BLOCK_BYTES
 
 
-def channel_tile(p: Problem, machine: Machine) -> tuple[float, int, int]:
-    """(estimated cycles of one row of a group, rows, vectors) of the best channel-lane tile."""
+def channel_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[float, Tile]:
+    """(estimated cycles of one image, tile) of the best channel-lane tile."""
     all_vectors = -(-p.out_channels // machine.lanes)
-    pixels = p.out_size[2]
-    best = (math.inf, 1, 1)
-    for rows, most in machine.tiles["channel"].items():
-        for vectors in range(1, most + 1):
-            sums = sum(
-                n * pixels / rows * tile_cycles(rows, v, p.taps, 1, 1)
-                for n, v in split(all_vectors, vectors)
-            )
-            # Bias in, transposed out: about six instructions for each vector of sums.
-            cycles = sums + 6 * all_vectors * pixels
-            best = min(best, (cycles, rows, vectors))
-    return best
+    pixels = math.prod(p.out_size)
+
+    def cycles(rows: int, vectors: int) -> float:
+        sums = sum(
+            n * pixels / rows * tile_cycles(rows, v, p.taps, 1.0, 1.0)
+            for n, v in split(all_vectors, vectors)
+        )
+        # Bias in, transposed out: about six instructions for each vector of sums.
+        return p.groups * (sums + 6 * all_vectors * pixels)
+
+    return best_tile(Family.CHANNEL, machine, forced, cycles)
 
 
-def depthwise_tile(p: Problem, machine: Machine) -> tuple[Family, int, int]:
-    """The depthwise tile: as many rows as the kernel allows, then as many vectors."""
-    tiles = machine.tiles["depthwise"]
-    most_rows = min(max(tiles), p.kernel[1] + 1, p.out_size[1])
+def depthwise_fits(p: Problem) -> bool:
+    """Whether the depthwise kernel may serve, and has rows to share."""
+    return p.in_channels == p.out_channels == 1 and p.stride[1] == 1 and p.kernel[1] > 1
+
+
+def depthwise_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[float, Tile]:
+    """(estimated cycles of one image, tile) of the best depthwise tile."""
+    most_rows = p.kernel[1] + 1  # an assumption of the kernel
     row_vectors = -(-p.out_size[2] // machine.lanes)
-    best = (math.inf, 1, 1)
-    for rows in range(1, most_rows + 1):
-        for vectors in range(1, tiles[rows] + 1):
-            cycles = sum(
-                n * m * depthwise_cycles(p, r, v)
-                for n, r in split(p.out_size[1], rows)
-                for m, v in split(row_vectors, vectors)
-            )
-            best = min(best, (cycles, rows, vectors))
-    return Family.DEPTHWISE, best[1], best[2]
+
+    def cycles(rows: int, vectors: int) -> float:
+        if rows > most_rows:
+            return math.inf
+        return p.groups * p.out_size[0] * sum(
+            n * m * depthwise_cycles(p, r, v)
+            for n, r in split(p.out_size[1], rows)
+            for m, v in split(row_vectors, vectors)
+        )
+
+    return best_tile(Family.DEPTHWISE, machine, forced, cycles)
+
+
+def best_tile(
+    family: Family,
+    machine: Machine,
+    forced: Tile | None,
+    cycles: Callable[[int, int], float],
+) -> tuple[float, Tile]:
+    """(estimated cycles, tile) of the best tile of a family."""
+    return min(
+        (cycles(rows, vectors), (family, rows, vectors))
+        for rows, vectors in tiles_of(family, machine, forced)
+    )
 
 
 def depthwise_cycles(p: Problem, rows: int, vectors: int) -> float:

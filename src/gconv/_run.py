@@ -32,10 +32,7 @@ def run(
 
     A result is channels-last where x is, and in C order otherwise.
     """
-    if geometry.batched:
-        batched_x = x
-    else:
-        batched_x = x[None]
+    batched_x = x if geometry.batched else x[None]
     if out is not None and _arrays.can_take_result(out, x, weight, bias):
         result = out
     else:

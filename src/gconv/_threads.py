@@ -13,7 +13,6 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from gconv._engine import call
 from gconv._geometry import an_integer
@@ -121,10 +120,8 @@ def _from_environment() -> int | None:
 
 def available_cpus() -> int:
     """The CPUs that the process may use: by affinity, and by its control group's quota."""
-    if hasattr(os, "sched_getaffinity"):
-        cpus = len(os.sched_getaffinity(0))
-    else:
-        cpus = os.cpu_count() or 1
+    affinity = getattr(os, "sched_getaffinity", None)
+    cpus = len(affinity(0)) if affinity else os.cpu_count() or 1
     quota = cgroup_cpu_quota()
     return cpus if quota is None else max(1, min(cpus, int(quota + 0.5)))
 
@@ -143,51 +140,49 @@ def cgroup_cpu_quota(root: str | os.PathLike[str] = "/") -> float | None:
         The least quota of the group and the groups above it; None where there is none, or
         where the files cannot be read or understood.
     """
-    try:
-        lines = Path(root, "proc/self/cgroup").read_text().splitlines()
-    except (OSError, ValueError):
-        return None
     quotas = []
-    for line in lines:
+    for line in _read(root, "proc/self/cgroup").splitlines():
         _, controllers, group = (line.split(":", 2) + ["", ""])[:3]
         if controllers == "":
-            base, read = Path(root, "sys/fs/cgroup"), _quota_v2
+            mounts, read = ["sys/fs/cgroup"], _quota_v2
         elif "cpu" in controllers.split(","):
-            mounts = Path(root, "sys/fs/cgroup")
-            base = mounts / controllers if (mounts / controllers).is_dir() else mounts / "cpu"
-            read = _quota_v1
+            mounts, read = [f"sys/fs/cgroup/{controllers}", "sys/fs/cgroup/cpu"], _quota_v1
         else:
             continue
-        # Within a container the named group may not be there: its own files are at the top.
-        folder = base / group.lstrip("/")
-        for level in (folder, *folder.parents):
-            if level == base or base in level.parents:
-                quotas.append(read(level))
-    found = [quota for quota in quotas if quota is not None]
-    return min(found) if found else None
+        # The group's own files, and those of every group above it: the least quota holds.
+        # Within a container the named group may not be there, and its files are at the top.
+        parts = [part for part in group.split("/") if part]
+        quotas += [
+            read(os.path.join(root, mount, *parts[:depth]))
+            for mount in mounts
+            for depth in range(len(parts) + 1)
+        ]
+    return min((quota for quota in quotas if quota is not None), default=None)
 
 
-def _quota_v2(folder: Path) -> float | None:
+def _read(*path: str | os.PathLike[str]) -> str:
     try:
-        quota, period = (folder / "cpu.max").read_text().split()
-        return _ratio(quota, period)
+        with open(os.path.join(*path)) as file:
+            return file.read()
     except (OSError, ValueError):
-        return None
+        return ""
 
 
-def _quota_v1(folder: Path) -> float | None:
-    try:
-        quota = (folder / "cpu.cfs_quota_us").read_text()
-        period = (folder / "cpu.cfs_period_us").read_text()
-        return _ratio(quota, period)
-    except (OSError, ValueError):
-        return None
+def _quota_v2(folder: str) -> float | None:
+    quota, period = (_read(folder, "cpu.max").split() + ["", ""])[:2]
+    return _ratio(quota, period)
+
+
+def _quota_v1(folder: str) -> float | None:
+    return _ratio(_read(folder, "cpu.cfs_quota_us"), _read(folder, "cpu.cfs_period_us"))
 
 
 def _ratio(quota: str, period: str) -> float | None:
-    if quota.strip() == "max" or int(quota) <= 0 or int(period) <= 0:
+    try:
+        ratio = int(quota) / int(period)
+    except (ValueError, ZeroDivisionError):  # "max", or nothing that can be understood
         return None
-    return int(quota) / int(period)
+    return ratio if ratio > 0 else None
 
 
 def _after_fork_in_child() -> None:

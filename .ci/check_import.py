@@ -1,0 +1,23 @@
+"""Fail where `import gconv` adds 20 ms or more to `import numpy`, or loads an optional package."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+
+PROBE = """
+import sys, time, numpy
+begin = time.perf_counter()
+import gconv
+print((time.perf_counter() - begin) * 1e3)
+assert not {"matplotlib", "PIL", "rich", "torch", "scipy"} & set(sys.modules), "optional import"
+"""
+
+times = [
+    float(subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True,
+                         check=True).stdout)
+    for _ in range(9)
+]
+print(f"import gconv: {statistics.median(times):.1f} ms after numpy")
+sys.exit(statistics.median(times) >= 20)

@@ -1,0 +1,79 @@
+"""Fail where a register tile keeps an accumulator or an operand on the stack.
+
+Disassembles an engine module that was built with its symbols (GCONV_KEEP_SYMBOLS=1) and looks at
+every innermost loop with a fused multiply-add in the function of a tile: no vector register may
+be read from or written to the stack there.
+
+Usage: check_tiles.py MODULE.so
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+FUNCTION = re.compile(r"^[0-9a-f]+ <(.*)>:$")
+INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\s+(.*)$")
+JUMP = re.compile(r"^j\w+\s+([0-9a-f]+)\b")
+TILE = re.compile(r"(?:width|depthwise|channel)_\d+x\d+")
+STACK_VECTOR = re.compile(r"(?=.*%[xyz]mm)(?=.*\((?:%rsp|%rbp))")
+
+Code = list[tuple[int, str]]
+
+
+def tile_functions(module: str) -> dict[str, Code]:
+    """The machine code of each tile: (address, instruction) lists by tile name."""
+    listing = subprocess.run(
+        ["objdump", "--disassemble", "--no-show-raw-insn", module],
+        capture_output=True, text=True, check=True,
+    ).stdout
+    functions: dict[str, Code] = {}
+    code: Code = []
+    for line in listing.splitlines():
+        if match := FUNCTION.match(line):
+            tile = TILE.search(match[1])
+            code = functions.setdefault(tile[0], []) if tile else []
+        elif match := INSTRUCTION.match(line):
+            code.append((int(match[1], 16), match[2]))
+    return functions
+
+
+def innermost_loops(code: Code) -> list[list[str]]:
+    """The bodies of the loops that contain no other loop."""
+    ends = [
+        (int(match[1], 16), address)
+        for address, text in code
+        if (match := JUMP.match(text)) and code[0][0] <= int(match[1], 16) <= address
+    ]
+    return [
+        [text for address, text in code if begin <= address <= end]
+        for begin, end in ends
+        if not any((b, e) != (begin, end) and begin <= b and e <= end for b, e in ends)
+    ]
+
+
+def main(module: str) -> int:
+    tiles = tile_functions(module)
+    loops = {
+        tile: [body for body in innermost_loops(code) if any("fmadd" in text for text in body)]
+        for tile, code in tiles.items()
+    }
+    without = [tile for tile, bodies in loops.items() if not bodies]
+    if not tiles or without:
+        print(f"{module}: no tiles found, or no multiply-add in {without}; built with symbols?")
+        return 1
+    spilling = {
+        tile: sum(bool(STACK_VECTOR.match(text)) for body in bodies for text in body)
+        for tile, bodies in loops.items()
+    }
+    for tile, accesses in spilling.items():
+        if accesses:
+            print(f"{module}: {tile} touches the stack {accesses} times in its inner loops")
+    if not any(spilling.values()):
+        print(f"{len(tiles)} tiles, {sum(map(len, loops.values()))} inner loops, none on the stack")
+    return 1 if any(spilling.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
