@@ -562,3 +562,17 @@ class TestTheProgram:
         assert process.stderr.read() == ""
         process.stderr.close()
         assert process.wait(timeout=120) == 141
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+    def test_a_full_disk_under_stdout_has_no_traceback(self):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "gconv", "info"],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+        assert done.returncode == 2
+        assert done.stderr == "gconv: stdout cannot be written: No space left on device\n"

@@ -22,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0, 2 where something could not be done, 130 after an interrupt.
+        The exit status: 0; 2 where something could not be done; as of a signal, 130 after an
+        interrupt and 141 where the reader of a pipe has gone.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -30,11 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # The reader of a pipe has gone (`| head`). Nothing more can be printed: point stdout
-        # elsewhere, or the interpreter's last flush would complain.
+    except OSError as error:
+        # Only printing fails here: the reader of a pipe has gone (`| head`), or a disk is full.
+        # Point stdout elsewhere, or the interpreter's last flush would fail as well.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        if isinstance(error, BrokenPipeError):
+            return 141
+        print(f"gconv: stdout cannot be written: {error.strerror}", file=sys.stderr)
+        return 2
     return status
 
 
