@@ -213,6 +213,7 @@ def markdown(results: dict[str, Any]) -> str:
         "computes the sum as it stands, and over that of the fastest peer. roofline: the gconv "
         "layer's share of min(peak, bandwidth at the layer's footprint), counting taps inside "
         "the image. †: off by more than float32 explains, not counted as a peer. "
+        "‡: its threads had to wait for a core, so the time is too long. "
         "Means are geometric. \\*: without "
         + ", ".join(WINOGRAD_LAYERS)
         + ", where peers use Winograd's algorithm.\n"
