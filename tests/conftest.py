@@ -1,0 +1,34 @@
+"""What the whole suite shares: how much hypothesis tries, and each instruction set in turn."""
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from gconv import _plan
+
+# GCONV_HYPOTHESIS names one of these; continuous integration repeats the same examples.
+settings.register_profile("fast", max_examples=100, deadline=None)
+settings.register_profile("ci", max_examples=100, deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("thorough", max_examples=3000, deadline=None)
+settings.load_profile(os.environ.get("GCONV_HYPOTHESIS", "ci" if os.environ.get("CI") else "fast"))
+
+
+@pytest.fixture
+def rng():
+    """Random numbers, the same in every run."""
+    return np.random.default_rng(20)
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
+def dtype(request):
+    """Run the test once in each precision."""
+    return request.param
+
+
+@pytest.fixture(params=_plan.usable_isas())
+def isa(request):
+    """Run the test once on each instruction set that this CPU has."""
+    with _plan.use_isa(request.param):
+        yield request.param

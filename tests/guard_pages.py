@@ -1,0 +1,163 @@
+"""A program: convolve arrays that end, or begin, where the memory that may be touched does.
+
+    python guard_pages.py ISA DTYPE
+
+One access outside an array and the process dies of SIGSEGV or SIGBUS; the last line on standard
+error is then the case that did it. What lies beside an array holds NaN, and beside the output it is
+compared afterwards.
+"""
+
+import ctypes
+import itertools
+import math
+import mmap
+import os
+import sys
+
+import numpy as np
+from arrays import normals
+
+import gconv
+from gconv import _plan
+
+FUNCTIONS = {1: gconv.conv1d, 2: gconv.conv2d, 3: gconv.conv3d}
+LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
+PAGE = mmap.PAGESIZE
+
+
+class Room:
+    """Pages between two that must not be touched."""
+
+    def __init__(self, nbytes):
+        self.nbytes = -(-nbytes // PAGE) * PAGE
+        # Never unmapped: a stray access after the end would go unnoticed.
+        self.map = mmap.mmap(-1, self.nbytes + 2 * PAGE)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(self.map))
+        libc = ctypes.CDLL(None, use_errno=True)
+        for guard in (start, start + PAGE + self.nbytes):
+            if libc.mprotect(ctypes.c_void_p(guard), ctypes.c_size_t(PAGE), 0):
+                raise OSError(ctypes.get_errno(), "mprotect")
+        self.bytes = np.frombuffer(self.map, np.uint8, self.nbytes, PAGE)
+
+    def place(self, array, strides, at_end):
+        """Return a copy of the array in this memory layout, against one of the guards.
+
+        Within a page of it, what is not its own holds NaN.
+        """
+        extent = array.itemsize + sum(
+            (n - 1) * stride for n, stride in zip(array.shape, strides, strict=True)
+        )
+        extent = extent if array.size else 0
+        offset = self.nbytes - extent if at_end else 0
+        self.near = self.bytes[max(0, offset - PAGE) : offset + extent + PAGE]
+        self.near[:] = 0xFF
+        view = np.ndarray(array.shape, array.dtype, self.map, PAGE + offset, strides)
+        view[...] = array
+        return view
+
+    def around(self, view):
+        """Return the bytes near the view that belong to none of its elements."""
+        inside = view.copy()
+        view[...] = 0
+        rest = self.near.copy()
+        view[...] = inside
+        return rest
+
+
+def c_strides(shape, itemsize):
+    return tuple(itemsize * math.prod(shape[i + 1 :]) for i in range(len(shape)))
+
+
+def last_strides(shape, itemsize):
+    """Strides of a channels-last array of (N, C, *spatial)."""
+    n, c, *spatial = shape
+    strides = c_strides((n, *spatial, c), itemsize)
+    return (strides[0], strides[-1], *strides[1:-1])
+
+
+def spaced_strides(shape, itemsize):
+    """Strides of every second column."""
+    return c_strides(shape, 2 * itemsize)
+
+
+# (inputs per group, outputs per group, groups): multiplier, depthwise, grouped, ragged, dense,
+# many channels
+CHANNELS = [(1, 3, 2), (1, 1, 5), (4, 4, 2), (7, 11, 2), (3, 8, 1), (33, 17, 1)]
+
+
+def cases():
+    """Yield (x shape, weight shape, options): every width from 1 to 40, all classes of layers."""
+    for width, (inputs, outputs, groups) in itertools.product(range(1, 41), CHANNELS):
+        for kernel, stride, padding in ((1, 1, 0), (3, 1, 1), (3, 2, 1), (5, 1, 4), (2, 3, 0)):
+            x = (1, inputs * groups, 3, width)
+            weight = (outputs * groups, inputs, min(kernel, 3), kernel)
+            if width + 2 * padding >= kernel:
+                yield x, weight, {"stride": (1, stride), "padding": padding, "groups": groups}
+    for width, (inputs, outputs, groups) in itertools.product((1, 7, 8, 31, 40), CHANNELS):
+        options = {"padding": 4, "dilation": 3, "groups": groups}
+        yield (2, inputs * groups, 2, width), (outputs * groups, inputs, 2, 3), options
+        options = {"padding": 2, "stride": (2, 1, 2), "groups": groups}
+        yield (1, inputs * groups, 2, 3, width), (outputs * groups, inputs, 2, 2, 3), options
+    for width, kernel, stride in itertools.product((1, 8, 33, 300), (1, 4, 31), (1, 2, 5)):
+        options = {"padding": ((kernel - 1, 0),), "stride": stride, "groups": 3}
+        yield (2, 3, width), (6, 1, kernel), options
+        yield (1, 12, width), (9, 4, kernel), options
+    # Large kernels, small square maps, tall and narrow ones.
+    for height, width in ((7, 7), (14, 14), (28, 28), (40, 1), (40, 3)):
+        yield (1, 3, height, width), (3, 1, 31, 31), {"padding": 15, "groups": 3}
+        yield (1, 4, height, width), (4, 1, 7, 7), {"padding": 3, "stride": 2, "groups": 4}
+        yield (1, 48, height, width), (32, 48, 3, 3), {"padding": 1}
+        yield (1, 64, height, width), (40, 64, 1, 1), {"stride": 2}
+        yield (0, 2, height, width), (4, 2, 1, 1), {}
+
+
+def main(isa, dtype):
+    rng, dtype = np.random.default_rng(0), np.dtype(dtype)
+    rooms = {name: Room(1 << 20) for name in ("x", "weight", "bias", "out")}
+    layouts = {"C": c_strides, "channels last": last_strides, "spaced": spaced_strides}
+    done = 0
+    for number, (x_shape, weight_shape, options) in enumerate(cases()):
+        dims = len(x_shape) - 2
+        arrays = {
+            "x": normals(rng, x_shape, dtype),
+            "weight": normals(rng, weight_shape, dtype),
+            "bias": normals(rng, weight_shape[:1], dtype),
+        }
+        with _plan.use_isa(isa):
+            want = FUNCTIONS[dims](**arrays, **options)
+        # The rarer layouts and two threads take turns.
+        names = ("C", list(layouts)[number % 3])
+        for at_end, layout in itertools.product((False, True), dict.fromkeys(names)):
+            num_threads = 1 + number % 2
+            case = f"{isa} {dtype} {x_shape} {weight_shape} {options} {layout} {at_end=}"
+            os.write(2, f"{case}\n".encode())
+            placed = {
+                name: rooms[name].place(
+                    array,
+                    layouts[layout if name == "x" else "C"](array.shape, dtype.itemsize)
+                    if array.ndim > 1
+                    else (dtype.itemsize,),
+                    at_end,
+                )
+                for name, array in arrays.items()
+            }
+            out = rooms["out"].place(
+                np.zeros_like(want), layouts[layout](want.shape, dtype.itemsize), at_end
+            )
+            before = rooms["out"].around(out)
+            with _plan.use_isa(isa):
+                FUNCTIONS[dims](**placed, **options, out=out, num_threads=num_threads)
+                np.testing.assert_array_equal(out, want, err_msg=case)
+                out[...] = np.nan
+                layer = LAYERS[dims](placed["weight"], placed["bias"], **options)
+                layer(placed["x"], out=out, num_threads=num_threads)
+            np.testing.assert_array_equal(out, want, err_msg=case)
+            np.testing.assert_array_equal(rooms["out"].around(out), before, err_msg=case)
+            for name, array in arrays.items():
+                np.testing.assert_array_equal(placed[name], array, err_msg=f"{name}: {case}")
+            done += 1
+    print(done)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
