@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gconv import _arrays, _run, _threads
+from gconv import _arrays, _plan, _run, _threads
 from gconv._arrays import Array
-from gconv._geometry import Geometry, IntOrSequence, Padding, convolution
+from gconv._engine import call
+from gconv._geometry import IntOrSequence, Padding, convolution
 
-cached_convolution = lru_cache(maxsize=512)(convolution)
+
+class ShortCuts:
+    """The last few hundred kinds of call, each with its short cut.
+
+    A dict in order of insertion: to look up and to insert are atomic, so threads may share it.
+    The oldest go first; one that is still in use comes back at its next call.
+    """
+
+    most = 512
+
+    def __init__(self) -> None:
+        self._entries: dict[object, call.ShortCut] = {}
+        self.get = self._entries.get
+
+    def put(self, key: object, short_cut: call.ShortCut) -> None:
+        """Keep a short cut, and drop the oldest where there are too many."""
+        self._entries[key] = short_cut
+        while len(self._entries) > self.most:
+            try:
+                self._entries.pop(next(iter(self._entries)), None)
+            except (RuntimeError, StopIteration):  # another thread is at it
+                break
+
+
+short_cuts = ShortCuts()
 
 
 def conv1d(
@@ -270,39 +293,40 @@ def _convolve(
     out: Array | None,
     num_threads: int | None,
 ) -> Array:
+    key = None
+    if (
+        # Only plain numbers and names can be looked up: (1.0, 1) equals (1, 1).
+        type(stride) is type(dilation) is type(groups) is int
+        and (type(padding) is int or type(padding) is str)
+        and type(x) is type(weight) is np.ndarray
+        and (bias is None or type(bias) is np.ndarray)
+    ):
+        key = (name, x.shape, weight.shape, bias is None or bias.shape, stride, padding, dilation,
+               groups, x.dtype.char, _plan.current())
+        short_cut = short_cuts.get(key)
+        if short_cut is not None:
+            result = short_cut(x, weight, bias, out, num_threads)
+            if result is not NotImplemented:
+                return result
     threads = _threads.resolve(name, num_threads)
     x, weight, bias = _arrays.operands(name, x, weight, bias)
-    geometry = geometry_of(name, dims, x, weight, bias, stride, padding, dilation, groups)
+    geometry = convolution(
+        name,
+        dims,
+        x.shape,
+        weight.shape,
+        None if bias is None else bias.shape,
+        stride,
+        padding,
+        dilation,
+        groups,
+        x.itemsize,
+    )
     if out is not None:
         _arrays.check_out(name, out, geometry.out_shape, x.dtype)
     weight = np.ascontiguousarray(weight)
     bias = None if bias is None else np.ascontiguousarray(bias)
     plan = _run.plan_for(geometry, x)
+    if key is not None and x.flags.c_contiguous:
+        short_cuts.put(key, _run.short_cut(geometry, plan, None, x))
     return _run.run(geometry, plan, x, weight, None, bias, out, threads)
-
-
-def geometry_of(
-    name: str,
-    dims: int,
-    x: Array,
-    weight: Array,
-    bias: Array | None,
-    stride: IntOrSequence,
-    padding: Padding,
-    dilation: IntOrSequence,
-    groups: int,
-) -> Geometry:
-    """The geometry of a call, from the cache where its parameters can be looked up there.
-
-    Only plain numbers and names can: (1.0, 1) equals (1, 1) and would be taken for it.
-    """
-    bias_shape = None if bias is None else bias.shape
-    plain = (
-        type(stride) is int
-        and type(dilation) is int
-        and type(groups) is int
-        and (type(padding) is int or type(padding) is str)
-    )
-    make = cached_convolution if plain else convolution
-    return make(name, dims, x.shape, weight.shape, bias_shape, stride, padding, dilation, groups,
-                x.itemsize)

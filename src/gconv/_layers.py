@@ -13,22 +13,19 @@ from gconv._engine import call
 from gconv._geometry import IntOrSequence, Padding, Parameters, Shape
 
 
-class Layer:
+class Layer(call.LayerBase):
     """What the layers of all dimensions share.
 
-    A layer never changes: its weight and bias are copies that nothing writes to. The plan of the
-    last input shape, with the weights packed for it, is kept as one object that is replaced
-    whole, so any number of threads may call a layer at once.
+    A layer never changes: its weight and bias are copies that nothing writes to, and what it
+    keeps of its last call is only a short cut to the same result.
     """
 
-    __slots__ = ("_last", "_parameters", "_settings", "bias", "weight")
+    __slots__ = ("_packed", "_parameters", "_settings")
     dimensions: ClassVar[int]
 
-    weight: Array
-    bias: Array | None
     _parameters: Parameters
     _settings: dict[str, Any]
-    _last: tuple[Any, call.Plan, Array | None] | None
+    _packed: tuple[Any, Array] | None  # what the packing depends on, and the packed weights
 
     def __init__(
         self,
@@ -69,7 +66,7 @@ class Layer:
             "bias": None if bias_ is None else _own(bias_),
             "_parameters": parameters,
             "_settings": settings,
-            "_last": None,
+            "_packed": None,
         }
         for field, value in fields.items():
             object.__setattr__(self, field, value)
@@ -112,30 +109,8 @@ class Layer:
         """
         return self._parameters.applied_to(tuple(shape)).out_shape
 
-    def __call__(
-        self, x: ArrayLike, *, out: Array | None = None, num_threads: int | None = None
-    ) -> Array:
-        """Convolve x.
-
-        Parameters
-        ----------
-        x : array_like
-            Shape (N, C_in, *spatial) or (C_in, *spatial), of the weight's dtype.
-        out : numpy.ndarray, optional
-            Where to put the result: of its shape and dtype, any strides. May overlap x.
-        num_threads : int, optional
-            At least 1; see `get_num_threads` for the default.
-
-        Returns
-        -------
-        numpy.ndarray
-            The result, channels-last in memory where x is; `out` itself where it is given.
-
-        Raises
-        ------
-        ValueError, TypeError, MemoryError
-            As `conv2d`.
-        """
+    def _call(self, x: ArrayLike, out: Array | None, num_threads: int | None) -> Array:
+        """The whole way: everything is checked, and the next call like it takes a short cut."""
         name = type(self).__name__
         threads = _threads.resolve(name, num_threads)
         x, weight, bias = _arrays.operands(name, x, self.weight, self.bias)
@@ -144,6 +119,8 @@ class Layer:
             _arrays.check_out(name, out, geometry.out_shape, x.dtype)
         plan = _run.plan_for(geometry, x)
         packed = self._packed_for(plan)
+        if x.flags.c_contiguous:
+            object.__setattr__(self, "_short_cut", _run.short_cut(geometry, plan, packed, x))
         return _run.run(geometry, plan, x, weight, packed, bias, out, threads)
 
     def _packed_for(self, plan: call.Plan) -> Array | None:
@@ -151,11 +128,11 @@ class Layer:
         key = _plan.packing(plan.spec)
         if key is None:
             return None
-        last = self._last
-        if last is None or last[0] != key:
-            last = (key, plan, _plan.pack_weights(plan.spec, self.weight))
-            object.__setattr__(self, "_last", last)
-        return last[2]
+        packed = self._packed
+        if packed is None or packed[0] != key:
+            packed = (key, _plan.pack_weights(plan.spec, self.weight))
+            object.__setattr__(self, "_packed", packed)
+        return packed[1]
 
 
 def _own(array: Array) -> Array:

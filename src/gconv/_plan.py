@@ -56,6 +56,7 @@ class Problem:
     memory is one long row. Strides count elements.
     """
 
+    dimensions: int
     groups: int
     in_channels: int
     out_channels: int
@@ -121,6 +122,7 @@ class Spec(Problem):
     in_block: int
     x_taps: NDArray[np.intp]
     w_taps: NDArray[np.intp]
+    tap_places: NDArray[np.intp]
     accumulators_at: int
     weights_at: int
     scratch_bytes: int
@@ -142,6 +144,11 @@ def usable_isas() -> tuple[str, ...]:
 def current_isa() -> str:
     """The instruction set that plans are made for."""
     return _isa_name
+
+
+def current() -> tuple[str, Tile | None]:
+    """All that a new plan depends on besides its problem."""
+    return _isa_name, _forced_tile
 
 
 @contextmanager
@@ -233,6 +240,7 @@ def problem_of(geometry: Geometry, x_strides: Shape) -> Problem:
     rows = out_size[1] * out_size[2]
     pixels = out_size[0] * rows
     return Problem(
+        dimensions=len(g.kernel),
         groups=g.groups,
         in_channels=g.in_channels // g.groups,
         out_channels=g.out_channels // g.groups,
@@ -637,6 +645,7 @@ class Layout:
             in_block=self.in_block,
             x_taps=x_taps,
             w_taps=w_taps,
+            tap_places=np.argsort(w_taps),
             accumulators_at=panel,
             weights_at=panel + sums,
             scratch_bytes=scratch,

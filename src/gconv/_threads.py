@@ -18,7 +18,7 @@ from gconv._engine import call
 from gconv._geometry import an_integer
 
 VARIABLE = "GCONV_NUM_THREADS"
-MOST_THREADS = 2**15  # more than any machine has; keeps an absurd number from reaching the runtime
+MOST_THREADS = 1024  # the runtime ends the process where it cannot start them all
 
 _set_by_user: int | None = None
 

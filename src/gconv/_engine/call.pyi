@@ -3,7 +3,8 @@ from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
-from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from gconv._plan import Spec
 
@@ -31,3 +32,33 @@ class Plan:
         y: NDArray[Any],
         threads: int,
     ) -> None: ...
+
+class ShortCut:
+    def __init__(
+        self,
+        plan: Plan,
+        packed: NDArray[Any] | None,
+        x_shape: tuple[int, ...],
+        y_shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+    ) -> None: ...
+    def __call__(
+        self,
+        x: ArrayLike,
+        weight: ArrayLike,
+        bias: ArrayLike | None,
+        out: NDArray[Any] | None,
+        num_threads: int | None,
+    ) -> NDArray[Any]: ...
+
+class LayerBase:
+    weight: NDArray[Any]
+    bias: NDArray[Any] | None
+    _short_cut: ShortCut | None
+    def __call__(
+        self,
+        x: ArrayLike,
+        *,
+        out: NDArray[Any] | None = None,
+        num_threads: int | None = None,
+    ) -> NDArray[Any]: ...

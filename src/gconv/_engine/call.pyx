@@ -1,14 +1,15 @@
 """From NumPy arrays to the engine: plans, scratch, threads and the layers' fast path.
 
 This is the only compiled module that knows NumPy. What it is given has been validated by
-`gconv._geometry` and `gconv._arrays`, except in `LayerBase.__call__`, which takes its short cut
-only where the arrays are what the last plan was made for.
+`gconv._geometry` and `gconv._arrays`, except by `ShortCut`, which looks whether arrays are what
+a plan was made for and leaves everything else to them.
 """
 
 from cpython.contextvars cimport PyContextVar_Get
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetPointer
 
+cimport cython
 cimport numpy as cnp
 
 import contextvars
@@ -122,11 +123,7 @@ cdef class Plan:
     cdef run_function function
     cdef Py_ssize_t flops
     cdef readonly object spec
-    cdef object x_taps, w_taps, capsule
-    cdef readonly tuple x_shape, y_shape
-    cdef cnp.npy_intp x_dims[5]
-    cdef cnp.npy_intp y_dims[5]
-    cdef readonly int type_number
+    cdef object x_taps, w_taps, tap_places, capsule
 
     def __cinit__(self, spec, engine):
         cdef int axis
@@ -172,6 +169,8 @@ cdef class Plan:
         p.in_block = spec.in_block
         self.x_taps = spec.x_taps
         self.w_taps = spec.w_taps
+        self.tap_places = spec.tap_places
+        p.tap_places = <const Py_ssize_t*>cnp.PyArray_DATA(self.tap_places)
         p.x_taps = <const Py_ssize_t*>cnp.PyArray_DATA(self.x_taps)
         p.w_taps = <const Py_ssize_t*>cnp.PyArray_DATA(self.w_taps)
         p.accumulators_at = spec.accumulators_at
@@ -202,3 +201,123 @@ cdef class Plan:
             cnp.PyArray_DIM(x, 0), cnp.PyArray_DATA(x), cnp.PyArray_DATA(weight),
             cnp.PyArray_DATA(packed) if packed is not None else NULL,
             cnp.PyArray_DATA(bias) if bias is not None else NULL, cnp.PyArray_DATA(y), threads)
+
+
+# ---- the short cut ---------------------------------------------------------------------------
+
+cdef inline bint plain_array(object array, int type_number) noexcept:
+    """Whether it is an ndarray (of no subclass) in C order, aligned, in native byte order."""
+    return (
+        cnp.PyArray_CheckExact(array)
+        and cnp.PyArray_TYPE(<cnp.ndarray>array) == type_number
+        and cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>array)
+    )
+
+
+cdef inline bint has_shape(cnp.ndarray array, int dimensions, cnp.npy_intp* shape) noexcept:
+    cdef int axis
+    if cnp.PyArray_NDIM(array) != dimensions:
+        return False
+    for axis in range(dimensions):
+        if cnp.PyArray_DIM(array, axis) != shape[axis]:
+            return False
+    return True
+
+
+cdef inline bint overlap(cnp.ndarray a, cnp.ndarray b) noexcept:
+    """Whether two contiguous arrays share memory."""
+    cdef char* a_data = <char*>cnp.PyArray_DATA(a)
+    cdef char* b_data = <char*>cnp.PyArray_DATA(b)
+    return a_data < b_data + cnp.PyArray_NBYTES(b) and b_data < a_data + cnp.PyArray_NBYTES(a)
+
+
+@cython.final
+cdef class ShortCut:
+    """What a call needs once its like has been validated: for one shape of x, in C order.
+
+    Parameters
+    ----------
+    plan : Plan
+    packed : numpy.ndarray or None
+        The weights as the plan wants them; None for a function, which packs as it goes.
+    x_shape, y_shape : tuple of int
+    dtype : numpy.dtype
+    """
+
+    cdef Plan plan
+    cdef cnp.ndarray packed
+    cdef int type_number, dimensions
+    cdef cnp.npy_intp x_shape[5]
+    cdef cnp.npy_intp y_shape[5]
+    cdef Py_ssize_t images
+
+    def __cinit__(self, Plan plan, packed, tuple x_shape, tuple y_shape, cnp.dtype dtype):
+        cdef int axis
+        self.plan = plan
+        self.packed = packed
+        self.type_number = dtype.num
+        self.dimensions = len(x_shape)
+        for axis in range(self.dimensions):
+            self.x_shape[axis] = x_shape[axis]
+            self.y_shape[axis] = y_shape[axis]
+        self.images = x_shape[0] if len(x_shape) == plan.spec.dimensions + 2 else 1
+
+    def __call__(self, x, weight, bias, out, num_threads):
+        """The result, or NotImplemented where the arguments are not plainly what is expected.
+
+        The shapes of weight and bias are taken to be right.
+        """
+        cdef cnp.ndarray y
+        cdef int threads
+        if not (plain_array(x, self.type_number)
+                and has_shape(<cnp.ndarray>x, self.dimensions, self.x_shape)
+                and plain_array(weight, self.type_number)
+                and (bias is None or plain_array(bias, self.type_number))):
+            return NotImplemented
+        if num_threads is None:
+            threads = default_threads()
+        elif type(num_threads) is int and 1 <= num_threads <= 1024:
+            threads = num_threads
+        else:
+            return NotImplemented
+        if out is None:
+            y = cnp.PyArray_EMPTY(self.dimensions, self.y_shape, self.type_number, False)
+        elif (
+            plain_array(out, self.type_number)
+            and has_shape(<cnp.ndarray>out, self.dimensions, self.y_shape)
+            and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out)
+            and not overlap(<cnp.ndarray>out, <cnp.ndarray>x)
+            and not overlap(<cnp.ndarray>out, <cnp.ndarray>weight)
+            and (bias is None or not overlap(<cnp.ndarray>out, <cnp.ndarray>bias))
+        ):
+            y = <cnp.ndarray>out
+        else:
+            return NotImplemented
+        self.plan.execute(
+            self.images, cnp.PyArray_DATA(<cnp.ndarray>x), cnp.PyArray_DATA(<cnp.ndarray>weight),
+            cnp.PyArray_DATA(self.packed) if self.packed is not None else NULL,
+            cnp.PyArray_DATA(<cnp.ndarray>bias) if bias is not None else NULL,
+            cnp.PyArray_DATA(y), threads)
+        return y
+
+
+cdef class LayerBase:
+    """The fields of a layer and its call: the short cut first, `_call` for everything else.
+
+    The short cut of the last shape is one object that is replaced whole, so that threads may
+    share a layer.
+    """
+
+    cdef public object weight
+    cdef public object bias
+    cdef public object _short_cut
+
+    def __call__(self, x, *, out=None, num_threads=None):
+        cdef object short_cut, result
+        with cython.critical_section(self):
+            short_cut = self._short_cut
+        if short_cut is not None:
+            result = (<ShortCut>short_cut)(x, self.weight, self.bias, out, num_threads)
+            if result is not NotImplemented:
+                return result
+        return self._call(x, out, num_threads)

@@ -260,14 +260,10 @@ cdef void depthwise_item(
 
 # ---- channel lanes ---------------------------------------------------------------------------
 
-cdef inline void transpose_square(
-    const real* sums, Py_ssize_t pitch, vec square[LANES_AT_MOST]) noexcept nogil:
-    """LANES pixels' sums of LANES channels into a vector of pixels for each channel."""
+cdef inline void transpose_square(vec square[LANES_AT_MOST]) noexcept nogil:
+    """LANES vectors of LANES elements: rows become columns."""
     cdef vec other[LANES_AT_MOST]
-    cdef Py_ssize_t i, width
-    for i in range(LANES):
-        square[i] = (<const vec*>(sums + i * pitch))[0]
-    width = 1
+    cdef Py_ssize_t i, width = 1
     while width < LANES:
         for i in range(LANES // 2):
             other[2 * i] = interleave_low(square[i], square[i + LANES // 2])
@@ -291,7 +287,9 @@ cdef inline void store_transposed(
     while True:
         channel = 0
         while channel < channels:
-            transpose_square(sums + pixel * pitch + channel, pitch, square)
+            for i in range(LANES):
+                square[i] = (<const vec*>(sums + (pixel + i) * pitch + channel))[0]
+            transpose_square(square)
             n = min(LANES, channels - channel)
             for j in range(n):
                 (<uvec*>(y + (channel + j) * y_channel + pixel))[0] = square[j]
@@ -304,15 +302,34 @@ cdef inline void store_transposed(
 cdef inline void pack_weights(
     const ConvPlan* p, const real* weight, Py_ssize_t first_tap, Py_ssize_t last_tap,
     Py_ssize_t channels, Py_ssize_t width, real* to) noexcept nogil:
-    """weight[channel][tap] into to[tap][width], zeros beyond the last channel."""
+    """weight[channel][tap] of a block of input channels into to[place of tap][width], zeros
+    beyond the last channel; `to` is where the block's first place goes."""
     cdef Py_ssize_t taps = p.in_channels * p.kernel[0] * p.kernel[1] * p.kernel[2]
-    cdef Py_ssize_t k, j
-    for k in range(first_tap, last_tap):
-        for j in range(channels):
-            to[j] = weight[j * taps + p.w_taps[k]]
-        for j in range(channels, width):
-            to[j] = 0
-        to += width
+    cdef Py_ssize_t n, tap, block, j, lane
+    cdef vec square[LANES_AT_MOST]
+    if last_tap - first_tap < LANES:
+        for tap in range(first_tap, last_tap):
+            for j in range(width):
+                to[(p.tap_places[tap] - first_tap) * width + j] = (
+                    weight[j * taps + tap] if j < channels else 0)
+        return
+    for block in range(width // LANES):
+        j = block * LANES
+        n = min(LANES, channels - j)
+        tap = first_tap
+        while True:
+            for lane in range(LANES):
+                if lane < n:
+                    square[lane] = (<const uvec*>(weight + (j + lane) * taps + tap))[0]
+                else:
+                    square[lane] = splat(0)
+            transpose_square(square)
+            for lane in range(LANES):
+                (<vec*>(to + (p.tap_places[tap + lane] - first_tap) * width + j))[0] = \
+                    square[lane]
+            if tap == last_tap - LANES:
+                break
+            tap = min(tap + LANES, last_tap - LANES)
 
 
 cdef inline void pixel_tiles(

@@ -49,10 +49,12 @@ cdef struct ConvPlan:
     Py_ssize_t panel_channel, panel_plane, panel_row, panel_phase
 
     # Taps of one output element in their order: input block, kd, kh, channel of the block, kw;
-    # where each lies in the panel (or in x), and its weight among those of one output channel.
+    # where each lies in the panel (or in x), its weight among those of one output channel, and
+    # the other way round, the place in the order of each weight.
     Py_ssize_t in_block
     const Py_ssize_t* x_taps
     const Py_ssize_t* w_taps
+    const Py_ssize_t* tap_places
 
     # Scratch of one thread: elements up to the accumulators, to the weights, and bytes in all.
     Py_ssize_t accumulators_at, weights_at
