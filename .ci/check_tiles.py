@@ -16,7 +16,7 @@ import sys
 FUNCTION = re.compile(r"^[0-9a-f]+ <(.*)>:$")
 INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\s+(.*)$")
 JUMP = re.compile(r"^j\w+\s+([0-9a-f]+)\b")
-TILE = re.compile(r"(?:width|depthwise|channel)_\d+x\d+")
+TILE = re.compile(r"(?:width|depthwise|three|channel)_\d+x\d+")
 STACK_VECTOR = re.compile(r"(?=.*%[xyz]mm)(?=.*\((?:%rsp|%rbp))")
 
 Code = list[tuple[int, str]]

@@ -15,6 +15,7 @@ cdef enum:
 
 cdef width_function WIDTH_TILES[MOST_ROWS + 1][MOST_VECTORS + 1]
 cdef depthwise_function DEPTHWISE_TILES[MOST_ROWS + 1][MOST_VECTORS + 1]
+cdef depthwise_function THREE_COLUMN_TILES[MOST_ROWS + 1][MOST_VECTORS + 1]  # kernels 3 wide
 cdef channel_function CHANNEL_TILES[MOST_ROWS + 1][MOST_VECTORS + 1]
 
 
@@ -67,10 +68,16 @@ cdef inline Source in_place_source(
     return source
 
 
+cdef inline void begin_item(const ConvPlan* p, const Item* item, char* scratch) noexcept nogil:
+    if not p.in_place and (<Py_ssize_t*>scratch)[0] != item.panel_number:
+        clear_padding(p, &item.band, <real*>(scratch + HEADER_BYTES))
+
+
 cdef inline Source panel_source(
     const ConvPlan* p, const Item* item, const real* x, Py_ssize_t group,
     Py_ssize_t first_channel, Py_ssize_t channels, char* scratch) noexcept nogil:
-    """Packs the panel, unless the thread's last item has left it there."""
+    """Packs the panel, unless the thread's last item has left it there. The padding has been
+    cleared where the item began."""
     cdef Source source
     cdef Py_ssize_t* holds = <Py_ssize_t*>scratch
     cdef real* panel = <real*>(scratch + HEADER_BYTES)
@@ -91,41 +98,54 @@ cdef inline Source panel_source(
 
 # ---- width lanes -----------------------------------------------------------------------------
 
-cdef inline void width_row(
-    const ConvPlan* p, WidthStrip* s, Py_ssize_t rows, Py_ssize_t width, real* spill
-) noexcept nogil:
-    """One row of output pixels of `rows` channels, in tiles of as equal a width as can be."""
-    cdef Py_ssize_t vectors = (width + LANES - 1) // LANES
-    cdef Py_ssize_t tiles = (vectors + p.tile_vectors - 1) // p.tile_vectors
-    cdef Py_ssize_t narrow = vectors // tiles  # vectors in a narrow tile; wide ones have 1 more
-    cdef Py_ssize_t wide = vectors % tiles
-    cdef Py_ssize_t i, j, y_channel = s.y_channel
-    cdef real* y = s.y
-    if width < LANES:  # into scratch, and from there what belongs to the row
-        s.y = spill
-        s.y_channel = LANES
-        s.tiles = 1
-        s.final_vector = 0
-        if s.resume:
+# `total` in the fewest parts of at most `most`, as equal as can be: `larger` parts of size + 1,
+# then the others of `size`.
+cdef struct Parts:
+    Py_ssize_t count, size, larger
+
+
+cdef inline Parts split(Py_ssize_t total, Py_ssize_t most) noexcept nogil:
+    cdef Parts parts
+    parts.count = (total + most - 1) // most
+    parts.size = total // parts.count
+    parts.larger = total % parts.count
+    return parts
+
+
+cdef inline void width_lines(
+    const ConvPlan* p, WidthStrip* s, Py_ssize_t rows, Py_ssize_t width, const Parts* across,
+    real* spill) noexcept nogil:
+    """Lines of output pixels of `rows` channels, tile after tile."""
+    cdef Py_ssize_t i, j, line, done = 0
+    cdef WidthStrip short_line
+    if width < LANES:  # into scratch, and from there what belongs to the line
+        short_line = s[0]
+        short_line.lines = 1
+        short_line.tiles = 1
+        short_line.final_vector = 0
+        short_line.y = spill
+        short_line.y_channel = LANES
+        for line in range(s.lines):
+            if s.resume:
+                for j in range(rows):
+                    for i in range(width):
+                        spill[j * LANES + i] = s.y[line * s.y_line + j * s.y_channel + i]
+            WIDTH_TILES[rows][1](&short_line)
             for j in range(rows):
                 for i in range(width):
-                    spill[j * LANES + i] = y[j * y_channel + i]
-        WIDTH_TILES[rows][1](s)
-        for j in range(rows):
-            for i in range(width):
-                y[j * y_channel + i] = spill[j * LANES + i]
-        s.y = y
-        s.y_channel = y_channel
+                    s.y[line * s.y_line + j * s.y_channel + i] = spill[j * LANES + i]
+            short_line.x += s.x_line
         return
-    if wide > 0:
-        s.tiles = wide
-        s.final_vector = narrow * LANES
-        WIDTH_TILES[rows][narrow + 1](s)
-        s.x += wide * (narrow + 1) * LANES
-        s.y += wide * (narrow + 1) * LANES
-    s.tiles = tiles - wide
-    s.final_vector = (width - (wide * (narrow + 1) + (s.tiles - 1) * narrow) * LANES) - LANES
-    WIDTH_TILES[rows][narrow](s)
+    if across.larger > 0:
+        s.tiles = across.larger
+        s.final_vector = across.size * LANES
+        WIDTH_TILES[rows][across.size + 1](s)
+        done = across.larger * (across.size + 1) * LANES
+        s.x += done
+        s.y += done
+    s.tiles = across.count - across.larger
+    s.final_vector = width - done - (s.tiles - 1) * across.size * LANES - LANES
+    WIDTH_TILES[rows][across.size](s)
 
 
 cdef void width_item(
@@ -133,15 +153,19 @@ cdef void width_item(
     const real* bias, real* y, char* scratch) noexcept nogil:
     cdef Item item = find_item(p, number)
     cdef Band* band = &item.band
-    cdef Py_ssize_t channels = item.last_channel - item.first_channel
-    cdef Py_ssize_t blocks = (channels + p.tile_rows - 1) // p.tile_rows
     cdef Py_ssize_t taps = p.in_channels * p.kernel[0] * p.kernel[1] * p.kernel[2]
-    cdef Py_ssize_t group, block, c, in_block, rows, o, od, oh, row_taps, plane_taps
-    cdef Py_ssize_t first_plane, last_plane, first_row, last_row
+    cdef Py_ssize_t width = band.end[2] - band.begin[2]
+    cdef Parts blocks = split(item.last_channel - item.first_channel, p.tile_rows)
+    cdef Parts across = split((width + LANES - 1) // LANES, p.tile_vectors)
+    cdef Py_ssize_t group, block, c, in_block, rows, o, od, oh, next_oh, row_taps, plane_taps
+    cdef Py_ssize_t first_plane, last_plane, first_row, last_row, next_first, next_last
     cdef real* spill = <real*>(scratch + HEADER_BYTES) + p.accumulators_at
     cdef Source source
     cdef WidthStrip s
+    begin_item(p, &item, scratch)
     s.w_channel = taps
+    s.y_channel = p.y_channel
+    s.y_line = p.y_axis[1]
     for group in range(item.first_group, item.last_group):
         c = 0
         while c < p.in_channels or c == 0:
@@ -156,24 +180,38 @@ cdef void width_item(
             s.w_taps = p.w_taps + c * p.kernel[0] * p.kernel[1] * p.kernel[2]
             s.resume = c > 0
             s.plane = plane_taps
+            s.x_line = p.stride[1] * source.row
             o = group * p.out_channels + item.first_channel
-            for block in range(blocks):
-                rows = (channels + block) // blocks
+            for block in range(blocks.count):
+                rows = blocks.size + (block < blocks.larger)
                 s.weight = weight + o * taps
                 s.bias = bias + o if bias != NULL else NULL
                 for od in range(band.begin[0], band.end[0]):
                     tap_range(p, 0, od, &first_plane, &last_plane)
                     s.planes = last_plane - first_plane
-                    for oh in range(band.begin[1], band.end[1]):
-                        tap_range(p, 1, oh, &first_row, &last_row)
+                    oh = band.begin[1]
+                    tap_range(p, 1, oh, &first_row, &last_row)
+                    while oh < band.end[1]:
+                        # Consecutive rows that meet the same taps go together.
+                        next_oh = oh + 1
+                        next_first = first_row
+                        next_last = last_row
+                        while next_oh < band.end[1]:
+                            tap_range(p, 1, next_oh, &next_first, &next_last)
+                            if next_first != first_row or next_last != last_row:
+                                break
+                            next_oh += 1
+                        s.lines = next_oh - oh
                         s.first = first_plane * plane_taps + first_row * row_taps
                         s.last = first_plane * plane_taps + last_row * row_taps
                         s.x = (source.origin + od * p.stride[0] * source.plane
                                + oh * p.stride[1] * source.row)
                         s.y = (y + item.image * p.y_image + o * p.y_channel
                                + od * p.y_axis[0] + oh * p.y_axis[1] + band.begin[2])
-                        s.y_channel = p.y_channel
-                        width_row(p, &s, rows, band.end[2] - band.begin[2], spill)
+                        width_lines(p, &s, rows, width, &across, spill)
+                        oh = next_oh
+                        first_row = next_first
+                        last_row = next_last
                 o += rows
             c += max(in_block, 1)
 
@@ -181,35 +219,39 @@ cdef void width_item(
 # ---- depthwise -------------------------------------------------------------------------------
 
 cdef inline void depthwise_rows(
-    const ConvPlan* p, DepthwiseStrip* s, Py_ssize_t rows, Py_ssize_t width, real* spill
-) noexcept nogil:
-    """`rows` rows of output, in tiles of as equal a width as can be."""
-    cdef Py_ssize_t vectors = (width + LANES - 1) // LANES
-    cdef Py_ssize_t tiles = (vectors + p.tile_vectors - 1) // p.tile_vectors
-    cdef Py_ssize_t narrow = vectors // tiles
-    cdef Py_ssize_t wide = vectors % tiles
-    cdef Py_ssize_t i, j, y_row = s.y_row
+    const ConvPlan* p, DepthwiseStrip s, Py_ssize_t rows, Py_ssize_t width, const Parts* across,
+    real* spill) noexcept nogil:
+    """Row tiles of `rows` rows, tile after tile."""
+    cdef Py_ssize_t i, j, down, tiles_down = s.tiles_down, done = 0
+    cdef Py_ssize_t y_row = s.y_row
     cdef real* y = s.y
-    if width < LANES:
-        s.y = spill
-        s.y_row = LANES
+    cdef depthwise_function* tiles = (
+        &THREE_COLUMN_TILES[rows][0] if s.kernel_columns == 3 else &DEPTHWISE_TILES[rows][0])
+    if width < LANES:  # into scratch, and from there what belongs to the rows
+        s.tiles_down = 1
         s.tiles = 1
         s.final_vector = 0
-        DEPTHWISE_TILES[rows][1](s)
-        for j in range(rows):
-            for i in range(width):
-                y[j * y_row + i] = spill[j * LANES + i]
-        s.y_row = y_row
+        s.y = spill
+        s.y_row = LANES
+        for down in range(tiles_down):
+            tiles[1](&s)
+            for j in range(rows):
+                for i in range(width):
+                    y[(down * rows + j) * y_row + i] = spill[j * LANES + i]
+            s.x += rows * s.x_row
+            s.first_window -= rows
+            s.last_window -= rows
         return
-    if wide > 0:
-        s.tiles = wide
-        s.final_vector = narrow * LANES
-        DEPTHWISE_TILES[rows][narrow + 1](s)
-        s.x += wide * (narrow + 1) * LANES
-        s.y += wide * (narrow + 1) * LANES
-    s.tiles = tiles - wide
-    s.final_vector = (width - (wide * (narrow + 1) + (s.tiles - 1) * narrow) * LANES) - LANES
-    DEPTHWISE_TILES[rows][narrow](s)
+    if across.larger > 0:
+        s.tiles = across.larger
+        s.final_vector = across.size * LANES
+        tiles[across.size + 1](&s)
+        done = across.larger * (across.size + 1) * LANES
+        s.x += done
+        s.y += done
+    s.tiles = across.count - across.larger
+    s.final_vector = width - done - (s.tiles - 1) * across.size * LANES - LANES
+    tiles[across.size](&s)
 
 
 cdef void depthwise_item(
@@ -219,10 +261,14 @@ cdef void depthwise_item(
     cdef Item item = find_item(p, number)
     cdef Band* band = &item.band
     cdef Py_ssize_t dilation = p.dilation[1]
-    cdef Py_ssize_t group, od, phase, start, rows, tiles, tile, oh, top, count
+    cdef Py_ssize_t width = band.end[2] - band.begin[2]
+    cdef Parts across = split((width + LANES - 1) // LANES, p.tile_vectors)
+    cdef Parts down
+    cdef Py_ssize_t group, od, phase, oh, top, rows, size
     cdef real* spill = <real*>(scratch + HEADER_BYTES) + p.accumulators_at
     cdef Source source
     cdef DepthwiseStrip s
+    begin_item(p, &item, scratch)
     s.columns = p.x_taps
     s.kernel_rows = p.kernel[1]
     s.kernel_columns = p.kernel[2]
@@ -238,14 +284,15 @@ cdef void depthwise_item(
         s.bias = bias + group if bias != NULL else NULL
         for od in range(band.begin[0], band.end[0]):
             tap_range(p, 0, od, &s.first_plane, &s.last_plane)
+            # Output rows one dilation apart share input rows; the others never do.
             for phase in range(min(dilation, band.end[1] - band.begin[1])):
-                # Output rows one dilation apart share input rows; the others never do.
-                start = band.begin[1] + phase
-                count = (band.end[1] - start + dilation - 1) // dilation
-                tiles = (count + p.tile_rows - 1) // p.tile_rows
-                oh = start
-                for tile in range(tiles):
-                    rows = (count + tile) // tiles
+                oh = band.begin[1] + phase
+                rows = (band.end[1] - oh + dilation - 1) // dilation
+                down = split(rows, p.tile_rows)
+                for size in range(down.size + 1, down.size - 1, -1):
+                    s.tiles_down = down.larger if size > down.size else down.count - down.larger
+                    if s.tiles_down == 0:
+                        continue
                     top = oh - p.padding[1]
                     s.first_window = (-top + dilation - 1) // dilation if top < 0 else 0
                     s.last_window = 0
@@ -254,8 +301,8 @@ cdef void depthwise_item(
                     s.x = (source.origin + od * p.stride[0] * source.plane + oh * source.row)
                     s.y = (y + item.image * p.y_image + group * p.y_channel
                            + od * p.y_axis[0] + oh * p.y_axis[1] + band.begin[2])
-                    depthwise_rows(p, &s, rows, band.end[2] - band.begin[2], spill)
-                    oh += rows * dilation
+                    depthwise_rows(p, s, size, width, &across, spill)
+                    oh += s.tiles_down * size * dilation
 
 
 # ---- channel lanes ---------------------------------------------------------------------------
@@ -334,19 +381,17 @@ cdef inline void pack_weights(
 
 cdef inline void pixel_tiles(
     const ConvPlan* p, ChannelStrip* s, Py_ssize_t vectors, Py_ssize_t pixels) noexcept nogil:
-    """A run of pixels with the same taps, in tiles of as equal a size as can be."""
-    cdef Py_ssize_t tiles = (pixels + p.tile_rows - 1) // p.tile_rows
-    cdef Py_ssize_t narrow = pixels // tiles
-    cdef Py_ssize_t wide = pixels % tiles
-    if wide > 0:
-        s.tiles = wide
-        CHANNEL_TILES[narrow + 1][vectors](s)
-        s.pixels += wide * (narrow + 1)
-        s.sums += wide * (narrow + 1) * vectors * LANES
-    s.tiles = tiles - wide
-    CHANNEL_TILES[narrow][vectors](s)
-    s.pixels += s.tiles * narrow
-    s.sums += s.tiles * narrow * vectors * LANES
+    """A run of pixels with the same taps, tile after tile."""
+    cdef Parts run = split(pixels, p.tile_rows)
+    if run.larger > 0:
+        s.tiles = run.larger
+        CHANNEL_TILES[run.size + 1][vectors](s)
+        s.pixels += run.larger * (run.size + 1)
+        s.sums += run.larger * (run.size + 1) * vectors * LANES
+    s.tiles = run.count - run.larger
+    CHANNEL_TILES[run.size][vectors](s)
+    s.pixels += s.tiles * run.size
+    s.sums += s.tiles * run.size * vectors * LANES
 
 
 cdef void channel_item(
@@ -372,6 +417,7 @@ cdef void channel_item(
     cdef Py_ssize_t run_rows[2]
     cdef Source source
     cdef ChannelStrip s
+    begin_item(p, &item, scratch)
     # The sums and the places of the pixels share a part of scratch: sums from its beginning,
     # places up to its end.
     pixel = 0

@@ -60,39 +60,58 @@ cdef inline void copy_row(
         (<uvec*>(to + n - LANES))[0] = (<const uvec*>(source + n - LANES))[0]
 
 
-cdef inline void pad_row(
-    real* to, const real* source, Py_ssize_t step, Py_ssize_t size, Py_ssize_t start,
-    Py_ssize_t stride, Py_ssize_t n) noexcept nogil:
-    """Columns start, start + stride ... of a row of `size` elements; n of them, zero outside."""
-    cdef Py_ssize_t i, low, high
-    # low: columns before the row; high: columns up to the row's end.
-    low = min(n, (-start + stride - 1) // stride if start < 0 else 0)
-    high = 0
-    if start < size:
-        high = min(n, (size - 1 - start) // stride + 1)
-    high = max(low, high)
-    for i in range(low):
-        to[i] = 0
-    if high > low:
-        copy_row(to + low, source + (start + low * stride) * step, stride * step, high - low)
-    for i in range(high, n):
-        to[i] = 0
+cdef inline void image_columns(
+    const ConvPlan* p, const Band* band, Py_ssize_t phase, Py_ssize_t* first, Py_ssize_t* last
+) noexcept nogil:
+    """The columns [first, last) of a panel row's phase that lie in the image."""
+    cdef Py_ssize_t start = band.begin[2] * p.stride[2] - p.padding[2] + phase
+    cdef Py_ssize_t step = p.phase_step
+    first[0] = min(p.panel_phase, (-start + step - 1) // step if start < 0 else 0)
+    last[0] = 0
+    if start < p.in_size[2]:
+        last[0] = min(p.panel_phase, (p.in_size[2] - 1 - start) // step + 1)
+    last[0] = max(first[0], last[0])
+
+
+cdef inline void clear_padding(const ConvPlan* p, const Band* band, real* panel) noexcept nogil:
+    """Zeros where no image column goes: they stay while panels of this band are packed."""
+    cdef Py_ssize_t c, d, h, phase, i, first, last
+    cdef real* row
+    for phase in range(p.phases):
+        image_columns(p, band, phase, &first, &last)
+        if first == 0 and last == p.panel_phase:
+            continue
+        for c in range(p.panel_channels):
+            for d in range(band.last_plane - band.first_plane):
+                for h in range(band.last_row - band.first_row):
+                    row = (panel + c * p.panel_channel + d * p.panel_plane + h * p.panel_row
+                           + phase * p.panel_phase)
+                    for i in range(first):
+                        row[i] = 0
+                    for i in range(last, p.panel_phase):
+                        row[i] = 0
 
 
 cdef inline void pack_panel(
     const ConvPlan* p, const Band* band, const real* x, Py_ssize_t channels,
     real* panel) noexcept nogil:
-    """x points to the first of the channels."""
-    cdef Py_ssize_t c, d, h, phase
-    cdef Py_ssize_t start = band.begin[2] * p.stride[2] - p.padding[2]
+    """The image columns of a panel; x points to the first of the channels."""
+    cdef Py_ssize_t c, d, h, phase, first, last
+    cdef Py_ssize_t step = p.phase_step * p.x_axis[2]
     cdef const real* source
     cdef real* to
-    for c in range(channels):
-        for d in range(band.first_plane, band.last_plane):
-            for h in range(band.first_row, band.last_row):
-                source = x + c * p.x_channel + d * p.x_axis[0] + h * p.x_axis[1]
-                to = (panel + c * p.panel_channel + (d - band.first_plane) * p.panel_plane
-                      + (h - band.first_row) * p.panel_row)
-                for phase in range(p.phases):
-                    pad_row(to + phase * p.panel_phase, source, p.x_axis[2], p.in_size[2],
-                            start + phase, p.phase_step, p.panel_phase)
+    for phase in range(p.phases):
+        image_columns(p, band, phase, &first, &last)
+        if first == last:
+            continue
+        source = x + p.x_axis[2] * (
+            band.begin[2] * p.stride[2] - p.padding[2] + phase + first * p.phase_step)
+        to = panel + phase * p.panel_phase + first
+        for c in range(channels):
+            for d in range(band.first_plane, band.last_plane):
+                for h in range(band.first_row, band.last_row):
+                    copy_row(
+                        to + c * p.panel_channel + (d - band.first_plane) * p.panel_plane
+                        + (h - band.first_row) * p.panel_row,
+                        source + c * p.x_channel + d * p.x_axis[0] + h * p.x_axis[1],
+                        step, last - first)

@@ -21,6 +21,7 @@ cdef struct WidthStrip:
     const real* x  # where the first pixel's taps start
     real* y  # first output channel, first pixel
     Py_ssize_t y_channel
+    Py_ssize_t lines, x_line, y_line  # lines of pixels that meet the same taps, and their pitch
     const real* weight  # of the first output channel
     Py_ssize_t w_channel
     const real* bias  # NULL: none
@@ -40,37 +41,41 @@ cdef inline void width_strip(const WidthStrip* s, Py_ssize_t ROWS, Py_ssize_t VE
     cdef vec acc[MOST_ROWS][MOST_VECTORS]
     cdef vec xv[MOST_VECTORS]
     cdef vec wv
-    cdef const real* x = s.x
+    cdef const real* x
     cdef const real* xk
     cdef const real* wk
-    cdef real* y = s.y
-    cdef Py_ssize_t tile, j, v, k, plane, end = (VECTORS - 1) * LANES
-    for tile in range(s.tiles):
-        if tile == s.tiles - 1:
-            end = s.final_vector
-        for j in range(ROWS):
-            for v in range(VECTORS):
-                if s.resume:
-                    acc[j][v] = (<const uvec*>(
-                        y + j * s.y_channel + (v * LANES if v < VECTORS - 1 else end)))[0]
-                else:
-                    acc[j][v] = splat(s.bias[j] if s.bias != NULL else 0)
-        for plane in range(s.planes):
-            for k in range(s.first + plane * s.plane, s.last + plane * s.plane):
-                xk = x + s.x_taps[k]
-                wk = s.weight + s.w_taps[k]
+    cdef real* y
+    cdef Py_ssize_t line, tile, j, v, k, plane, end
+    for line in range(s.lines):
+        x = s.x + line * s.x_line
+        y = s.y + line * s.y_line
+        end = (VECTORS - 1) * LANES
+        for tile in range(s.tiles):
+            if tile == s.tiles - 1:
+                end = s.final_vector
+            for j in range(ROWS):
                 for v in range(VECTORS):
-                    xv[v] = (<const uvec*>(xk + (v * LANES if v < VECTORS - 1 else end)))[0]
-                for j in range(ROWS):
-                    wv = splat(wk[j * s.w_channel])
+                    if s.resume:
+                        acc[j][v] = (<const uvec*>(
+                            y + j * s.y_channel + (v * LANES if v < VECTORS - 1 else end)))[0]
+                    else:
+                        acc[j][v] = splat(s.bias[j] if s.bias != NULL else 0)
+            for plane in range(s.planes):
+                for k in range(s.first + plane * s.plane, s.last + plane * s.plane):
+                    xk = x + s.x_taps[k]
+                    wk = s.weight + s.w_taps[k]
                     for v in range(VECTORS):
-                        acc[j][v] = acc[j][v] + wv * xv[v]
-        for j in range(ROWS):
-            for v in range(VECTORS):
-                (<uvec*>(y + j * s.y_channel + (v * LANES if v < VECTORS - 1 else end)))[0] = \
-                    acc[j][v]
-        x += VECTORS * LANES
-        y += VECTORS * LANES
+                        xv[v] = (<const uvec*>(xk + (v * LANES if v < VECTORS - 1 else end)))[0]
+                    for j in range(ROWS):
+                        wv = splat(wk[j * s.w_channel])
+                        for v in range(VECTORS):
+                            acc[j][v] = acc[j][v] + wv * xv[v]
+            for j in range(ROWS):
+                for v in range(VECTORS):
+                    (<uvec*>(y + j * s.y_channel + (v * LANES if v < VECTORS - 1 else end)))[0] = \
+                        acc[j][v]
+            x += VECTORS * LANES
+            y += VECTORS * LANES
 
 
 # ---- depthwise: rows are image rows, so that a loaded row serves every row it touches ---------
@@ -94,81 +99,94 @@ cdef struct DepthwiseStrip:
     const real* weight
     const real* bias
     Py_ssize_t first_plane, last_plane  # kernel planes that meet the image
-    Py_ssize_t first_window, last_window  # window rows that lie in the image
+    Py_ssize_t first_window, last_window  # window rows of the first tile that lie in the image
     Py_ssize_t kernel_rows, kernel_columns
-    Py_ssize_t tiles
+    Py_ssize_t tiles_down, tiles
     Py_ssize_t final_vector
 
 
 ctypedef void (*depthwise_function)(const DepthwiseStrip* s) noexcept nogil
 
 
+# One row of input into output rows LOW to HIGH - 1; w is the kernel row of row LOW. COLUMNS is
+# the number of kernel columns where it is literal, and 0 where it is not.
 cdef inline void window_row(
     const DepthwiseStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* x, const real* w,
-    Py_ssize_t end, Py_ssize_t LOW, Py_ssize_t HIGH, Py_ssize_t VECTORS) noexcept nogil:
-    """One row of input into output rows LOW to HIGH - 1; w is the kernel row of row LOW."""
+    Py_ssize_t end, Py_ssize_t LOW, Py_ssize_t HIGH, Py_ssize_t VECTORS, Py_ssize_t COLUMNS
+) noexcept nogil:
     cdef vec xv[MOST_VECTORS]
     cdef vec wv
+    cdef Py_ssize_t columns = COLUMNS if COLUMNS > 0 else s.kernel_columns
     cdef Py_ssize_t kw, j, v
-    for kw in range(s.kernel_columns):
+    for kw in range(columns):
         for v in range(VECTORS):
             xv[v] = (<const uvec*>(
                 x + s.columns[kw] + (v * LANES if v < VECTORS - 1 else end)))[0]
         for j in range(LOW, HIGH):
-            wv = splat((w - (j - LOW) * s.kernel_columns)[kw])
+            wv = splat((w - (j - LOW) * columns)[kw])
             for v in range(VECTORS):
                 acc[j][v] = acc[j][v] + wv * xv[v]
 
 
 cdef inline void rising_row(
     const DepthwiseStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* x, const real* w,
-    Py_ssize_t end, Py_ssize_t I, Py_ssize_t ROWS, Py_ssize_t VECTORS) noexcept nogil:
-    if I < ROWS - 1 and s.first_window <= I < s.last_window:
-        window_row(s, acc, x + I * s.x_row, w + I * s.kernel_columns, end, 0, I + 1, VECTORS)
+    Py_ssize_t first, Py_ssize_t last, Py_ssize_t end,
+    Py_ssize_t I, Py_ssize_t ROWS, Py_ssize_t VECTORS, Py_ssize_t COLUMNS) noexcept nogil:
+    if I < ROWS - 1 and first <= I < last:
+        window_row(s, acc, x + I * s.x_row, w + I * s.kernel_columns, end,
+                   0, I + 1, VECTORS, COLUMNS)
 
 
 cdef inline void falling_row(
     const DepthwiseStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* x, const real* w,
-    Py_ssize_t end, Py_ssize_t J, Py_ssize_t ROWS, Py_ssize_t VECTORS) noexcept nogil:
+    Py_ssize_t first, Py_ssize_t last, Py_ssize_t end,
+    Py_ssize_t J, Py_ssize_t ROWS, Py_ssize_t VECTORS, Py_ssize_t COLUMNS) noexcept nogil:
     cdef Py_ssize_t i = s.kernel_rows - 1 + J
-    if J < ROWS and s.first_window <= i < s.last_window:
+    if J < ROWS and first <= i < last:
         window_row(s, acc, x + i * s.x_row, w + (s.kernel_rows - 1) * s.kernel_columns, end,
-                   J, ROWS, VECTORS)
+                   J, ROWS, VECTORS, COLUMNS)
 
 
+# Assumes kernel_rows >= ROWS - 1, and ROWS <= 6.
 cdef inline void depthwise_strip(
-    const DepthwiseStrip* s, Py_ssize_t ROWS, Py_ssize_t VECTORS) noexcept nogil:
-    """Assumes kernel_rows >= ROWS - 1, and ROWS <= 6."""
+    const DepthwiseStrip* s, Py_ssize_t ROWS, Py_ssize_t VECTORS, Py_ssize_t COLUMNS
+) noexcept nogil:
     cdef vec acc[MOST_ROWS][MOST_VECTORS]
     cdef const real* x
     cdef const real* w
-    cdef Py_ssize_t tile, i, j, v, plane, end = (VECTORS - 1) * LANES
-    for tile in range(s.tiles):
-        if tile == s.tiles - 1:
-            end = s.final_vector
-        for j in range(ROWS):
-            for v in range(VECTORS):
-                acc[j][v] = splat(s.bias[0] if s.bias != NULL else 0)
-        for plane in range(s.first_plane, s.last_plane):
-            x = s.x + plane * s.x_plane + tile * VECTORS * LANES
-            w = s.weight + plane * s.kernel_rows * s.kernel_columns
-            rising_row(s, acc, x, w, end, 0, ROWS, VECTORS)
-            rising_row(s, acc, x, w, end, 1, ROWS, VECTORS)
-            rising_row(s, acc, x, w, end, 2, ROWS, VECTORS)
-            rising_row(s, acc, x, w, end, 3, ROWS, VECTORS)
-            rising_row(s, acc, x, w, end, 4, ROWS, VECTORS)
-            for i in range(max(s.first_window, ROWS - 1), min(s.last_window, s.kernel_rows)):
-                window_row(s, acc, x + i * s.x_row, w + i * s.kernel_columns, end, 0, ROWS,
-                           VECTORS)
-            falling_row(s, acc, x, w, end, 1, ROWS, VECTORS)
-            falling_row(s, acc, x, w, end, 2, ROWS, VECTORS)
-            falling_row(s, acc, x, w, end, 3, ROWS, VECTORS)
-            falling_row(s, acc, x, w, end, 4, ROWS, VECTORS)
-            falling_row(s, acc, x, w, end, 5, ROWS, VECTORS)
-        for j in range(ROWS):
-            for v in range(VECTORS):
-                (<uvec*>(s.y + tile * VECTORS * LANES + j * s.y_row
-                         + (v * LANES if v < VECTORS - 1 else end)))[0] = acc[j][v]
+    cdef real* y
+    cdef Py_ssize_t down, tile, i, j, v, plane, end, first, last
+    for down in range(s.tiles_down):
+        first = s.first_window - down * ROWS
+        last = s.last_window - down * ROWS
+        end = (VECTORS - 1) * LANES
+        for tile in range(s.tiles):
+            if tile == s.tiles - 1:
+                end = s.final_vector
+            for j in range(ROWS):
+                for v in range(VECTORS):
+                    acc[j][v] = splat(s.bias[0] if s.bias != NULL else 0)
+            for plane in range(s.first_plane, s.last_plane):
+                x = s.x + plane * s.x_plane + down * ROWS * s.x_row + tile * VECTORS * LANES
+                w = s.weight + plane * s.kernel_rows * s.kernel_columns
+                rising_row(s, acc, x, w, first, last, end, 0, ROWS, VECTORS, COLUMNS)
+                rising_row(s, acc, x, w, first, last, end, 1, ROWS, VECTORS, COLUMNS)
+                rising_row(s, acc, x, w, first, last, end, 2, ROWS, VECTORS, COLUMNS)
+                rising_row(s, acc, x, w, first, last, end, 3, ROWS, VECTORS, COLUMNS)
+                rising_row(s, acc, x, w, first, last, end, 4, ROWS, VECTORS, COLUMNS)
+                for i in range(max(first, ROWS - 1), min(last, s.kernel_rows)):
+                    window_row(s, acc, x + i * s.x_row, w + i * s.kernel_columns, end,
+                               0, ROWS, VECTORS, COLUMNS)
+                falling_row(s, acc, x, w, first, last, end, 1, ROWS, VECTORS, COLUMNS)
+                falling_row(s, acc, x, w, first, last, end, 2, ROWS, VECTORS, COLUMNS)
+                falling_row(s, acc, x, w, first, last, end, 3, ROWS, VECTORS, COLUMNS)
+                falling_row(s, acc, x, w, first, last, end, 4, ROWS, VECTORS, COLUMNS)
+                falling_row(s, acc, x, w, first, last, end, 5, ROWS, VECTORS, COLUMNS)
+            y = s.y + down * ROWS * s.y_row + tile * VECTORS * LANES
+            for j in range(ROWS):
+                for v in range(VECTORS):
+                    (<uvec*>(y + j * s.y_row + (v * LANES if v < VECTORS - 1 else end)))[0] = \
+                        acc[j][v]
 
 
 # ---- channel lanes: rows are output pixels, lanes are output channels -------------------------
