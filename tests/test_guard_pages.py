@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from python import run_python
+from interpreter import run_python
 
 from gconv import _plan
 

@@ -1,6 +1,7 @@
 """Fresh interpreters, for what a process does once: import, environment, fork, threads, a fault."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -8,29 +9,30 @@ import sys
 def run_python(*arguments, timeout=60, cwd=None, **environment):
     """Run this interpreter on `arguments`; return the finished process, its output as text.
 
-    A keyword sets an environment variable, or removes it where the value is None. Those that would
-    decide the number of threads or the instruction set are not inherited. `timeout` is in seconds:
-    a hang is a failure.
+    A keyword sets an environment variable. Those that decide the number of threads or the
+    instruction set are not inherited. After `timeout` seconds the process is killed, with all
+    that it started: a hang is a failure.
     """
-    env = {
+    inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("GCONV_", "OMP_", "GOMP_", "KMP_"))
     }
-    for name, value in environment.items():
-        if value is None:
-            env.pop(name, None)
-        else:
-            env[name] = str(value)
-    return subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-W", "error::RuntimeWarning", *arguments],
-        capture_output=True,
-        check=False,
         cwd=cwd,
-        env=env,
+        env=inherited | {name: str(value) for name, value in environment.items()},
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=timeout,
-    )
+    ) as process:
+        try:
+            out, errors = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, errors)
 
 
 def printed(*arguments, **options):

@@ -1,0 +1,99 @@
+"""The same bits for any number of threads, however often, and for an image alone or in a batch."""
+
+import numpy as np
+import pytest
+from arrays import normals
+from geometries import geometries
+from hypothesis import given
+from hypothesis import strategies as st
+
+import gconv
+from gconv import _plan
+
+FUNCTIONS = {1: gconv.conv1d, 2: gconv.conv2d, 3: gconv.conv3d}
+LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
+
+#: One image each, with work for several threads; x, weight, options.
+CASES = {
+    "multiplier": ((16, 56, 57), (160, 1, 3, 3), {"padding": 1, "groups": 16}),
+    "multiplier strided": ((32, 64, 64), (64, 1, 7, 7), {"stride": 2, "padding": 3, "groups": 32}),
+    "4 per group": ((64, 40, 41), (64, 4, 3, 3), {"padding": 1, "groups": 16}),
+    "16 per group": ((128, 14, 14), (128, 16, 3, 3), {"padding": 1, "groups": 8}),
+    "ragged": ((35, 31, 29), (55, 7, 3, 3), {"padding": 1, "groups": 5}),
+    "few items": ((48, 33, 31), (2, 24, 5, 5), {"padding": 2, "groups": 2}),
+    "depthwise": ((64, 40, 43), (64, 1, 3, 3), {"padding": 1, "groups": 64}),
+    "depthwise strided": ((64, 57, 55), (64, 1, 5, 5), {"stride": 2, "padding": 2, "groups": 64}),
+    "depthwise 31": ((16, 28, 28), (16, 1, 31, 31), {"padding": 15, "groups": 16}),
+    "dense": ((32, 30, 31), (40, 32, 3, 3), {"padding": 1}),
+    "dense small map": ((256, 7, 7), (256, 256, 3, 3), {"padding": 1}),
+    "dense dilated": ((64, 33, 33), (33, 64, 3, 3), {"padding": 6, "dilation": 6}),
+    "1x1": ((128, 28, 28), (70, 128, 1, 1), {}),
+    "1x1 strided": ((128, 56, 56), (70, 128, 1, 1), {"stride": 2}),
+    "one dimension": ((96, 500), (96, 12, 64), {"padding": 32, "groups": 8}),
+    "causal": ((256, 1000), (256, 1, 4), {"padding": ((3, 0),), "groups": 256}),
+    "three dimensions": ((32, 8, 20, 21), (32, 4, 3, 3, 3), {"padding": 1, "groups": 8}),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request, dtype, rng):
+    """Return (function, layer, x with a batch of 3, weight, bias, options) in one precision."""
+    x, weight, options = CASES[request.param]
+    dims = len(x) - 1
+    # Magnitudes far apart make the order of a sum visible.
+    x = normals(rng, (3, *x), dtype) * np.exp(normals(rng, (3, *x), dtype) * 4)
+    weight, bias = normals(rng, weight, dtype), normals(rng, weight[:1], dtype)
+    return FUNCTIONS[dims], LAYERS[dims](weight, bias, **options), x, weight, bias, options
+
+
+def same_bits(got, want):
+    assert got.shape == want.shape
+    assert got.tobytes() == want.tobytes()
+
+
+def test_any_number_of_threads_any_number_of_times(case, isa):
+    function, layer, x, weight, bias, options = case
+    want = function(x, weight, bias, **options, num_threads=1)
+    for num_threads in (1, 2, 3, 7, 2, 1):
+        same_bits(function(x, weight, bias, **options, num_threads=num_threads), want)
+        same_bits(layer(x, num_threads=num_threads), want)
+
+
+def test_an_image_alone_or_in_a_batch(case, isa):
+    function, layer, x, weight, bias, options = case
+    for num_threads in (1, 2):
+        batch = function(x, weight, bias, **options, num_threads=num_threads)
+        for image, want in zip(x, batch, strict=True):
+            same_bits(function(image, weight, bias, **options), want)
+            same_bits(function(image[None], weight, bias, **options)[0], want)
+            same_bits(layer(image.copy(), num_threads=num_threads), want)
+        same_bits(layer(x[1:]), batch[1:])
+
+
+def test_where_the_arrays_begin_in_memory(case, isa):
+    _, layer, x, _, _, _ = case
+    want = layer(x[0])
+    room = np.empty(x[0].size + 16, x.dtype)
+    out_room = np.empty(want.size + 16, x.dtype)
+    for shift in (1, 3, 8):
+        moved = room[shift : shift + x[0].size].reshape(x[0].shape)
+        moved[...] = x[0]
+        out = out_room[shift + 1 : shift + 1 + want.size].reshape(want.shape)
+        same_bits(layer(moved, out=out), want)
+
+
+@given(
+    geometries(batch=(2, 3)),
+    st.sampled_from([np.float32, np.float64]),
+    st.sampled_from(_plan.usable_isas()),
+    st.integers(1, 7),
+    st.integers(0, 2**32 - 1),
+)
+def test_any_geometry(geometry, dtype, isa, num_threads, seed):
+    rng = np.random.default_rng(seed)
+    x, weight = normals(rng, geometry.x, dtype), normals(rng, geometry.weight, dtype)
+    function = FUNCTIONS[geometry.dims]
+    with _plan.use_isa(isa):
+        batch = function(x, weight, **geometry.options, num_threads=num_threads)
+        for image, want in zip(x, batch, strict=True):
+            same_bits(function(image, weight, **geometry.options, num_threads=1), want)
