@@ -36,7 +36,9 @@ SUMS_BYTES = 48 * 1024
 SCRATCH_BYTES = 512 * 1024  # promised: no thread ever has more
 # Work items: enough for 64 threads to share evenly, yet each worth its overhead.
 ITEMS = 480
-ITEM_FLOPS = (30_000, 400_000)
+ITEM_FLOPS = (40_000, 400_000)
+SMALL_FLOPS = 20_000_000  # below, few threads are worth waking, and items may be larger
+SMALL_ITEM_FLOPS = 150_000
 
 
 class Family(IntEnum):
@@ -543,6 +545,8 @@ class Layout:
         p = self.p
         low, high = ITEM_FLOPS
         target = min(max(p.flops // ITEMS, low), high)
+        if p.flops < SMALL_FLOPS:
+            target = min(SMALL_ITEM_FLOPS, max(p.flops // 16, low))
 
         def flops() -> int:
             pixels = math.prod(self.band)
@@ -558,10 +562,19 @@ class Layout:
             blocks = -(-p.out_channels // unit)
             wanted = max(1, math.ceil(blocks * target / flops()))
             self.channel_block = even_part(blocks, wanted) * unit
-        for axis in (0, 1):
-            if flops() > 1.5 * target and self.band[axis] > 1:
+        # Channel-lane bands must be contiguous in y: outer axes first, down to 1. For the others
+        # the rows of one plane come first, as they share less of their input than planes do.
+        channel = self.family == Family.CHANNEL
+        for axis in (0, 1) if channel else (1, 0):
+            # A band repeats the copy of the rows that it shares with the next one: at most a
+            # quarter of them.
+            shared = (p.kernel[axis] - 1) * p.dilation[axis] / p.stride[axis]
+            least = 1 if channel or self.in_place else math.ceil(4 * shared)
+            if flops() > 1.5 * target and self.band[axis] > max(least, 1):
                 parts = round(flops() / target)
-                self.shrink(axis, max(1, self.band[axis] // parts))
+                self.shrink(axis, max(least, 1, self.band[axis] // parts))
+            if channel and self.band[axis] > 1:
+                return
         if flops() > 1.5 * target and self.band[2] > 16 * self.lanes:
             parts = round(flops() / target)
             self.shrink(2, max(16 * self.lanes, self.band[2] // parts))

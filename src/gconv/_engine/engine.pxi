@@ -15,6 +15,7 @@
 
 from cpython.pycapsule cimport PyCapsule_New
 from cython.parallel cimport prange
+from libc.string cimport memcpy
 
 from gconv._engine.plan cimport CHANNEL, ConvPlan, DEPTHWISE, Family, PLAIN, WIDTH, run_function
 
@@ -28,6 +29,8 @@ cdef extern from "vector.h" nogil:
     vec splat(real value)
     vec interleave_low(vec a, vec b)
     vec interleave_high(vec a, vec b)
+    vec even_places(vec a, vec b)
+    vec odd_places(vec a, vec b)
 
 
 cdef extern from "runtime.h" nogil:

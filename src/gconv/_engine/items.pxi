@@ -116,7 +116,7 @@ cdef inline void width_lines(
     const ConvPlan* p, WidthStrip* s, Py_ssize_t rows, Py_ssize_t width, const Parts* across,
     real* spill) noexcept nogil:
     """Lines of output pixels of `rows` channels, tile after tile."""
-    cdef Py_ssize_t i, j, line, done = 0
+    cdef Py_ssize_t j, line, done = 0
     cdef WidthStrip short_line
     if width < LANES:  # into scratch, and from there what belongs to the line
         short_line = s[0]
@@ -128,12 +128,11 @@ cdef inline void width_lines(
         for line in range(s.lines):
             if s.resume:
                 for j in range(rows):
-                    for i in range(width):
-                        spill[j * LANES + i] = s.y[line * s.y_line + j * s.y_channel + i]
+                    copy_short(spill + j * LANES,
+                               s.y + line * s.y_line + j * s.y_channel, width)
             WIDTH_TILES[rows][1](&short_line)
             for j in range(rows):
-                for i in range(width):
-                    s.y[line * s.y_line + j * s.y_channel + i] = spill[j * LANES + i]
+                copy_short(s.y + line * s.y_line + j * s.y_channel, spill + j * LANES, width)
             short_line.x += s.x_line
         return
     if across.larger > 0:
@@ -222,7 +221,7 @@ cdef inline void depthwise_rows(
     const ConvPlan* p, DepthwiseStrip s, Py_ssize_t rows, Py_ssize_t width, const Parts* across,
     real* spill) noexcept nogil:
     """Row tiles of `rows` rows, tile after tile."""
-    cdef Py_ssize_t i, j, down, tiles_down = s.tiles_down, done = 0
+    cdef Py_ssize_t j, down, tiles_down = s.tiles_down, done = 0
     cdef Py_ssize_t y_row = s.y_row
     cdef real* y = s.y
     cdef depthwise_function* tiles = (
@@ -236,8 +235,7 @@ cdef inline void depthwise_rows(
         for down in range(tiles_down):
             tiles[1](&s)
             for j in range(rows):
-                for i in range(width):
-                    y[(down * rows + j) * y_row + i] = spill[j * LANES + i]
+                copy_short(y + (down * rows + j) * y_row, spill + j * LANES, width)
             s.x += rows * s.x_row
             s.first_window -= rows
             s.last_window -= rows

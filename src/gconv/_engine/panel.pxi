@@ -39,25 +39,44 @@ cdef inline void input_range(
                   + (p.kernel[axis] - 1) * p.dilation[axis] + 1)
 
 
+cdef inline void copy_short(real* to, const real* source, Py_ssize_t n) noexcept nogil:
+    """n < LANES elements, as two pieces of a literal size that overlap."""
+    if LANES > 8 and n >= 8:
+        memcpy(to, source, 8 * sizeof(real))
+        memcpy(to + n - 8, source + n - 8, 8 * sizeof(real))
+    elif LANES > 4 and n >= 4:
+        memcpy(to, source, 4 * sizeof(real))
+        memcpy(to + n - 4, source + n - 4, 4 * sizeof(real))
+    elif LANES > 2 and n >= 2:
+        memcpy(to, source, 2 * sizeof(real))
+        memcpy(to + n - 2, source + n - 2, 2 * sizeof(real))
+    elif n == 1:
+        to[0] = source[0]
+
+
 cdef inline void copy_row(
     real* to, const real* source, Py_ssize_t step, Py_ssize_t n) noexcept nogil:
     """n elements; for short rows a call of memcpy would cost more than the copy."""
-    cdef Py_ssize_t i
-    if step == 2:  # literal, so that compilers take pairs of vectors apart
-        for i in range(n):
-            to[i] = source[i * 2]
-    elif step != 1:
-        for i in range(n):
-            to[i] = source[i * step]
-    elif n < LANES:
-        for i in range(n):
-            to[i] = source[i]
-    else:
-        i = 0
+    cdef Py_ssize_t i = 0
+    cdef const uvec* pair
+    if step == 1 and n >= LANES:
         while i < n - LANES:
             (<uvec*>(to + i))[0] = (<const uvec*>(source + i))[0]
             i += LANES
         (<uvec*>(to + n - LANES))[0] = (<const uvec*>(source + n - LANES))[0]
+    elif step == 1:
+        copy_short(to, source, n)
+    elif step == 2 and n > LANES:
+        while i < n - LANES:
+            pair = <const uvec*>(source + 2 * i)
+            (<uvec*>(to + i))[0] = even_places(pair[0], pair[1])
+            i += LANES
+        # One element earlier, so as to end with the last one and not behind it.
+        pair = <const uvec*>(source + 2 * (n - LANES) - 1)
+        (<uvec*>(to + n - LANES))[0] = odd_places(pair[0], pair[1])
+    else:
+        for i in range(n):
+            to[i] = source[i * step]
 
 
 cdef inline void image_columns(
@@ -92,26 +111,63 @@ cdef inline void clear_padding(const ConvPlan* p, const Band* band, real* panel)
                         row[i] = 0
 
 
+cdef inline void deinterleave(
+    real* evens, real* odds, const real* source, Py_ssize_t n) noexcept nogil:
+    """2 n elements; those at even and those at odd places go apart."""
+    cdef Py_ssize_t i
+    cdef const uvec* pair
+    if n < LANES:
+        for i in range(n):
+            evens[i] = source[2 * i]
+            odds[i] = source[2 * i + 1]
+        return
+    i = 0
+    while True:
+        pair = <const uvec*>(source + 2 * i)
+        (<uvec*>(evens + i))[0] = even_places(pair[0], pair[1])
+        (<uvec*>(odds + i))[0] = odd_places(pair[0], pair[1])
+        if i == n - LANES:
+            return
+        i = min(i + LANES, n - LANES)
+
+
 cdef inline void pack_panel(
     const ConvPlan* p, const Band* band, const real* x, Py_ssize_t channels,
     real* panel) noexcept nogil:
     """The image columns of a panel; x points to the first of the channels."""
-    cdef Py_ssize_t c, d, h, phase, first, last
     cdef Py_ssize_t step = p.phase_step * p.x_axis[2]
-    cdef const real* source
+    cdef bint pairs = p.phases == 2 and step == 2  # both phases in one pass over a row
+    cdef Py_ssize_t first[2]
+    cdef Py_ssize_t last[2]
+    cdef Py_ssize_t begin, c, d, h, phase, early = 0, n = 0
+    cdef const real* row
     cdef real* to
-    for phase in range(p.phases):
-        image_columns(p, band, phase, &first, &last)
-        if first == last:
-            continue
-        source = x + p.x_axis[2] * (
-            band.begin[2] * p.stride[2] - p.padding[2] + phase + first * p.phase_step)
-        to = panel + phase * p.panel_phase + first
+    if pairs:
+        image_columns(p, band, 0, &first[0], &last[0])
+        image_columns(p, band, 1, &first[1], &last[1])
+        # The phase of the first image column; the phases take turns from there on.
+        early = 0 if 2 * first[0] < 2 * first[1] + 1 else 1
+        n = min(last[0] - first[0], last[1] - first[1])
+    for phase in range(early, early + 1 if pairs else p.phases):
+        if not pairs:
+            image_columns(p, band, phase, &first[0], &last[0])
+        begin = band.begin[2] * p.stride[2] - p.padding[2] + phase
         for c in range(channels):
             for d in range(band.first_plane, band.last_plane):
                 for h in range(band.first_row, band.last_row):
-                    copy_row(
-                        to + c * p.panel_channel + (d - band.first_plane) * p.panel_plane
-                        + (h - band.first_row) * p.panel_row,
-                        source + c * p.x_channel + d * p.x_axis[0] + h * p.x_axis[1],
-                        step, last - first)
+                    row = x + c * p.x_channel + d * p.x_axis[0] + h * p.x_axis[1]
+                    to = (panel + c * p.panel_channel + (d - band.first_plane) * p.panel_plane
+                          + (h - band.first_row) * p.panel_row)
+                    if pairs:
+                        row += begin + 2 * first[early]
+                        to += first[early] + early * p.panel_phase
+                        deinterleave(
+                            to, to + first[1 - early] - first[early]
+                            + (1 - 2 * early) * p.panel_phase, row, n)
+                        if last[early] - first[early] > n:
+                            to[n] = row[2 * n]
+                    else:
+                        copy_row(
+                            to + phase * p.panel_phase + first[0],
+                            row + (begin + first[0] * p.phase_step) * p.x_axis[2],
+                            step, last[0] - first[0])

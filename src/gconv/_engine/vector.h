@@ -25,21 +25,37 @@ static inline __attribute__((always_inline)) vec splat(real s) {
 #if GC_LANES == 2
 #define LOW 0, 2
 #define HIGH 1, 3
+#define EVEN 0, 2
+#define ODD 1, 3
 #elif GC_LANES == 4
 #define LOW 0, 4, 1, 5
 #define HIGH 2, 6, 3, 7
+#define EVEN 0, 2, 4, 6
+#define ODD 1, 3, 5, 7
 #elif GC_LANES == 8
 #define LOW 0, 8, 1, 9, 2, 10, 3, 11
 #define HIGH 4, 12, 5, 13, 6, 14, 7, 15
+#define EVEN 0, 2, 4, 6, 8, 10, 12, 14
+#define ODD 1, 3, 5, 7, 9, 11, 13, 15
 #elif GC_LANES == 16
 #define LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
 #define HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#define EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define ODD 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
 #endif
 static inline __attribute__((always_inline)) vec interleave_low(vec a, vec b) {
     return __builtin_shufflevector(a, b, LOW);
 }
 static inline __attribute__((always_inline)) vec interleave_high(vec a, vec b) {
     return __builtin_shufflevector(a, b, HIGH);
+}
+
+/* The elements at even places of a and then of b, and those at odd places. */
+static inline __attribute__((always_inline)) vec even_places(vec a, vec b) {
+    return __builtin_shufflevector(a, b, EVEN);
+}
+static inline __attribute__((always_inline)) vec odd_places(vec a, vec b) {
+    return __builtin_shufflevector(a, b, ODD);
 }
 
 #endif
