@@ -1,0 +1,124 @@
+"""The instruction set: the best one unless GCONV_ISA forces another, and always the one named."""
+
+import numpy as np
+import pytest
+from arrays import normals
+from interpreter import printed, run_python
+
+import gconv
+from gconv import _isa, _plan
+
+ISAS = ("generic", "avx2", "avx512")
+
+#: Prints the engine modules that the import, a convolution of float32, and then one of float64
+#: have loaded.
+LOADED = """
+import sys
+import numpy as np, gconv
+
+def print_engines():
+    modules = (name.rpartition(".")[2] for name in sys.modules if name.startswith("gconv._engine."))
+    print("loaded:", *sorted(name for name in modules if name.endswith(("_f32", "_f64"))))
+
+print_engines()
+for dtype in (np.float32, np.float64):
+    gconv.conv2d(np.ones((1, 4, 9, 9), dtype), np.ones((8, 2, 3, 3), dtype), groups=2)
+    print_engines()
+"""
+
+
+def engines(**environment):
+    """Return the modules that `LOADED` has printed, a list for each time."""
+    return [line.split()[1:] for line in printed("-c", LOADED, **environment).splitlines()]
+
+
+def best():
+    """AVX-512 is chosen by name alone."""
+    return "avx2" if "avx2" in _plan.usable_isas() else "generic"
+
+
+def test_generic_runs_everywhere():
+    assert "generic" in _plan.usable_isas()
+    assert set(_plan.usable_isas()) <= set(ISAS)
+
+
+@pytest.mark.parametrize("isa", _plan.usable_isas())
+def test_the_environment_forces_one_and_no_other_is_loaded(isa):
+    at_import, after_f32, after_f64 = engines(GCONV_ISA=isa)
+    assert at_import in ([], [f"{isa}_f32"])
+    assert after_f32 == [f"{isa}_f32"]
+    assert after_f64 == [f"{isa}_f32", f"{isa}_f64"]
+
+
+@pytest.mark.parametrize("environment", [{}, {"GCONV_ISA": ""}])
+def test_the_best_one_is_the_default(environment):
+    assert engines(**environment)[1] == [f"{best()}_f32"]
+
+
+@pytest.mark.parametrize("name", ["sse2", "AVX2", "avx-512", "avx2 ", "native", "0"])
+def test_an_unknown_name_is_an_error_at_import(name):
+    done = run_python("-c", "import gconv", GCONV_ISA=name)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ValueError: ")
+    assert "GCONV_ISA" in last
+    assert repr(name) in last
+    for isa in ISAS:
+        assert isa in last
+
+
+def test_one_that_this_cpu_lacks_is_an_error(monkeypatch):
+    monkeypatch.setattr(_isa, "usable", lambda: ("generic",))
+    monkeypatch.setenv("GCONV_ISA", "avx2")
+    with pytest.raises(ValueError, match=r"GCONV_ISA.*'avx2'.*generic"):
+        _isa.chosen()
+    monkeypatch.setenv("GCONV_ISA", "generic")
+    assert _isa.chosen() == "generic"
+
+
+def test_the_tests_do_run_on_the_one_they_name():
+    """Or the fixture `isa` would test nothing."""
+    for isa in _plan.usable_isas():
+        program = LOADED + (
+            "from gconv import _plan\n"
+            f"with _plan.use_isa({isa!r}):\n"
+            "    gconv.conv1d(np.ones((1, 9)), np.ones((1, 1, 3)))\n"
+            "print_engines()\n"
+        )
+        assert f"{isa}_f64" in printed("-c", program, GCONV_ISA="generic").splitlines()[-1]
+    with pytest.raises(ValueError, match="sse2"), _plan.use_isa("sse2"):
+        pass
+
+
+def test_all_agree_to_within_roundings(dtype, rng):
+    x, weight = normals(rng, (2, 12, 20, 21), dtype), normals(rng, (18, 4, 3, 3), dtype)
+    results = {}
+    for isa in _plan.usable_isas():
+        with _plan.use_isa(isa):
+            results[isa] = gconv.conv2d(x, weight, padding=1, groups=3)
+    bound = 36 * np.finfo(dtype).eps * gconv.conv2d(np.abs(x), np.abs(weight), padding=1, groups=3)
+    for result in results.values():
+        assert (np.abs(result - results["generic"]) <= bound).all()
+
+
+# ---- show_config
+
+
+def test_show_config_says_what_is_used(capsys):
+    gconv.show_config()
+    text = capsys.readouterr().out
+    assert gconv.__version__ in text
+    assert np.__version__ in text
+    for word in ("compiler", "instruction set", "OpenMP", "threads"):
+        assert word in text
+    with gconv.thread_limit(11):
+        gconv.show_config()
+    (line,) = [li for li in capsys.readouterr().out.splitlines() if "threads:" in li]
+    assert "11" in line
+
+
+@pytest.mark.parametrize("isa", _plan.usable_isas())
+def test_show_config_says_which_instruction_set(isa):
+    text = printed("-c", "import gconv; gconv.show_config()", GCONV_ISA=isa)
+    (line,) = [line for line in text.splitlines() if "instruction set" in line]
+    assert line.split(":")[1].split()[0] == isa
