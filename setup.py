@@ -42,7 +42,8 @@ WANTED_FLAGS = [
     "-fvisibility=hidden",
     "--param=max-completely-peeled-insns=8000",
     "--param=max-completely-peel-times=100",
-    "-Wno-unknown-pragmas",
+    # A call of memset or memcpy costs more than the short loops it would stand for.
+    "-fno-tree-loop-distribute-patterns",
 ]
 PROBE = "int main(void) { return 0; }\n"
 OPENMP_PROBE = """\

@@ -569,7 +569,7 @@ class Layout:
             # A band repeats the copy of the rows that it shares with the next one: at most a
             # quarter of them.
             shared = (p.kernel[axis] - 1) * p.dilation[axis] / p.stride[axis]
-            least = 1 if channel or self.in_place else math.ceil(4 * shared)
+            least = 1 if self.in_place else math.ceil(4 * shared)
             if flops() > 1.5 * target and self.band[axis] > max(least, 1):
                 parts = round(flops() / target)
                 self.shrink(axis, max(least, 1, self.band[axis] // parts))

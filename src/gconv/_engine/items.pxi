@@ -224,12 +224,24 @@ cdef inline void depthwise_rows(
     cdef Py_ssize_t j, down, tiles_down = s.tiles_down, done = 0
     cdef Py_ssize_t y_row = s.y_row
     cdef real* y = s.y
+    cdef bint three = s.kernel_columns == 3 and s.columns[1] == 1 and s.columns[2] == 2
     cdef depthwise_function* tiles = (
-        &THREE_COLUMN_TILES[rows][0] if s.kernel_columns == 3 else &DEPTHWISE_TILES[rows][0])
-    if width < LANES:  # into scratch, and from there what belongs to the rows
-        s.tiles_down = 1
+        &THREE_COLUMN_TILES[rows][0] if three else &DEPTHWISE_TILES[rows][0])
+    if width < LANES:
         s.tiles = 1
         s.final_vector = 0
+        # Where rows follow each other in y, what a vector writes beyond its row belongs to rows
+        # of this item that are written later. Not so behind the last tile.
+        if y_row == width and 2 * width >= LANES and tiles_down > 1:
+            s.tiles_down = tiles_down - 1
+            tiles[1](&s)
+            s.x += s.tiles_down * rows * s.x_row
+            y += s.tiles_down * rows * y_row
+            s.first_window -= s.tiles_down * rows
+            s.last_window -= s.tiles_down * rows
+            tiles_down = 1
+        # Into scratch, and from there what belongs to the rows.
+        s.tiles_down = 1
         s.y = spill
         s.y_row = LANES
         for down in range(tiles_down):
@@ -262,7 +274,7 @@ cdef void depthwise_item(
     cdef Py_ssize_t width = band.end[2] - band.begin[2]
     cdef Parts across = split((width + LANES - 1) // LANES, p.tile_vectors)
     cdef Parts down
-    cdef Py_ssize_t group, od, phase, oh, top, rows, size
+    cdef Py_ssize_t group, od, phase, oh, top, size, rows = 0
     cdef real* spill = <real*>(scratch + HEADER_BYTES) + p.accumulators_at
     cdef Source source
     cdef DepthwiseStrip s
@@ -285,17 +297,18 @@ cdef void depthwise_item(
             # Output rows one dilation apart share input rows; the others never do.
             for phase in range(min(dilation, band.end[1] - band.begin[1])):
                 oh = band.begin[1] + phase
-                rows = (band.end[1] - oh + dilation - 1) // dilation
-                down = split(rows, p.tile_rows)
+                if divide_up(band.end[1] - oh, dilation) != rows:
+                    rows = divide_up(band.end[1] - oh, dilation)
+                    down = split(rows, p.tile_rows)
                 for size in range(down.size + 1, down.size - 1, -1):
                     s.tiles_down = down.larger if size > down.size else down.count - down.larger
                     if s.tiles_down == 0:
                         continue
                     top = oh - p.padding[1]
-                    s.first_window = (-top + dilation - 1) // dilation if top < 0 else 0
+                    s.first_window = divide_up(-top, dilation) if top < 0 else 0
                     s.last_window = 0
                     if top < p.in_size[1]:
-                        s.last_window = (p.in_size[1] - 1 - top) // dilation + 1
+                        s.last_window = divide_up(p.in_size[1] - top, dilation)
                     s.x = (source.origin + od * p.stride[0] * source.plane + oh * source.row)
                     s.y = (y + item.image * p.y_image + group * p.y_channel
                            + od * p.y_axis[0] + oh * p.y_axis[1] + band.begin[2])

@@ -16,16 +16,22 @@ cdef struct Band:
     Py_ssize_t first_plane, last_plane, first_row, last_row
 
 
+cdef inline Py_ssize_t divide_up(Py_ssize_t n, Py_ssize_t divisor) noexcept nogil:
+    """n / divisor rounded up, of numbers not below 0; most divisors are 1, and a division takes
+    as long as ten additions."""
+    return n if divisor == 1 else (n + divisor - 1) // divisor
+
+
 cdef inline void tap_range(
     const ConvPlan* p, int axis, Py_ssize_t position, Py_ssize_t* first, Py_ssize_t* last
 ) noexcept nogil:
     """The taps of an output position that lie in the image, along an axis."""
     cdef Py_ssize_t start = position * p.stride[axis] - p.padding[axis]
     cdef Py_ssize_t dilation = p.dilation[axis]
-    first[0] = min(p.kernel[axis], (-start + dilation - 1) // dilation if start < 0 else 0)
+    first[0] = min(p.kernel[axis], divide_up(-start, dilation) if start < 0 else 0)
     last[0] = 0
     if start < p.in_size[axis]:
-        last[0] = min(p.kernel[axis], (p.in_size[axis] - 1 - start) // dilation + 1)
+        last[0] = min(p.kernel[axis], divide_up(p.in_size[axis] - start, dilation))
     last[0] = max(first[0], last[0])
 
 
@@ -85,10 +91,10 @@ cdef inline void image_columns(
     """The columns [first, last) of a panel row's phase that lie in the image."""
     cdef Py_ssize_t start = band.begin[2] * p.stride[2] - p.padding[2] + phase
     cdef Py_ssize_t step = p.phase_step
-    first[0] = min(p.panel_phase, (-start + step - 1) // step if start < 0 else 0)
+    first[0] = min(p.panel_phase, divide_up(-start, step) if start < 0 else 0)
     last[0] = 0
     if start < p.in_size[2]:
-        last[0] = min(p.panel_phase, (p.in_size[2] - 1 - start) // step + 1)
+        last[0] = min(p.panel_phase, divide_up(p.in_size[2] - start, step))
     last[0] = max(first[0], last[0])
 
 
@@ -135,11 +141,14 @@ cdef inline void pack_panel(
     const ConvPlan* p, const Band* band, const real* x, Py_ssize_t channels,
     real* panel) noexcept nogil:
     """The image columns of a panel; x points to the first of the channels."""
-    cdef Py_ssize_t step = p.phase_step * p.x_axis[2]
+    # Locals, because a store through a vector might change the plan for all the compiler knows.
+    cdef Py_ssize_t step = p.phase_step * p.x_axis[2], column_step = p.x_axis[2]
+    cdef Py_ssize_t x_row = p.x_axis[1], panel_row = p.panel_row
+    cdef Py_ssize_t rows = band.last_row - band.first_row
     cdef bint pairs = p.phases == 2 and step == 2  # both phases in one pass over a row
     cdef Py_ssize_t first[2]
     cdef Py_ssize_t last[2]
-    cdef Py_ssize_t begin, c, d, h, phase, early = 0, n = 0
+    cdef Py_ssize_t begin, c, d, h, phase, odds, n, extra, early = 0
     cdef const real* row
     cdef real* to
     if pairs:
@@ -147,27 +156,27 @@ cdef inline void pack_panel(
         image_columns(p, band, 1, &first[1], &last[1])
         # The phase of the first image column; the phases take turns from there on.
         early = 0 if 2 * first[0] < 2 * first[1] + 1 else 1
-        n = min(last[0] - first[0], last[1] - first[1])
     for phase in range(early, early + 1 if pairs else p.phases):
         if not pairs:
-            image_columns(p, band, phase, &first[0], &last[0])
-        begin = band.begin[2] * p.stride[2] - p.padding[2] + phase
+            image_columns(p, band, phase, &first[phase % 2], &last[phase % 2])
+        begin = first[phase % 2]
+        n = last[phase % 2] - begin
+        odds = first[1 - early] - first[early] + (1 - 2 * early) * p.panel_phase
+        extra = n - (last[1 - early] - first[1 - early])
         for c in range(channels):
-            for d in range(band.first_plane, band.last_plane):
-                for h in range(band.first_row, band.last_row):
-                    row = x + c * p.x_channel + d * p.x_axis[0] + h * p.x_axis[1]
-                    to = (panel + c * p.panel_channel + (d - band.first_plane) * p.panel_plane
-                          + (h - band.first_row) * p.panel_row)
+            for d in range(band.last_plane - band.first_plane):
+                row = (x + c * p.x_channel + (d + band.first_plane) * p.x_axis[0]
+                       + band.first_row * x_row
+                       + (band.begin[2] * p.stride[2] - p.padding[2] + phase
+                          + begin * p.phase_step) * column_step)
+                to = (panel + c * p.panel_channel + d * p.panel_plane
+                      + phase * p.panel_phase + begin)
+                for h in range(rows):
                     if pairs:
-                        row += begin + 2 * first[early]
-                        to += first[early] + early * p.panel_phase
-                        deinterleave(
-                            to, to + first[1 - early] - first[early]
-                            + (1 - 2 * early) * p.panel_phase, row, n)
-                        if last[early] - first[early] > n:
-                            to[n] = row[2 * n]
+                        deinterleave(to, to + odds, row, n - extra)
+                        if extra > 0:
+                            to[n - 1] = row[2 * n - 2]
                     else:
-                        copy_row(
-                            to + phase * p.panel_phase + first[0],
-                            row + (begin + first[0] * p.phase_step) * p.x_axis[2],
-                            step, last[0] - first[0])
+                        copy_row(to, row, step, n)
+                    row += x_row
+                    to += panel_row

@@ -109,7 +109,7 @@ ctypedef void (*depthwise_function)(const DepthwiseStrip* s) noexcept nogil
 
 
 # One row of input into output rows LOW to HIGH - 1; w is the kernel row of row LOW. COLUMNS is
-# the number of kernel columns where it is literal, and 0 where it is not.
+# the number of kernel columns where it is literal and they are neighbours, else 0.
 cdef inline void window_row(
     const DepthwiseStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* x, const real* w,
     Py_ssize_t end, Py_ssize_t LOW, Py_ssize_t HIGH, Py_ssize_t VECTORS, Py_ssize_t COLUMNS
@@ -121,30 +121,38 @@ cdef inline void window_row(
     for kw in range(columns):
         for v in range(VECTORS):
             xv[v] = (<const uvec*>(
-                x + s.columns[kw] + (v * LANES if v < VECTORS - 1 else end)))[0]
+                x + (kw if COLUMNS > 0 else s.columns[kw])
+                + (v * LANES if v < VECTORS - 1 else end)))[0]
         for j in range(LOW, HIGH):
             wv = splat((w - (j - LOW) * columns)[kw])
             for v in range(VECTORS):
                 acc[j][v] = acc[j][v] + wv * xv[v]
 
 
-cdef inline void rising_row(
+# Window rows I < ROWS - 1 and kernel_rows - 1 + J, where not every output row has a kernel row.
+# Both return the next window row.
+cdef inline const real* rising_row(
     const DepthwiseStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* x, const real* w,
     Py_ssize_t first, Py_ssize_t last, Py_ssize_t end,
     Py_ssize_t I, Py_ssize_t ROWS, Py_ssize_t VECTORS, Py_ssize_t COLUMNS) noexcept nogil:
-    if I < ROWS - 1 and first <= I < last:
-        window_row(s, acc, x + I * s.x_row, w + I * s.kernel_columns, end,
-                   0, I + 1, VECTORS, COLUMNS)
+    cdef Py_ssize_t columns = COLUMNS if COLUMNS > 0 else s.kernel_columns
+    if I >= ROWS - 1:
+        return x
+    if first <= I < last:
+        window_row(s, acc, x, w + I * columns, end, 0, I + 1, VECTORS, COLUMNS)
+    return x + s.x_row
 
 
-cdef inline void falling_row(
+cdef inline const real* falling_row(
     const DepthwiseStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* x, const real* w,
     Py_ssize_t first, Py_ssize_t last, Py_ssize_t end,
     Py_ssize_t J, Py_ssize_t ROWS, Py_ssize_t VECTORS, Py_ssize_t COLUMNS) noexcept nogil:
     cdef Py_ssize_t i = s.kernel_rows - 1 + J
-    if J < ROWS and first <= i < last:
-        window_row(s, acc, x + i * s.x_row, w + (s.kernel_rows - 1) * s.kernel_columns, end,
-                   J, ROWS, VECTORS, COLUMNS)
+    if J >= ROWS:
+        return x
+    if first <= i < last:
+        window_row(s, acc, x, w, end, J, ROWS, VECTORS, COLUMNS)
+    return x + s.x_row
 
 
 # Assumes kernel_rows >= ROWS - 1, and ROWS <= 6.
@@ -155,6 +163,7 @@ cdef inline void depthwise_strip(
     cdef const real* x
     cdef const real* w
     cdef real* y
+    cdef Py_ssize_t columns = COLUMNS if COLUMNS > 0 else s.kernel_columns
     cdef Py_ssize_t down, tile, i, j, v, plane, end, first, last
     for down in range(s.tiles_down):
         first = s.first_window - down * ROWS
@@ -168,20 +177,24 @@ cdef inline void depthwise_strip(
                     acc[j][v] = splat(s.bias[0] if s.bias != NULL else 0)
             for plane in range(s.first_plane, s.last_plane):
                 x = s.x + plane * s.x_plane + down * ROWS * s.x_row + tile * VECTORS * LANES
-                w = s.weight + plane * s.kernel_rows * s.kernel_columns
-                rising_row(s, acc, x, w, first, last, end, 0, ROWS, VECTORS, COLUMNS)
-                rising_row(s, acc, x, w, first, last, end, 1, ROWS, VECTORS, COLUMNS)
-                rising_row(s, acc, x, w, first, last, end, 2, ROWS, VECTORS, COLUMNS)
-                rising_row(s, acc, x, w, first, last, end, 3, ROWS, VECTORS, COLUMNS)
-                rising_row(s, acc, x, w, first, last, end, 4, ROWS, VECTORS, COLUMNS)
-                for i in range(max(first, ROWS - 1), min(last, s.kernel_rows)):
-                    window_row(s, acc, x + i * s.x_row, w + i * s.kernel_columns, end,
-                               0, ROWS, VECTORS, COLUMNS)
-                falling_row(s, acc, x, w, first, last, end, 1, ROWS, VECTORS, COLUMNS)
-                falling_row(s, acc, x, w, first, last, end, 2, ROWS, VECTORS, COLUMNS)
-                falling_row(s, acc, x, w, first, last, end, 3, ROWS, VECTORS, COLUMNS)
-                falling_row(s, acc, x, w, first, last, end, 4, ROWS, VECTORS, COLUMNS)
-                falling_row(s, acc, x, w, first, last, end, 5, ROWS, VECTORS, COLUMNS)
+                w = s.weight + plane * s.kernel_rows * columns
+                x = rising_row(s, acc, x, w, first, last, end, 0, ROWS, VECTORS, COLUMNS)
+                x = rising_row(s, acc, x, w, first, last, end, 1, ROWS, VECTORS, COLUMNS)
+                x = rising_row(s, acc, x, w, first, last, end, 2, ROWS, VECTORS, COLUMNS)
+                x = rising_row(s, acc, x, w, first, last, end, 3, ROWS, VECTORS, COLUMNS)
+                x = rising_row(s, acc, x, w, first, last, end, 4, ROWS, VECTORS, COLUMNS)
+                w = w + (ROWS - 1) * columns
+                for i in range(ROWS - 1, s.kernel_rows):
+                    if first <= i < last:
+                        window_row(s, acc, x, w, end, 0, ROWS, VECTORS, COLUMNS)
+                    x = x + s.x_row
+                    w = w + columns
+                w = w - columns  # the last kernel row, for the first row that still has one
+                x = falling_row(s, acc, x, w, first, last, end, 1, ROWS, VECTORS, COLUMNS)
+                x = falling_row(s, acc, x, w, first, last, end, 2, ROWS, VECTORS, COLUMNS)
+                x = falling_row(s, acc, x, w, first, last, end, 3, ROWS, VECTORS, COLUMNS)
+                x = falling_row(s, acc, x, w, first, last, end, 4, ROWS, VECTORS, COLUMNS)
+                x = falling_row(s, acc, x, w, first, last, end, 5, ROWS, VECTORS, COLUMNS)
             y = s.y + down * ROWS * s.y_row + tile * VECTORS * LANES
             for j in range(ROWS):
                 for v in range(VECTORS):
