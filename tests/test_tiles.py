@@ -1,0 +1,120 @@
+"""Every register tile by itself: all sizes, every ragged edge, short and long tap lists.
+
+Data are small whole numbers, so every comparison is exact. Tiles are compared with the engine's
+plain loop nest (the reference would take minutes), and the loop nest with the reference.
+"""
+
+import numpy as np
+import pytest
+from arrays import integers
+from reference import reference
+
+import gconv
+from gconv import _plan
+from gconv._plan import Family
+
+
+def tiles(family):
+    """Every tile of a family that some instruction set has in some precision."""
+    found = set()
+    for isa in _plan.usable_isas():
+        for dtype in (np.float32, np.float64):
+            limits = _plan.machine(isa, np.dtype(dtype)).tiles[family.name.lower()]
+            found |= {(r, v) for r, most in limits.items() for v in range(1, most + 1)}
+    return sorted(found)
+
+
+def plain(x, weight, bias=None, **options):
+    with _plan.use_tile(Family.PLAIN):
+        return gconv.conv2d(x, weight, bias, **options)
+
+
+def check(x, weight, family, rows, vectors, **options):
+    """The tile is the one that runs, and what it computes is the plain sum, bit for bit."""
+    bias = np.arange(len(weight)).astype(x.dtype)
+    geometry = gconv._geometry.convolution(
+        "tile", x.ndim - 2, x.shape, weight.shape, bias.shape,
+        options.get("stride", 1), options.get("padding", 0), options.get("dilation", 1),
+        options.get("groups", 1),
+    )
+    with _plan.use_tile(family, rows, vectors):
+        spec = _plan.plan_for(geometry, x.dtype, x.strides).spec
+        assert (spec.family, spec.tile_rows, spec.tile_vectors) == (family, rows, vectors)
+        got = gconv.conv2d(x, weight, bias, **options)
+    np.testing.assert_array_equal(got, plain(x, weight, bias, **options))
+
+
+def has_tile(isa, dtype, family, rows, vectors):
+    limits = _plan.machine(isa, np.dtype(dtype)).tiles[family.name.lower()]
+    return vectors <= limits.get(rows, 0)
+
+
+def edges(lanes, vectors):
+    """Widths of one element, around one vector, and around one and two full tiles."""
+    full = lanes * vectors
+    widths = {1, lanes - 1, lanes, lanes + 1, full - 1, full, full + 1, 2 * full - lanes + 1}
+    return sorted(width for width in widths if width > 0)
+
+
+def lanes_of(isa, dtype):
+    return _plan.machine(isa, np.dtype(dtype)).lanes
+
+
+@pytest.mark.parametrize(("rows", "vectors"), tiles(Family.WIDTH))
+@pytest.mark.parametrize("taps", [(1, 1, 1), (2, 3, 3)], ids=["one tap", "18 taps"])
+def test_width_tile(isa, dtype, rng, rows, vectors, taps):
+    """Output channels that fill the tile and one that does not; every ragged width."""
+    if not has_tile(isa, dtype, Family.WIDTH, rows, vectors):
+        return  # another instruction set's
+    channels, *kernel = taps
+    for width in edges(lanes_of(isa, dtype), vectors):
+        for out_channels in (rows, rows + 1):
+            x = integers(rng, (1, channels, 3, width + kernel[1] - 1), dtype)
+            weight = integers(rng, (out_channels, channels, *kernel), dtype)
+            check(x, weight, Family.WIDTH, rows, vectors, padding=((1, 0), (0, 0)))
+
+
+@pytest.mark.parametrize(("rows", "vectors"), tiles(Family.DEPTHWISE))
+@pytest.mark.parametrize("kernel", [(0, 3), (1, 3), (4, 2)], ids=["least", "one more", "four more"])
+def test_depthwise_tile(isa, dtype, rng, rows, vectors, kernel):
+    """Kernels from the least that the tile allows; rows that fill tiles and rows that do not."""
+    if not has_tile(isa, dtype, Family.DEPTHWISE, rows, vectors):
+        return
+    kernel = (max(2, rows - 1) + kernel[0], kernel[1])
+    for width in edges(lanes_of(isa, dtype), vectors):
+        for height in (rows, 2 * rows + 1):
+            x = integers(rng, (1, 2, height, width), dtype)
+            weight = integers(rng, (2, 1, *kernel), dtype)
+            padding = ((kernel[0] // 2, (kernel[0] - 1) // 2), (1, kernel[1] - 2))
+            check(x, weight, Family.DEPTHWISE, rows, vectors, padding=padding, groups=2)
+
+
+@pytest.mark.parametrize(("rows", "vectors"), tiles(Family.CHANNEL))
+@pytest.mark.parametrize("taps", [(1, 1, 1), (3, 2, 3)], ids=["one tap", "18 taps"])
+def test_channel_tile(isa, dtype, rng, rows, vectors, taps):
+    """Output channels around the tile's lanes; pixels that fill tiles and pixels that do not."""
+    if not has_tile(isa, dtype, Family.CHANNEL, rows, vectors):
+        return
+    channels, *kernel = taps
+    lanes = lanes_of(isa, dtype)
+    for out_channels in {1, lanes * vectors - 1, lanes * vectors, lanes * vectors + 1} - {0}:
+        for width in {1, rows, rows + 1}:
+            x = integers(rng, (1, channels, 2, width), dtype)
+            weight = integers(rng, (out_channels, channels, *kernel), dtype)
+            padding = ((kernel[0] - 1, 0), (0, kernel[1] - 1))
+            check(x, weight, Family.CHANNEL, rows, vectors, padding=padding)
+            layer = gconv.Conv2d(weight, padding=padding)  # the same with packed weights
+            with _plan.use_tile(Family.CHANNEL, rows, vectors):
+                got = layer(x)
+            np.testing.assert_array_equal(got, plain(x, weight, padding=padding))
+
+
+@pytest.mark.parametrize("family", [Family.PLAIN, Family.WIDTH, Family.CHANNEL])
+def test_families_agree(isa, dtype, rng, family):
+    """Whatever family serves, strides, dilation and padding on one side mean the same."""
+    x = integers(rng, (2, 6, 9, 23), dtype)
+    weight = integers(rng, (10, 3, 3, 2), dtype)
+    options = {"stride": (2, 3), "padding": ((4, 0), (1, 5)), "dilation": (1, 4), "groups": 2}
+    with _plan.use_tile(family):
+        got = gconv.conv2d(x, weight, **options)
+    np.testing.assert_array_equal(got, reference(x, weight, **options))
