@@ -265,9 +265,13 @@ def problem_of(geometry: Geometry, x_strides: Shape) -> Problem:
 def spec_of(problem: Problem, machine: Machine, forced: Tile | None = None) -> Spec:
     """Decide everything that the engine wants to know."""
     family, rows, vectors = choose_tile(problem, machine, forced)
-    if family == Family.PLAIN:
-        return Layout(problem, machine, family, rows, vectors).plain()
-    return Layout(problem, machine, family, rows, vectors).spec()
+    if family != Family.PLAIN:
+        layout = Layout(problem, machine, family, rows, vectors)
+        spec = layout.spec()
+        if spec.scratch_bytes <= SCRATCH_BYTES:
+            return spec
+    # The plain loop nest needs no scratch: for taps so far apart that no panel can hold them.
+    return Layout(problem, machine, Family.PLAIN, 1, 1).plain()
 
 
 # ---- which tile -------------------------------------------------------------------------------
@@ -518,24 +522,31 @@ class Layout:
             while self.panel_bytes > limit and self.band[axis] > 1:
                 self.shrink(axis, max(1, self.band[axis] // 2))
         tile = self.vectors * self.lanes if self.family != Family.CHANNEL else self.rows
-        while self.panel_bytes > PANEL_BYTES and self.band[2] > 8 * tile:
-            self.shrink(2, max(8 * tile, self.band[2] // 2))
+        self.shrink_columns(8 * tile)
         if self.panel_bytes > PANEL_BYTES and self.panel_channels > 1:
             channel = self.panel_bytes // self.panel_channels
-            self.panel_channels = even_part(p.in_channels, max(1, PANEL_BYTES // channel))
-            self.in_block = min(self.in_block, self.panel_channels)
-            self.panel_channels = self.in_block
-        while self.panel_bytes > PANEL_BYTES and self.band[2] > self.lanes:
-            self.shrink(2, max(self.lanes, self.band[2] // 2))
+            channels = even_part(p.in_channels, max(1, PANEL_BYTES // channel))
+            self.in_block = self.panel_channels = min(self.in_block, channels)
+        self.shrink_columns(self.lanes)
+
+    def shrink_columns(self, least: int) -> None:
+        """Shrink the band's columns, to `least` at most, until the panel fits."""
+        while self.panel_bytes > PANEL_BYTES and self.band[2] > least:
+            before = self.band[2]
+            self.shrink(2, max(least, before // 2))
+            if self.band[2] == before:
+                break
 
     def shrink(self, axis: int, size: int) -> None:
-        """A smaller band; its columns in whole vectors, and no remainder under one vector."""
+        """A smaller band; columns in whole vectors, and none left that a tile cannot read in
+        place."""
         extent = self.p.out_size[axis]
         size = even_part(extent, size)
         if axis == 2:
-            size = min(extent, -(-size // self.lanes) * self.lanes)
-            while extent % size and extent % size < self.lanes:
+            size = -(-size // self.lanes) * self.lanes
+            while self.in_place and 0 < extent % size < self.lanes:
                 size += self.lanes
+            size = min(size, self.band[2])
         band = list(self.band)
         band[axis] = size
         self.band = (band[0], band[1], band[2])
