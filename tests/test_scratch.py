@@ -86,3 +86,24 @@ def test_a_layer_packs_its_weights_once_and_needs_no_more(name):
 def test_more_would_be_seen():
     """A result is 8 channels of 4 MiB."""
     assert grown("allocating", "a large image", "float32", 1) > 30_000
+
+
+def test_what_is_kept_of_past_geometries_is_bounded():
+    program = (
+        "import os, re\n"
+        "os.environ['OPENBLAS_NUM_THREADS'] = '1'\n"
+        "import numpy as np, gconv\n"
+        "def memory():\n"
+        "    with open('/proc/self/statm') as file: return int(file.read().split()[1]) * 4\n"
+        "layer = gconv.Conv2d(np.ones((4, 2, 5, 5)), groups=2)\n"
+        "def many(begin, end):\n"
+        "    for width in range(begin, end):\n"
+        "        x = np.ones((1, 4, 5, width))\n"
+        "        layer(x)\n"
+        "        gconv.conv2d(x, layer.weight, groups=2)\n"
+        "many(5, 1500)\n"
+        "before = memory()\n"
+        "many(1500, 4000)\n"
+        "print(memory() - before)\n"
+    )
+    assert int(printed("-c", program)) < 3000

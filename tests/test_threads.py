@@ -1,6 +1,7 @@
 """How many threads a call uses: who decides, in which order, and what they are kept from."""
 
 import asyncio
+import concurrent.futures
 import os
 import shutil
 import subprocess
@@ -184,6 +185,23 @@ def test_the_interpreter_runs_on_during_a_call():
         return seen
 
     assert any(half_written() for _ in range(5))
+
+
+def test_functions_may_be_called_from_many_threads_at_once(rng):
+    """Every thread asks for geometries that are new, and for the same as the others."""
+    weight = rng.integers(-4, 4, (8, 2, 3, 3)).astype(np.float32)
+    x = rng.integers(-4, 4, (1, 8, 24, 200)).astype(np.float32)
+    want = gconv.conv2d(x, weight, groups=4)
+
+    def use(first):
+        for i in range(150):
+            width = 3 + (first * 37 + i) % 190
+            got = gconv.conv2d(x[..., :width], weight, groups=4, num_threads=1 + i % 2)
+            np.testing.assert_array_equal(got, want[..., : width - 2])
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for future in [pool.submit(use, first) for first in range(8)]:
+            future.result()
 
 
 # ---- whom a setting reaches
