@@ -117,11 +117,17 @@ class Spec(Problem):
     phase_step: int
     pixel_step: int
     panel_channels: int
+    panel_planes: int
+    panel_rows: int
+    panel_line: tuple[int, int]
+    panel_tap: tuple[int, int]
+    expanded: tuple[bool, bool]
     panel_channel: int
     panel_plane: int
     panel_row: int
     panel_phase: int
     in_block: int
+    column_runs: bool
     x_taps: NDArray[np.intp]
     w_taps: NDArray[np.intp]
     tap_places: NDArray[np.intp]
@@ -456,21 +462,40 @@ class Layout:
     def panel_row(self) -> int:
         return self.phases * self.panel_phase
 
-    def extent(self, axis: int) -> int:
+    def plain_slots(self, axis: int) -> int:
         """Input rows between the first and the last that a band reads, along an axis."""
         p = self.p
-        reach = (self.band[axis] - 1) * p.stride[axis] + (p.kernel[axis] - 1) * p.dilation[axis]
-        return max(1, min(p.in_size[axis], reach + 1))
+        return (
+            (self.band[axis] - 1) * p.stride[axis] + (p.kernel[axis] - 1) * p.dilation[axis] + 1
+        )
+
+    def expanded(self, axis: int) -> bool:
+        """Whether a row for each pair of output row and kernel row takes less than that."""
+        if self.family == Family.DEPTHWISE:  # its tiles use a row for several kernel rows
+            return False
+        return self.band[axis] * self.p.kernel[axis] < self.plain_slots(axis)
+
+    def slots(self, axis: int) -> int:
+        """Rows (or planes) of the panel."""
+        if self.expanded(axis):
+            return self.band[axis] * self.p.kernel[axis]
+        return self.plain_slots(axis)
+
+    def line_and_tap(self, axis: int) -> tuple[int, int]:
+        """Rows from an output row's first tap to the next one's, and from tap to tap."""
+        if self.expanded(axis):
+            return 1, self.band[axis]
+        return self.p.stride[axis], self.p.dilation[axis]
 
     @property
     def panel_plane(self) -> int:
-        return self.extent(1) * self.panel_row
+        return self.slots(1) * self.panel_row
 
     @property
     def panel_channel(self) -> int:
         """From a channel to the next: not a multiple of 4 KiB, where they would share few sets
         of the cache."""
-        elements = self.extent(0) * self.panel_plane
+        elements = self.slots(0) * self.panel_plane
         page = 4096 // self.machine.itemsize
         if elements % page < self.lanes and self.panel_channels > 1:
             elements += 2 * self.lanes
@@ -590,20 +615,35 @@ class Layout:
             parts = round(flops() / target)
             self.shrink(2, max(16 * self.lanes, self.band[2] // parts))
 
+    def skips_columns(self) -> bool:
+        """Whether to skip kernel columns in the padding: where that leaves runs of pixels long
+        enough for a tile, as with a large dilation, and saves some of the taps."""
+        p = self.p
+        if self.family != Family.CHANNEL or not p.column_padding:
+            return False
+        kernel, stride, dilation, size = p.kernel[2], p.stride[2], p.dilation[2], p.in_size[2]
+        start = np.arange(p.out_size[2])[:, None] * stride - p.padding[2]
+        inside = start + np.arange(kernel) * dilation
+        inside = (inside >= 0) & (inside < size)
+        runs = 1 + np.count_nonzero((inside[1:] != inside[:-1]).any(axis=1))
+        return bool(inside.mean() < 0.95 and p.out_size[2] >= 5 * runs)
+
     # -- writing it down --
 
     def taps(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Where each tap lies in the panel (or x) and its weight, in the order of the sum:
-        input block, kd, kh, channel of the block, kw."""
+        """Where each tap lies in the panel (or x), and its weight, in the order of the sum."""
         p = self.p
         kd, kh, kw = (np.arange(k) for k in p.kernel)
         column = kw * p.dilation[2]
         if self.in_place:
             column = column * p.x_axis[2]
-            plane, row, channel = p.x_axis[0], p.x_axis[1], p.x_channel
+            plane, row = p.dilation[0] * p.x_axis[0], p.dilation[1] * p.x_axis[1]
+            channel = p.x_channel
         else:
             column = column % self.phase_step * self.panel_phase + column // self.phase_step
-            plane, row, channel = self.panel_plane, self.panel_row, self.panel_channel
+            plane = self.line_and_tap(0)[1] * self.panel_plane
+            row = self.line_and_tap(1)[1] * self.panel_row
+            channel = self.panel_channel
         if self.family == Family.DEPTHWISE:
             return column.astype(np.intp), np.zeros(0, np.intp)
         whole_panel = self.in_place or self.panel_channels >= p.in_channels
@@ -611,16 +651,20 @@ class Layout:
         for first in range(0, p.in_channels, self.in_block):
             c = np.arange(first, min(first + self.in_block, p.in_channels))
             where = c if whole_panel else c - first
-            axes = np.ix_(kd, kh, c, kw)
-            x_taps.append(
-                kd[:, None, None, None] * (p.dilation[0] * plane)
-                + kh[:, None, None] * (p.dilation[1] * row)
+            x_tap = (
+                kd[:, None, None, None] * plane
+                + kh[:, None, None] * row
                 + where[:, None] * channel
                 + column
             )
-            w_taps.append(
-                ((axes[2] * p.kernel[0] + axes[0]) * p.kernel[1] + axes[1]) * p.kernel[2] + axes[3]
-            )
+            axes = np.ix_(kd, kh, c, kw)
+            w_tap = (
+                (axes[2] * p.kernel[0] + axes[0]) * p.kernel[1] + axes[1]
+            ) * p.kernel[2] + axes[3]
+            if self.family == Family.CHANNEL:
+                x_tap, w_tap = x_tap.swapaxes(2, 3), w_tap.swapaxes(2, 3)
+            x_taps.append(x_tap)
+            w_taps.append(w_tap)
         empty = [np.zeros(0, np.intp)]
         return (
             np.concatenate([t.ravel() for t in x_taps] or empty).astype(np.intp),
@@ -662,11 +706,17 @@ class Layout:
             phase_step=self.phase_step,
             pixel_step=pixel_step,
             panel_channels=self.panel_channels,
+            panel_planes=self.slots(0),
+            panel_rows=self.slots(1),
+            panel_line=(self.line_and_tap(0)[0], self.line_and_tap(1)[0]),
+            panel_tap=(self.line_and_tap(0)[1], self.line_and_tap(1)[1]),
+            expanded=(self.expanded(0), self.expanded(1)),
             panel_channel=self.panel_channel,
             panel_plane=self.panel_plane,
             panel_row=self.panel_row,
             panel_phase=self.panel_phase,
             in_block=self.in_block,
+            column_runs=self.skips_columns(),
             x_taps=x_taps,
             w_taps=w_taps,
             tap_places=np.argsort(w_taps),

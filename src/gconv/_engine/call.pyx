@@ -162,11 +162,18 @@ cdef class Plan:
         p.phase_step = spec.phase_step
         p.pixel_step = spec.pixel_step
         p.panel_channels = spec.panel_channels
+        p.panel_planes = spec.panel_planes
+        p.panel_rows = spec.panel_rows
+        for axis in range(2):
+            p.panel_line[axis] = spec.panel_line[axis]
+            p.panel_tap[axis] = spec.panel_tap[axis]
+            p.expanded[axis] = spec.expanded[axis]
         p.panel_channel = spec.panel_channel
         p.panel_plane = spec.panel_plane
         p.panel_row = spec.panel_row
         p.panel_phase = spec.panel_phase
         p.in_block = spec.in_block
+        p.column_runs = spec.column_runs
         self.x_taps = spec.x_taps
         self.w_taps = spec.w_taps
         self.tap_places = spec.tap_places

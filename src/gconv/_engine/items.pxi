@@ -43,27 +43,26 @@ cdef inline Item find_item(const ConvPlan* p, Py_ssize_t number) noexcept nogil:
     item.first_group = take_digit(&number, p.group_blocks) * p.group_block
     item.last_group = min(p.groups, item.first_group + p.group_block)
     item.image = number
-    input_range(p, 0, item.band.begin[0], item.band.end[0],
-                &item.band.first_plane, &item.band.last_plane)
-    input_range(p, 1, item.band.begin[1], item.band.end[1],
-                &item.band.first_row, &item.band.last_row)
     return item
 
 
 # What the tiles of an item read: a panel, or x in the panel's stead.
 cdef struct Source:
     const real* origin  # where the taps of output position (0, 0, begin[2]) start
-    Py_ssize_t plane, row  # from an input plane, row to the next
+    Py_ssize_t plane, row  # from an output plane's, row's first tap to the next one's
+    Py_ssize_t tap_plane, tap_row  # from a kernel plane, row to the next
 
 
 cdef inline Source in_place_source(
     const ConvPlan* p, const Item* item, const real* x, Py_ssize_t group) noexcept nogil:
     cdef Source source
-    source.plane = p.x_axis[0]
-    source.row = p.x_axis[1]
+    source.plane = p.stride[0] * p.x_axis[0]
+    source.row = p.stride[1] * p.x_axis[1]
+    source.tap_plane = p.dilation[0] * p.x_axis[0]
+    source.tap_row = p.dilation[1] * p.x_axis[1]
     source.origin = (
         x + item.image * p.x_image + group * p.in_channels * p.x_channel
-        - p.padding[0] * source.plane - p.padding[1] * source.row
+        - p.padding[0] * p.x_axis[0] - p.padding[1] * p.x_axis[1]
         + item.band.begin[2] * p.pixel_step)
     return source
 
@@ -88,11 +87,12 @@ cdef inline Source panel_source(
                    + (group * p.in_channels + first_channel) * p.x_channel,
                    channels, panel)
         holds[0] = item.panel_number if reusable else NO_PANEL
-    source.plane = p.panel_plane
-    source.row = p.panel_row
+    source.plane = p.panel_line[0] * p.panel_plane
+    source.row = p.panel_line[1] * p.panel_row
+    source.tap_plane = p.panel_tap[0] * p.panel_plane
+    source.tap_row = p.panel_tap[1] * p.panel_row
     source.origin = (
-        panel - (p.padding[0] + item.band.first_plane) * source.plane
-        - (p.padding[1] + item.band.first_row) * source.row)
+        panel - item.band.begin[0] * source.plane - item.band.begin[1] * source.row)
     return source
 
 
@@ -179,7 +179,7 @@ cdef void width_item(
             s.w_taps = p.w_taps + c * p.kernel[0] * p.kernel[1] * p.kernel[2]
             s.resume = c > 0
             s.plane = plane_taps
-            s.x_line = p.stride[1] * source.row
+            s.x_line = source.row
             o = group * p.out_channels + item.first_channel
             for block in range(blocks.count):
                 rows = blocks.size + (block < blocks.larger)
@@ -203,8 +203,7 @@ cdef void width_item(
                         s.lines = next_oh - oh
                         s.first = first_plane * plane_taps + first_row * row_taps
                         s.last = first_plane * plane_taps + last_row * row_taps
-                        s.x = (source.origin + od * p.stride[0] * source.plane
-                               + oh * p.stride[1] * source.row)
+                        s.x = source.origin + od * source.plane + oh * source.row
                         s.y = (y + item.image * p.y_image + o * p.y_channel
                                + od * p.y_axis[0] + oh * p.y_axis[1] + band.begin[2])
                         width_lines(p, &s, rows, width, &across, spill)
@@ -288,8 +287,8 @@ cdef void depthwise_item(
             source = in_place_source(p, &item, x, group)
         else:
             source = panel_source(p, &item, x, group, 0, 1, scratch)
-        s.x_plane = p.dilation[0] * source.plane
-        s.x_row = dilation * source.row
+        s.x_plane = source.tap_plane
+        s.x_row = source.tap_row
         s.weight = weight + group * p.kernel[0] * p.kernel[1] * p.kernel[2]
         s.bias = bias + group if bias != NULL else NULL
         for od in range(band.begin[0], band.end[0]):
@@ -309,7 +308,7 @@ cdef void depthwise_item(
                     s.last_window = 0
                     if top < p.in_size[1]:
                         s.last_window = divide_up(p.in_size[1] - top, dilation)
-                    s.x = (source.origin + od * p.stride[0] * source.plane + oh * source.row)
+                    s.x = source.origin + od * source.plane + oh * source.row
                     s.y = (y + item.image * p.y_image + group * p.y_channel
                            + od * p.y_axis[0] + oh * p.y_axis[1] + band.begin[2])
                     depthwise_rows(p, s, size, width, &across, spill)
@@ -405,6 +404,48 @@ cdef inline void pixel_tiles(
     s.sums += s.tiles * run.size * vectors * LANES
 
 
+# A run of pixels that meet the same taps: of the planes, rows and columns of the kernel, those
+# from the first up to the last that lie in the image.
+cdef struct Run:
+    Py_ssize_t pixels
+    Py_ssize_t taps[6]
+
+
+cdef inline void finish_run(
+    const ConvPlan* p, ChannelStrip* s, Run* run, Py_ssize_t vectors, Py_ssize_t in_block
+) noexcept nogil:
+    cdef Py_ssize_t* t = run.taps
+    cdef Py_ssize_t row_taps = p.kernel[2] * in_block
+    if run.pixels == 0:
+        return
+    s.planes = t[1] - t[0]
+    if t[5] - t[4] == p.kernel[2]:  # whole kernel rows: one range of taps
+        s.rows = 1
+        s.first = t[0] * s.plane + t[2] * row_taps
+        s.last = t[0] * s.plane + t[3] * row_taps
+    else:
+        s.rows = t[3] - t[2]
+        s.first = t[0] * s.plane + t[2] * row_taps + t[4] * in_block
+        s.last = t[0] * s.plane + t[2] * row_taps + t[5] * in_block
+    pixel_tiles(p, s, vectors, run.pixels)
+
+
+cdef inline void extend_run(
+    const ConvPlan* p, ChannelStrip* s, Run* run, Py_ssize_t vectors, Py_ssize_t in_block,
+    const Py_ssize_t* taps, Py_ssize_t pixels) noexcept nogil:
+    """Add pixels to the run, or compute it and begin another where they meet other taps."""
+    cdef Py_ssize_t i
+    cdef bint same = True
+    for i in range(6):
+        same = same and run.taps[i] == taps[i]
+    if not same:
+        finish_run(p, s, run, vectors, in_block)
+        run.pixels = 0
+        for i in range(6):
+            run.taps[i] = taps[i]
+    run.pixels += pixels
+
+
 cdef void channel_item(
     const ConvPlan* p, Py_ssize_t number, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
@@ -422,12 +463,13 @@ cdef void channel_item(
     cdef real* weights = <real*>(scratch + HEADER_BYTES) + p.weights_at
     cdef Py_ssize_t* places = <Py_ssize_t*>(sums + p.weights_at - p.accumulators_at) - pixels
     cdef Py_ssize_t o, vectors, channels, lanes, c, in_block, row_taps, plane_taps, pixel, i, j
-    cdef Py_ssize_t od, oh, run
-    cdef Py_ssize_t first_plane, last_plane, first_row, last_row
-    cdef Py_ssize_t run_planes[2]
-    cdef Py_ssize_t run_rows[2]
+    cdef Py_ssize_t od, oh
+    cdef Py_ssize_t taps_here[6]
+    cdef Run run
     cdef Source source
     cdef ChannelStrip s
+    taps_here[4] = 0
+    taps_here[5] = p.kernel[2]
     begin_item(p, &item, scratch)
     # The sums and the places of the pixels share a part of scratch: sums from its beginning,
     # places up to its end.
@@ -435,13 +477,12 @@ cdef void channel_item(
     if p.in_place:
         source = in_place_source(p, &item, x, group)
     else:
-        source.plane = p.panel_plane
-        source.row = p.panel_row
+        source.plane = p.panel_line[0] * p.panel_plane
+        source.row = p.panel_line[1] * p.panel_row
     for od in range(band.begin[0], band.end[0]):
         for oh in range(band.begin[1], band.end[1]):
             for i in range(width):
-                places[pixel] = (od * p.stride[0] * source.plane + oh * p.stride[1] * source.row
-                                 + i * p.pixel_step)
+                places[pixel] = od * source.plane + oh * source.row + i * p.pixel_step
                 pixel += 1
     o = item.first_channel
     while o < item.last_channel:
@@ -476,27 +517,21 @@ cdef void channel_item(
                 s.weight = weights
             s.pixels = places
             s.sums = sums
-            # Consecutive rows that meet the same taps are one run of pixels.
-            run = 0
+            s.row = row_taps
+            run.pixels = 0
+            for i in range(6):
+                run.taps[i] = 0
             for od in range(band.begin[0], band.end[0]):
-                tap_range(p, 0, od, &first_plane, &last_plane)
+                tap_range(p, 0, od, &taps_here[0], &taps_here[1])
                 for oh in range(band.begin[1], band.end[1]):
-                    tap_range(p, 1, oh, &first_row, &last_row)
-                    if run > 0 and not (
-                            run_planes[0] == first_plane and run_planes[1] == last_plane
-                            and run_rows[0] == first_row and run_rows[1] == last_row):
-                        pixel_tiles(p, &s, vectors, run)
-                        run = 0
-                    if run == 0:
-                        run_planes[0] = first_plane
-                        run_planes[1] = last_plane
-                        run_rows[0] = first_row
-                        run_rows[1] = last_row
-                        s.planes = last_plane - first_plane
-                        s.first = first_plane * plane_taps + first_row * row_taps
-                        s.last = first_plane * plane_taps + last_row * row_taps
-                    run += width
-            pixel_tiles(p, &s, vectors, run)
+                    tap_range(p, 1, oh, &taps_here[2], &taps_here[3])
+                    if not p.column_runs:
+                        extend_run(p, &s, &run, vectors, in_block, taps_here, width)
+                        continue
+                    for i in range(band.begin[2], band.end[2]):
+                        tap_range(p, 2, i, &taps_here[4], &taps_here[5])
+                        extend_run(p, &s, &run, vectors, in_block, taps_here, 1)
+            finish_run(p, &s, &run, vectors, in_block)
             c += in_block
         store_transposed(
             sums, lanes, pixels, channels,

@@ -3,17 +3,22 @@
 #
 #     panel[channel][plane][row][phase][column]
 #
-# Only rows of the image are there: taps in rows of padding are not computed. With stride s the
-# padded columns are sorted by phase (0, s, 2s ...; 1, s + 1 ...; ...), which makes the same tap
-# of neighbouring pixels neighbours. It matters where a layer has few output channels to share
-# one copy among: there the copy is up to a tenth of the time.
+# Rows: slot 0 is the row of the first output row's first tap, and the others follow as in the
+# image; or, where that takes less (rows few, taps far apart), a slot for each pair of kernel row
+# and output row ("expanded"). Slots for rows of padding stay empty: such taps are not computed.
+# Planes likewise.
+#
+# Columns: with stride s the padded columns are sorted by phase (0, s, 2s ...; 1, s + 1 ...; ...),
+# which makes the same tap of neighbouring pixels neighbours.
+#
+# To pack matters where a layer has few output channels to share one copy among: there the copy
+# is up to a third of the time.
 
 
 cdef struct Band:
-    # A block of output positions, and the input rows it reads.
+    # A block of output positions.
     Py_ssize_t begin[3]
     Py_ssize_t end[3]
-    Py_ssize_t first_plane, last_plane, first_row, last_row
 
 
 cdef inline Py_ssize_t divide_up(Py_ssize_t n, Py_ssize_t divisor) noexcept nogil:
@@ -35,14 +40,40 @@ cdef inline void tap_range(
     last[0] = max(first[0], last[0])
 
 
-cdef inline void input_range(
-    const ConvPlan* p, int axis, Py_ssize_t begin, Py_ssize_t end,
-    Py_ssize_t* first, Py_ssize_t* last) noexcept nogil:
-    """The rows of the image between the first and the last that outputs [begin, end) read."""
-    first[0] = max(0, begin * p.stride[axis] - p.padding[axis])
-    last[0] = min(p.in_size[axis],
-                  (end - 1) * p.stride[axis] - p.padding[axis]
-                  + (p.kernel[axis] - 1) * p.dilation[axis] + 1)
+cdef struct Slots:
+    # The slots of an axis: `blocks` runs of `count`; slot (b, i) holds row
+    # start + b * block_step + i * step of the image.
+    Py_ssize_t blocks, block_step, block_pitch, count, step, start
+
+
+cdef inline Slots slots_of(const ConvPlan* p, const Band* band, int axis) noexcept nogil:
+    cdef Slots slots
+    cdef Py_ssize_t outputs = band.end[axis] - band.begin[axis]
+    slots.start = band.begin[axis] * p.stride[axis] - p.padding[axis]
+    if p.expanded[axis]:
+        slots.blocks = p.kernel[axis]
+        slots.block_step = p.dilation[axis]
+        slots.block_pitch = p.panel_tap[axis]
+        slots.count = outputs
+        slots.step = p.stride[axis]
+    else:
+        slots.blocks = 1
+        slots.block_step = slots.block_pitch = 0
+        slots.count = (
+            (outputs - 1) * p.stride[axis] + (p.kernel[axis] - 1) * p.dilation[axis] + 1)
+        slots.step = 1
+    return slots
+
+
+cdef inline void image_slots(
+    const Slots* slots, Py_ssize_t block, Py_ssize_t size, Py_ssize_t* first, Py_ssize_t* last
+) noexcept nogil:
+    """The slots [first, last) of a block that lie in an image of `size` rows."""
+    cdef Py_ssize_t start = slots.start + block * slots.block_step
+    first[0] = min(slots.count, divide_up(-start, slots.step) if start < 0 else 0)
+    last[0] = 0
+    if start < size:
+        last[0] = min(slots.count, divide_up(size - start, slots.step))
 
 
 cdef inline void copy_short(real* to, const real* source, Py_ssize_t n) noexcept nogil:
@@ -107,8 +138,8 @@ cdef inline void clear_padding(const ConvPlan* p, const Band* band, real* panel)
         if first == 0 and last == p.panel_phase:
             continue
         for c in range(p.panel_channels):
-            for d in range(band.last_plane - band.first_plane):
-                for h in range(band.last_row - band.first_row):
+            for d in range(p.panel_planes):
+                for h in range(p.panel_rows):
                     row = (panel + c * p.panel_channel + d * p.panel_plane + h * p.panel_row
                            + phase * p.panel_phase)
                     for i in range(first):
@@ -137,46 +168,73 @@ cdef inline void deinterleave(
         i = min(i + LANES, n - LANES)
 
 
+# What of a row goes where: the phases' columns that lie in the image, and their begin in x.
+cdef struct Columns:
+    bint pairs  # two phases in one pass: they take turns from `early`'s first column on
+    Py_ssize_t early
+    Py_ssize_t first[2]
+    Py_ssize_t last[2]
+
+
+cdef inline void pack_rows(
+    const ConvPlan* p, const Band* band, const Columns* columns, Py_ssize_t phase,
+    const real* x, Py_ssize_t x_row, real* panel, Py_ssize_t rows) noexcept nogil:
+    """A phase (or a pair of them) of some rows; x and panel point to the first row."""
+    cdef Py_ssize_t step = p.phase_step * p.x_axis[2], panel_row = p.panel_row
+    cdef Py_ssize_t begin = columns.first[phase % 2]
+    cdef Py_ssize_t n = columns.last[phase % 2] - begin
+    cdef Py_ssize_t other = 1 - columns.early
+    cdef Py_ssize_t odds, extra, h
+    cdef const real* row = x + (
+        band.begin[2] * p.stride[2] - p.padding[2] + phase + begin * p.phase_step) * p.x_axis[2]
+    cdef real* to = panel + phase * p.panel_phase + begin
+    if columns.pairs:
+        odds = columns.first[other] - begin + (other - phase) * p.panel_phase
+        extra = n - (columns.last[other] - columns.first[other])
+        for h in range(rows):
+            deinterleave(to, to + odds, row, n - extra)
+            if extra > 0:
+                to[n - 1] = row[2 * n - 2]
+            row += x_row
+            to += panel_row
+    else:
+        for h in range(rows):
+            copy_row(to, row, step, n)
+            row += x_row
+            to += panel_row
+
+
 cdef inline void pack_panel(
     const ConvPlan* p, const Band* band, const real* x, Py_ssize_t channels,
     real* panel) noexcept nogil:
     """The image columns of a panel; x points to the first of the channels."""
-    # Locals, because a store through a vector might change the plan for all the compiler knows.
-    cdef Py_ssize_t step = p.phase_step * p.x_axis[2], column_step = p.x_axis[2]
-    cdef Py_ssize_t x_row = p.x_axis[1], panel_row = p.panel_row
-    cdef Py_ssize_t rows = band.last_row - band.first_row
-    cdef bint pairs = p.phases == 2 and step == 2  # both phases in one pass over a row
-    cdef Py_ssize_t first[2]
-    cdef Py_ssize_t last[2]
-    cdef Py_ssize_t begin, c, d, h, phase, odds, n, extra, early = 0
-    cdef const real* row
-    cdef real* to
-    if pairs:
-        image_columns(p, band, 0, &first[0], &last[0])
-        image_columns(p, band, 1, &first[1], &last[1])
-        # The phase of the first image column; the phases take turns from there on.
-        early = 0 if 2 * first[0] < 2 * first[1] + 1 else 1
-    for phase in range(early, early + 1 if pairs else p.phases):
-        if not pairs:
-            image_columns(p, band, phase, &first[phase % 2], &last[phase % 2])
-        begin = first[phase % 2]
-        n = last[phase % 2] - begin
-        odds = first[1 - early] - first[early] + (1 - 2 * early) * p.panel_phase
-        extra = n - (last[1 - early] - first[1 - early])
+    cdef Slots planes = slots_of(p, band, 0)
+    cdef Slots rows = slots_of(p, band, 1)
+    cdef Columns columns
+    cdef Py_ssize_t c, plane_block, row_block, plane, phase, d, h
+    cdef Py_ssize_t first_plane, last_plane, first_row, last_row
+    columns.pairs = p.phases == 2 and p.phase_step == 2 and p.x_axis[2] == 1
+    columns.early = 0
+    if columns.pairs:
+        image_columns(p, band, 0, &columns.first[0], &columns.last[0])
+        image_columns(p, band, 1, &columns.first[1], &columns.last[1])
+        columns.early = 0 if columns.first[0] <= columns.first[1] else 1
+    for phase in range(columns.early, columns.early + 1 if columns.pairs else p.phases):
+        if not columns.pairs:
+            image_columns(p, band, phase, &columns.first[phase % 2], &columns.last[phase % 2])
         for c in range(channels):
-            for d in range(band.last_plane - band.first_plane):
-                row = (x + c * p.x_channel + (d + band.first_plane) * p.x_axis[0]
-                       + band.first_row * x_row
-                       + (band.begin[2] * p.stride[2] - p.padding[2] + phase
-                          + begin * p.phase_step) * column_step)
-                to = (panel + c * p.panel_channel + d * p.panel_plane
-                      + phase * p.panel_phase + begin)
-                for h in range(rows):
-                    if pairs:
-                        deinterleave(to, to + odds, row, n - extra)
-                        if extra > 0:
-                            to[n - 1] = row[2 * n - 2]
-                    else:
-                        copy_row(to, row, step, n)
-                    row += x_row
-                    to += panel_row
+            for plane_block in range(planes.blocks):
+                image_slots(&planes, plane_block, p.in_size[0], &first_plane, &last_plane)
+                for plane in range(first_plane, last_plane):
+                    d = planes.start + plane_block * planes.block_step + plane * planes.step
+                    for row_block in range(rows.blocks):
+                        image_slots(&rows, row_block, p.in_size[1], &first_row, &last_row)
+                        h = rows.start + row_block * rows.block_step + first_row * rows.step
+                        pack_rows(
+                            p, band, &columns, phase,
+                            x + c * p.x_channel + d * p.x_axis[0] + h * p.x_axis[1],
+                            rows.step * p.x_axis[1],
+                            panel + c * p.panel_channel
+                            + (plane_block * planes.block_pitch + plane) * p.panel_plane
+                            + (row_block * rows.block_pitch + first_row) * p.panel_row,
+                            last_row - first_row)

@@ -47,8 +47,17 @@ cdef struct ConvPlan:
     Py_ssize_t pixel_step  # from one output pixel's first tap to its right neighbour's
     Py_ssize_t panel_channels  # input channels in a panel
     Py_ssize_t panel_channel, panel_plane, panel_row, panel_phase
+    # Planes and rows in it; how many from an output plane's, row's first tap to the next one's,
+    # and from a kernel plane, row to the next; whether they are expanded (see panel.pxi).
+    Py_ssize_t panel_planes, panel_rows
+    Py_ssize_t panel_line[2]
+    Py_ssize_t panel_tap[2]
+    bint expanded[2]
 
-    # Taps of one output element in their order: input block, kd, kh, channel of the block, kw;
+    bint column_runs  # channel lanes: pixels skip the kernel columns that lie in the padding
+
+    # Taps of one output element in their order: input block, kd, kh, then channel, kw for width
+    # lanes (neighbouring taps share cache lines) and kw, channel for channel lanes;
     # where each lies in the panel (or in x), its weight among those of one output channel, and
     # the other way round, the place in the order of each weight.
     Py_ssize_t in_block

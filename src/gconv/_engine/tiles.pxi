@@ -210,7 +210,8 @@ cdef struct ChannelStrip:
     const real* weight  # [tap][VECTORS * LANES]
     real* sums  # [pixel][VECTORS * LANES]: the sums so far, and then the new ones
     const Py_ssize_t* x_taps
-    Py_ssize_t first, last, plane, planes  # the taps, as in WidthStrip
+    # The taps are [first, last), the same of `rows` kernel rows, and that of `planes` planes.
+    Py_ssize_t first, last, row, rows, plane, planes
     Py_ssize_t tiles
 
 
@@ -225,22 +226,24 @@ cdef inline void channel_strip(
     cdef const real* x[MOST_ROWS]
     cdef const vec* w
     cdef vec* sums = <vec*>s.sums
-    cdef Py_ssize_t tile, j, v, k, plane, offset
+    cdef Py_ssize_t tile, j, v, k, plane, row, start, offset
     for tile in range(s.tiles):
         for j in range(ROWS):
             x[j] = s.x + s.pixels[tile * ROWS + j]
             for v in range(VECTORS):
                 acc[j][v] = sums[j * VECTORS + v]
         for plane in range(s.planes):
-            for k in range(s.first + plane * s.plane, s.last + plane * s.plane):
-                offset = s.x_taps[k]
-                w = <const vec*>(s.weight + k * VECTORS * LANES)
-                for v in range(VECTORS):
-                    wv[v] = w[v]
-                for j in range(ROWS):
-                    xv = splat(x[j][offset])
+            for row in range(s.rows):
+                start = plane * s.plane + row * s.row
+                for k in range(start + s.first, start + s.last):
+                    offset = s.x_taps[k]
+                    w = <const vec*>(s.weight + k * VECTORS * LANES)
                     for v in range(VECTORS):
-                        acc[j][v] = acc[j][v] + xv * wv[v]
+                        wv[v] = w[v]
+                    for j in range(ROWS):
+                        xv = splat(x[j][offset])
+                        for v in range(VECTORS):
+                            acc[j][v] = acc[j][v] + xv * wv[v]
         for j in range(ROWS):
             for v in range(VECTORS):
                 sums[j * VECTORS + v] = acc[j][v]
