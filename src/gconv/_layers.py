@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,6 +11,9 @@ from gconv import _arrays, _plan, _run, _threads
 from gconv._arrays import Array
 from gconv._engine import call
 from gconv._geometry import IntOrSequence, Padding, Parameters, Shape
+
+if TYPE_CHECKING:
+    from gconv._explain import Explanation
 
 
 class Layer(call.LayerBase):
@@ -108,6 +111,48 @@ class Layer(call.LayerBase):
             Where the layer would refuse such an input.
         """
         return self._parameters.applied_to(tuple(shape)).out_shape
+
+    def explain(self, shape: Shape, threads: int | None = None) -> Explanation:
+        """Say how an input of a given shape is computed, without computing it.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            (N, C_in, *spatial) or (C_in, *spatial), of an input in C order.
+        threads : int, optional
+            How many threads share the work; as many as a call would use if left out.
+
+        Returns
+        -------
+        Explanation
+            A short text when printed, a dict from its `as_dict`: the kernel and its tile, the
+            work items and how evenly the threads share them, scratch, arithmetic and memory.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where the layer would refuse such an input, or so many threads.
+
+        Examples
+        --------
+        >>> import numpy as np, gconv
+        >>> layer = gconv.Conv2d(np.ones((30, 1, 3, 3), np.float32), padding=1, groups=3)
+        >>> how = layer.explain((1, 3, 224, 224), threads=2)
+        >>> print(how)  # doctest: +ELLIPSIS
+        Conv2d: x (1, 3, 224, 224), weight (30, 1, 3, 3), groups=3 -> (1, 30, 224, 224)
+          kernel      width lanes on ..., tiles of ...
+        >>> how.flops, how.as_dict()["compulsory_bytes"]
+        (27095040, 6624312)
+        """
+        from gconv._explain import explain  # here, because few programs ask
+
+        name = type(self).__name__
+        threads = (
+            _threads.resolve(name, None)
+            if threads is None
+            else _threads.checked(name, threads, "threads")
+        )
+        return explain(self._parameters, self.weight, self.bias, tuple(shape), threads)
 
     def _call(self, x: ArrayLike, out: Array | None, num_threads: int | None) -> Array:
         """The whole way: everything is checked, and the next call like it takes a short cut."""

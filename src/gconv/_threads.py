@@ -23,11 +23,11 @@ MOST_THREADS = 1024  # the runtime ends the process where it cannot start them a
 _set_by_user: int | None = None
 
 
-def checked(name: str, value: object) -> int:
+def checked(name: str, value: object, parameter: str = "num_threads") -> int:
     """A number of threads that somebody asked for."""
-    threads = an_integer(name, "num_threads", value)
+    threads = an_integer(name, parameter, value)
     if not 1 <= threads <= MOST_THREADS:
-        raise ValueError(f"{name}: num_threads must be from 1 to {MOST_THREADS}, got {threads}")
+        raise ValueError(f"{name}: {parameter} must be from 1 to {MOST_THREADS}, got {threads}")
     return threads
 
 

@@ -1,0 +1,309 @@
+"""What a layer will do with an input, in words and numbers, without doing it.
+
+Nothing is decided here: every number is read off the plan that a call would use, or counted
+from it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gconv import _plan
+from gconv._arrays import Array
+from gconv._geometry import Parameters, Shape
+from gconv._plan import Family, Problem, Spec, Triple
+
+# Family: (its name, what a tile's rows run over, what its vectors run over).
+WORDS = {
+    Family.PLAIN: ("plain loop nest", "outputs", "outputs"),
+    Family.WIDTH: ("width lanes", "output channels", "columns"),
+    Family.DEPTHWISE: ("depthwise rows", "rows", "columns"),
+    Family.CHANNEL: ("channel lanes", "pixels", "output channels"),
+}
+
+
+@dataclass(frozen=True, repr=False)
+class Explanation:
+    """How a layer computes an input of one shape; `print` it, or take `as_dict`.
+
+    Attributes
+    ----------
+    operator : str
+    x_shape, weight_shape, y_shape : tuple of int
+    groups : int
+    dtype, instruction_set : str
+    lanes : int
+        Elements of the dtype in a vector.
+    kernel : str
+        The kernel family.
+    tile_rows, tile_vectors : int
+        The largest register tile.
+    tile_rows_over, tile_vectors_over : str
+        What these run over.
+    in_place : bool
+        Whether tiles read x itself; otherwise a panel, a padded copy of what a work item reads.
+    panel_bytes : int
+        0 where x is read in place.
+    out_size, band, bands : (int, int, int)
+        Depth, rows, columns: of an image's output (a pointwise convolution has one long row),
+        of a work item at most, and into how many bands each axis is cut.
+    group_block, group_blocks : int
+        Groups of a work item at most, and blocks of them.
+    channel_block, channel_blocks : int
+        Output channels (of one group) of a work item at most, and blocks of them in a group.
+    in_block : int
+        Input channels (of one group) that are summed before the next ones.
+    items_per_image, items : int
+        Work items of one image, and of the batch.
+    threads : int
+        Threads that share them; a call too small to be worth waking them uses one.
+    balance : float
+        The most work of a thread over the mean: 1 is perfect, `threads` is one thread doing
+        everything.
+    scratch_bytes_per_thread, scratch_bytes : int
+        Memory that is reused by every call.
+    packed_weight_bytes : int
+        The layer's packed copy of the weights; 0 where the kernel reads them as they are.
+    flops, flops_inside : int
+        Two for every tap, and two for every tap that lies inside the image.
+    compulsory_bytes : int
+        x, weight and bias read once, y written once.
+    """
+
+    operator: str
+    x_shape: Shape
+    weight_shape: Shape
+    y_shape: Shape
+    groups: int
+    dtype: str
+    instruction_set: str
+    lanes: int
+    kernel: str
+    tile_rows: int
+    tile_rows_over: str
+    tile_vectors: int
+    tile_vectors_over: str
+    in_place: bool
+    panel_bytes: int
+    out_size: Triple
+    band: Triple
+    bands: Triple
+    group_block: int
+    group_blocks: int
+    channel_block: int
+    channel_blocks: int
+    in_block: int
+    items_per_image: int
+    items: int
+    threads: int
+    balance: float
+    scratch_bytes_per_thread: int
+    scratch_bytes: int
+    packed_weight_bytes: int
+    flops: int
+    flops_inside: int
+    compulsory_bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The attributes by name: numbers, strings and tuples."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        dimensions = len(self.weight_shape) - 2
+
+        def extents(sizes: Triple) -> str:
+            return " x ".join(map(str, sizes[-dimensions:]))
+
+        lines = {
+            "kernel": f"{self.kernel} on {self.instruction_set}, {self.lanes} lanes of "
+            f"{self.dtype}{self._tile()}",
+            "input": "read in place"
+            if self.in_place
+            else f"through a panel of {_bytes(self.panel_bytes)}",
+            "work item": f"{_counted(self.group_block, 'group')} of {self.groups}, "
+            f"{_counted(self.channel_block, 'output channel')} of "
+            f"{self.weight_shape[0] // self.groups}, {extents(self.band)} of "
+            f"{extents(self.out_size)} outputs",
+            "work items": f"{self.items_per_image} an image (group blocks {self.group_blocks}, "
+            f"bands {extents(self.bands)}, channel blocks {self.channel_blocks}), "
+            f"{self.items} in all",
+            "threads": f"{self.threads}, balance {self.balance:.3f} (most work over mean)",
+            "scratch": f"{_bytes(self.scratch_bytes_per_thread)} a thread, "
+            f"{_bytes(self.scratch_bytes)} in all",
+            "weights": "read as they are"
+            if self.packed_weight_bytes == 0
+            else f"packed, {_bytes(self.packed_weight_bytes)}",
+            "arithmetic": f"{self.flops / 1e6:,.3f} MFLOP, "
+            f"{self.flops_inside / 1e6:,.3f} of them inside the image",
+            "memory": f"at least {_bytes(self.compulsory_bytes)} read and written",
+        }
+        head = (
+            f"{self.operator}: x {self.x_shape}, weight {self.weight_shape}, "
+            f"groups={self.groups} -> {self.y_shape}"
+        )
+        return "\n".join([head, *(f"  {name:<12}{text}" for name, text in lines.items())])
+
+    __repr__ = __str__
+
+    def _tile(self) -> str:
+        if self.kernel == WORDS[Family.PLAIN][0]:
+            return ""
+        return (
+            f", tiles of {self.tile_rows} {self.tile_rows_over} x "
+            f"{_counted(self.tile_vectors, 'vector')} of {self.tile_vectors_over}"
+        )
+
+
+def explain(
+    parameters: Parameters, weight: Array, bias: Array | None, shape: Shape, threads: int
+) -> Explanation:
+    """What a layer does with an x of a given shape in C order."""
+    geometry = parameters.applied_to(shape, weight.itemsize)
+    x_shape = (geometry.batch, geometry.in_channels, *geometry.in_size)
+    sizes = [math.prod(x_shape[axis + 1 :]) for axis in range(1, len(x_shape))]
+    # From an image to the next: 0, as no plan depends on it.
+    strides = (0, *(size * weight.itemsize for size in sizes))
+    spec = _plan.plan_for(geometry, weight.dtype, strides).spec
+    elements = math.prod(x_shape) + weight.size + math.prod(geometry.out_shape)
+    elements += 0 if bias is None else bias.size
+    kernel, rows_over, vectors_over = WORDS[spec.family]
+    return Explanation(
+        operator=geometry.operator,
+        x_shape=shape,
+        weight_shape=weight.shape,
+        y_shape=geometry.out_shape,
+        groups=geometry.groups,
+        dtype=weight.dtype.name,
+        instruction_set=_plan.current_isa(),
+        lanes=spec.lanes,
+        kernel=kernel,
+        tile_rows=spec.tile_rows,
+        tile_rows_over=rows_over,
+        tile_vectors=spec.tile_vectors,
+        tile_vectors_over=vectors_over,
+        in_place=spec.in_place,
+        panel_bytes=0 if spec.in_place else spec.accumulators_at * weight.itemsize,
+        out_size=spec.out_size,
+        band=spec.band,
+        bands=spec.bands,
+        group_block=spec.group_block,
+        group_blocks=spec.group_blocks,
+        channel_block=spec.channel_block,
+        channel_blocks=spec.channel_blocks,
+        in_block=spec.in_block,
+        items_per_image=spec.items,
+        items=spec.items * geometry.batch,
+        threads=threads,
+        balance=balance(spec, geometry.batch, threads),
+        scratch_bytes_per_thread=spec.scratch_bytes,
+        scratch_bytes=spec.scratch_bytes * threads,
+        packed_weight_bytes=packed_size(spec) * weight.itemsize,
+        flops=geometry.flops * geometry.batch,
+        flops_inside=flops_inside(spec) * geometry.batch,
+        compulsory_bytes=elements * weight.itemsize,
+    )
+
+
+# ---- arithmetic --------------------------------------------------------------------------------
+
+
+def packed_size(spec: Spec) -> int:
+    """Elements of the packed weights: output channels are filled up to whole vectors."""
+    if _plan.packing(spec) is None:
+        return 0
+    return spec.groups * -(-spec.out_channels // spec.lanes) * spec.lanes * spec.taps
+
+
+def flops_inside(p: Problem) -> int:
+    """Floating-point operations of one image, taps in the padding left out."""
+    taps = (int(taps_before(p, axis, np.array([p.out_size[axis]]))[0]) for axis in range(3))
+    return 2 * p.groups * p.out_channels * p.in_channels * math.prod(taps)
+
+
+def taps_before(p: Problem, axis: int, positions: NDArray[np.intp]) -> NDArray[np.intp]:
+    """How many taps of all outputs before each position lie inside the image, along an axis."""
+    # Tap k lies inside for the outputs first[k] to last[k] - 1.
+    reach = p.padding[axis] - np.arange(p.kernel[axis]) * p.dilation[axis]
+    first = np.clip(-(-reach // p.stride[axis]), 0, p.out_size[axis])
+    last = np.clip((p.in_size[axis] - 1 + reach) // p.stride[axis] + 1, first, p.out_size[axis])
+    before: NDArray[np.intp] = np.clip(positions[:, None], first, last).sum(axis=1) - first.sum()
+    return before
+
+
+# ---- balance -----------------------------------------------------------------------------------
+
+
+def balance(spec: Spec, images: int, threads: int) -> float:
+    """The most work of a thread over the mean, as the engine's static schedule shares items out.
+
+    Threads get consecutive items, the first ``items % threads`` of them one more than the
+    others. The work of an item is the taps that it computes: those of all its outputs but for
+    kernel planes and rows that lie in the padding. Kernel columns there count as well, unless the
+    plan skips them: kernels multiply the panel's zeros.
+    """
+    least, more = divmod(spec.items * images, threads)
+    thread = np.arange(threads + 1)
+    edges = work_before(work_by_level(spec, images), thread * least + np.minimum(thread, more))
+    if edges[-1] == 0:
+        return 1.0
+    return float(np.max(np.diff(edges)) * threads / edges[-1])
+
+
+def work_by_level(spec: Spec, images: int) -> list[NDArray[np.float64]]:
+    """Factors of the items' work, slowest first: an item's work is the product of one of each.
+
+    The levels are those that the engine finds an item's parts by (`find_item` in
+    `_engine/items.pxi`): image, group block, depth band, row band, column band, channel block.
+    """
+    columns = _edges(spec.out_size[2], spec.band[2])
+    parts = [
+        np.arange(images + 1),
+        _edges(spec.groups, spec.group_block),
+        taps_before(spec, 0, _edges(spec.out_size[0], spec.band[0])),
+        taps_before(spec, 1, _edges(spec.out_size[1], spec.band[1])),
+        taps_before(spec, 2, columns) if spec.column_runs else columns * spec.kernel[2],
+        _edges(spec.out_channels, spec.channel_block) * spec.in_channels,
+    ]
+    return [np.diff(part).astype(np.float64) for part in parts]
+
+
+def work_before(
+    levels: list[NDArray[np.float64]], numbers: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """The work of all items before each number, without a list of the items."""
+    work = np.zeros(len(numbers))
+    rest, factor = numbers, np.ones(len(numbers))
+    for index, level in enumerate(levels):
+        inner = levels[index + 1 :]
+        digit, rest = np.divmod(rest, math.prod(len(other) for other in inner))
+        below = np.concatenate([[0.0], np.cumsum(level)])
+        work += factor * below[digit] * math.prod(float(other.sum()) for other in inner)
+        # Behind the last item there is no further part.
+        factor = factor * np.append(level, 0.0)[digit]
+    return work
+
+
+def _edges(total: int, part: int) -> NDArray[np.intp]:
+    """Where parts of a size begin, and where the last, perhaps smaller one ends."""
+    return np.minimum(np.arange(-(-total // part) + 1) * part, total)
+
+
+# ---- words -------------------------------------------------------------------------------------
+
+
+def _bytes(count: int) -> str:
+    if count < 1024:
+        return f"{count} B"
+    if count < 1024**2:
+        return f"{count / 1024:.1f} KiB"
+    return f"{count / 1024**2:,.1f} MiB"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+

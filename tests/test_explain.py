@@ -1,0 +1,224 @@
+"""`layer.explain` says what a call does: its numbers are those of the plan, counted one by one."""
+
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+from geometries import geometries
+from hypothesis import given
+
+import gconv
+from gconv import _explain, _plan
+from gconv._plan import Family
+
+LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
+
+
+def layer_of(weight_shape, dtype=np.float32, *, bias=False, **options):
+    weight = np.ones(weight_shape, dtype)
+    return LAYERS[weight.ndim - 2](
+        weight, np.ones(weight_shape[0], dtype) if bias else None, **options
+    )
+
+
+def spec_of(layer, shape):
+    """The spec of the plan that a call with an x of this shape uses."""
+    x = np.zeros(shape, layer.weight.dtype)
+    geometry = layer._parameters.applied_to(x.shape, x.itemsize)
+    strides = x.strides if geometry.batched else (0, *x.strides)
+    return _plan.plan_for(geometry, x.dtype, strides).spec
+
+
+def taps_inside(g):
+    """Taps inside the image along each axis, one by one."""
+    in_size = g.x[2:]
+    return [
+        sum(
+            0 <= p * g.stride[axis] + k * g.dilation[axis] - g.padding[axis][0] < in_size[axis]
+            for p in range(out)
+            for k in range(g.weight[2 + axis])
+        )
+        for axis, out in enumerate(layer_of(g.weight, **g.options).out_shape(g.x)[2:])
+    ]
+
+
+@given(geometries())
+def test_flops_are_the_taps_counted_one_by_one(g):
+    how = layer_of(g.weight, **g.options).explain(g.x)
+    channels = g.x[0] * g.weight[0] * g.weight[1]
+    assert how.flops == 2 * math.prod(how.y_shape) * g.depth
+    assert how.flops_inside == 2 * channels * math.prod(taps_inside(g))
+    assert how.flops_inside <= how.flops
+
+
+def shares(spec, images, threads):
+    """The work of each thread, item by item, as `find_item` in the engine finds their parts."""
+
+    def parts(total, size):
+        return [range(begin, min(begin + size, total)) for begin in range(0, total, size)]
+
+    def taps(axis, band):
+        counts_all = axis == 2 and not spec.column_runs
+        return sum(
+            counts_all
+            or 0 <= p * spec.stride[axis] + k * spec.dilation[axis] - spec.padding[axis]
+            < spec.in_size[axis]
+            for p in band
+            for k in range(spec.kernel[axis])
+        )
+
+    bands = [
+        [taps(axis, band) for band in parts(spec.out_size[axis], spec.band[axis])]
+        for axis in range(3)
+    ]
+    work = [
+        len(groups) * math.prod(taps) * len(channels) * spec.in_channels
+        for _, groups, *taps, channels in itertools.product(
+            range(images),
+            parts(spec.groups, spec.group_block),
+            *bands,
+            parts(spec.out_channels, spec.channel_block),
+        )
+    ]
+    assert len(work) == spec.items * images
+    least, more = divmod(len(work), threads)
+    sizes = [least + (thread < more) for thread in range(threads)]
+    ends = list(itertools.accumulate(sizes))
+    return [sum(work[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7, 64])
+@given(g=geometries())
+def test_balance_is_the_most_work_of_a_thread_over_the_mean(threads, g):
+    layer = layer_of(g.weight, **g.options)
+    work = shares(spec_of(layer, g.x), g.x[0], threads)
+    want = max(work) * threads / sum(work) if sum(work) else 1.0
+    assert layer.explain(g.x, threads).balance == pytest.approx(want)
+
+
+BANDED = {
+    "row bands": ((2, 4, 60, 61), (24, 4, 5, 5), {"padding": 2}),
+    "rows in a wide padding": ((1, 64, 33, 33), (64, 64, 3, 3), {"padding": 6, "dilation": 6}),
+    "column bands": ((1, 16, 9001), (32, 16, 9), {"padding": 4}),
+    "depth bands": ((1, 8, 12, 20, 20), (8, 1, 3, 3, 3), {"padding": 1, "groups": 8}),
+    "group blocks": ((3, 200, 7, 7), (200, 1, 3, 3), {"padding": 1, "groups": 200}),
+}
+
+
+@pytest.mark.parametrize("threads", [2, 5, 64])
+@pytest.mark.parametrize("name", BANDED)
+def test_balance_where_items_differ(name, threads, isa):
+    shape, weight, options = BANDED[name]
+    layer = layer_of(weight, **options)
+    work = shares(spec_of(layer, shape), shape[0], threads)
+    want = max(work) * threads / sum(work)
+    assert layer.explain(shape, threads).balance == pytest.approx(want)
+
+
+def test_balance_of_one_thread_is_perfect_and_of_idle_threads_is_bad():
+    layer = layer_of((1, 1, 1, 1))
+    assert layer.explain((1, 1, 8, 8), threads=1).balance == 1
+    assert layer.explain((1, 1, 8, 8), threads=8).balance == 8
+    assert layer.explain((0, 1, 8, 8), threads=8).balance == 1
+
+
+@pytest.mark.parametrize("family", Family)
+def test_what_it_says_is_what_the_plan_holds(family, isa, dtype):
+    groups, channels = (16, 16) if family == Family.DEPTHWISE else (2, 64)
+    layer = layer_of(
+        (channels, channels // groups, 3, 3), dtype, bias=True, padding=1, groups=groups
+    )
+    shape = (2, channels, 30, 41)
+    with _plan.use_tile(family):
+        how = layer.explain(shape, threads=3)
+        spec = spec_of(layer, shape)
+        packed = layer._packed_for(_plan.plan_for(
+            layer._parameters.applied_to(shape, dtype().itemsize), np.dtype(dtype),
+            np.zeros(shape, dtype).strides))
+    assert spec.family == family
+    assert how.kernel == _explain.WORDS[family][0]
+    assert (how.instruction_set, how.dtype, how.lanes) == (isa, np.dtype(dtype).name, spec.lanes)
+    for name in ("tile_rows", "tile_vectors", "in_place", "band", "bands", "in_block",
+                 "group_block", "group_blocks", "channel_block", "channel_blocks"):
+        assert getattr(how, name) == getattr(spec, name), name
+    assert how.items_per_image == spec.items == (
+        how.group_blocks * math.prod(how.bands) * how.channel_blocks
+    )
+    assert how.items == 2 * spec.items
+    assert how.scratch_bytes_per_thread == spec.scratch_bytes
+    assert how.scratch_bytes == 3 * spec.scratch_bytes
+    assert how.panel_bytes <= how.scratch_bytes_per_thread
+    assert how.in_place == (how.panel_bytes == 0)
+    assert how.packed_weight_bytes == (0 if packed is None else packed.nbytes)
+    assert how.y_shape == layer.out_shape(shape)
+    arrays = (math.prod(shape), layer.weight.size, layer.bias.size, math.prod(how.y_shape))
+    assert how.compulsory_bytes == sum(arrays) * dtype().itemsize
+
+
+def test_an_image_alone_is_explained_like_a_batch_of_one():
+    layer = layer_of((6, 2, 3, 3), groups=2)
+    alone = layer.explain((4, 9, 9), threads=2).as_dict()
+    batch = layer.explain((1, 4, 9, 9), threads=2).as_dict()
+    assert alone.pop("x_shape") == (4, 9, 9)
+    assert alone.pop("y_shape") == layer.out_shape((4, 9, 9))
+    assert alone.items() <= batch.items()
+
+
+def test_threads_are_those_of_a_call():
+    layer = layer_of((6, 2, 3, 3), groups=2)
+    with gconv.thread_limit(5):
+        assert layer.explain((1, 4, 9, 9)).threads == 5
+        assert layer.explain((1, 4, 9, 9), threads=7).threads == 7
+
+
+def test_the_text_is_short_and_says_it_all():
+    how = layer_of((640, 1, 3, 3), padding=1, groups=64).explain((1, 64, 56, 56), threads=64)
+    lines = str(how).splitlines()
+    assert len(lines) <= 12
+    assert max(map(len, lines)) <= 120
+    assert repr(how) == str(how)
+    for word in (how.kernel, how.instruction_set, "float32", "tiles of", "balance", "scratch",
+                 "MFLOP", f"{how.items} in all"):
+        assert word in str(how)
+
+
+def test_the_dict_is_plain():
+    how = layer_of((6, 2, 3), groups=2).explain((1, 4, 90))
+    values = how.as_dict()
+    assert json.loads(json.dumps(values))["y_shape"] == list(how.y_shape)
+    assert {type(value) for value in values.values()} == {int, float, bool, str, tuple}
+
+
+def test_many_items_are_counted_without_a_list_of_them():
+    """A list of these would take more memory than there is."""
+    how = layer_of((64, 1, 3, 3), padding=1, groups=64).explain((10**6, 64, 2000, 2000), 64)
+    assert how.items > 10**8
+    assert 1 <= how.balance < 1.01
+
+
+@pytest.mark.parametrize("threads", [0, -1, 2000])
+def test_it_refuses_so_many_threads(threads):
+    with pytest.raises(ValueError, match=f"Conv2d: threads must be .* got {threads}"):
+        layer_of((6, 2, 3, 3), groups=2).explain((1, 4, 9, 9), threads)
+
+
+@pytest.mark.parametrize("threads", [True, 2.0, "2"])
+def test_it_refuses_threads_that_are_no_number(threads):
+    with pytest.raises(TypeError, match="Conv2d: threads must be an integer"):
+        layer_of((6, 2, 3, 3), groups=2).explain((1, 4, 9, 9), threads)
+
+
+def test_it_refuses_the_inputs_that_a_call_refuses():
+    layer = layer_of((6, 2, 3, 3), groups=2)
+    for shape in [(1, 5, 9, 9), (9, 9), (1, 4, 2, 9)]:
+        with pytest.raises(ValueError, match="Conv2d: "):
+            layer.explain(shape)
+
+
+def test_explaining_computes_and_keeps_nothing():
+    layer = layer_of((64, 64, 3, 3))
+    layer.explain((1, 64, 14, 14))
+    assert layer._packed is None
+    assert layer._short_cut is None
