@@ -47,8 +47,9 @@ _KERNEL = {1: (12,), 2: (5, 5), 3: (3, 3, 4)}
 def _extents(draw, most, most_taps):
     """One dimension: (input, kernel, stride, (before, after), dilation) with an output or more."""
     kernel = draw(st.integers(1, most_taps))
-    stride = draw(st.integers(1, 4))
-    dilation = draw(st.integers(1, 3))
+    # Steps of one are the most common ones, and have kernels of their own.
+    stride = draw(st.just(1) | st.integers(1, 4))
+    dilation = draw(st.just(1) | st.integers(1, 3))
     reach = dilation * (kernel - 1) + 1
     side = st.integers(0, reach + 3)
     before, after = draw(st.tuples(side, side) | st.just((0, 0)) | side.map(lambda p: (p, p)))
@@ -65,6 +66,7 @@ def geometries(draw, dims=(1, 2, 3), batch=(0, 1, 2, 3)):
     groups, inputs, outputs = draw(
         st.tuples(st.integers(1, 4), st.integers(1, 20), st.integers(1, 20))
         | st.tuples(st.integers(5, 20), st.integers(1, 3), st.integers(1, 3))
+        | st.tuples(st.integers(1, 20), st.just(1), st.just(1))
     )
     extents = [
         draw(_extents(most, most_taps))

@@ -7,7 +7,9 @@ error is then the case that did it. What lies beside an array holds NaN, and bes
 compared afterwards.
 """
 
+import contextlib
 import ctypes
+import functools
 import itertools
 import math
 import mmap
@@ -15,7 +17,7 @@ import os
 import sys
 
 import numpy as np
-from arrays import normals
+from arrays import integers
 
 import gconv
 from gconv import _plan
@@ -111,50 +113,54 @@ def cases():
         yield (0, 2, height, width), (4, 2, 1, 1), {}
 
 
+LAYOUTS = {"C": c_strides, "channels last": last_strides, "spaced": spaced_strides}
+
+
+def check(rooms, arrays, options, want, layout, at_end, num_threads):
+    """Convolve with every array against a guard; compare with `want`."""
+    dims = want.ndim - 2
+    place = LAYOUTS[layout]
+    x, weight, bias = (
+        rooms[name].place(
+            array, (place if name == "x" else c_strides)(array.shape, array.itemsize), at_end
+        )
+        for name, array in arrays.items()
+    )
+    out = rooms["out"].place(np.full_like(want, np.nan), place(want.shape, want.itemsize), at_end)
+    around = rooms["out"].around(out)
+    FUNCTIONS[dims](x, weight, bias, **options, out=out, num_threads=num_threads)
+    np.testing.assert_array_equal(out, want)
+    out[...] = np.nan
+    LAYERS[dims](weight, bias, **options)(x, out=out, num_threads=num_threads)
+    np.testing.assert_array_equal(out, want)
+    np.testing.assert_array_equal(rooms["out"].around(out), around)
+    for placed, array in zip((x, weight, bias), arrays.values(), strict=True):
+        np.testing.assert_array_equal(placed, array)
+
+
 def main(isa, dtype):
-    rng, dtype = np.random.default_rng(0), np.dtype(dtype)
+    rng, families = np.random.default_rng(0), list(_plan.Family)
     rooms = {name: Room(1 << 20) for name in ("x", "weight", "bias", "out")}
-    layouts = {"C": c_strides, "channels last": last_strides, "spaced": spaced_strides}
     done = 0
-    for number, (x_shape, weight_shape, options) in enumerate(cases()):
-        dims = len(x_shape) - 2
+    for number, (x, weight, options) in enumerate(cases()):
         arrays = {
-            "x": normals(rng, x_shape, dtype),
-            "weight": normals(rng, weight_shape, dtype),
-            "bias": normals(rng, weight_shape[:1], dtype),
+            "x": integers(rng, x, dtype),
+            "weight": integers(rng, weight, dtype),
+            "bias": integers(rng, weight[:1], dtype),
         }
-        with _plan.use_isa(isa):
-            want = FUNCTIONS[dims](**arrays, **options)
-        # The rarer layouts and two threads take turns.
-        names = ("C", list(layouts)[number % 3])
-        for at_end, layout in itertools.product((False, True), dict.fromkeys(names)):
-            num_threads = 1 + number % 2
-            case = f"{isa} {dtype} {x_shape} {weight_shape} {options} {layout} {at_end=}"
+        want = FUNCTIONS[len(x) - 2](**arrays, **options)
+        # The plan's own choice of kernels on plain arrays; other kernels and layouts take turns.
+        forced = functools.partial(_plan.use_tile, families[number % len(families)])
+        turns = (
+            (contextlib.nullcontext, "C"),
+            (forced, "C"),
+            (contextlib.nullcontext, ("channels last", "spaced")[number % 2]),
+        )
+        for at_end, (plans, layout) in itertools.product((False, True), turns):
+            case = f"{isa} {dtype} {x} {weight} {options} {plans} {layout} {at_end=}"
             os.write(2, f"{case}\n".encode())
-            placed = {
-                name: rooms[name].place(
-                    array,
-                    layouts[layout if name == "x" else "C"](array.shape, dtype.itemsize)
-                    if array.ndim > 1
-                    else (dtype.itemsize,),
-                    at_end,
-                )
-                for name, array in arrays.items()
-            }
-            out = rooms["out"].place(
-                np.zeros_like(want), layouts[layout](want.shape, dtype.itemsize), at_end
-            )
-            before = rooms["out"].around(out)
-            with _plan.use_isa(isa):
-                FUNCTIONS[dims](**placed, **options, out=out, num_threads=num_threads)
-                np.testing.assert_array_equal(out, want, err_msg=case)
-                out[...] = np.nan
-                layer = LAYERS[dims](placed["weight"], placed["bias"], **options)
-                layer(placed["x"], out=out, num_threads=num_threads)
-            np.testing.assert_array_equal(out, want, err_msg=case)
-            np.testing.assert_array_equal(rooms["out"].around(out), before, err_msg=case)
-            for name, array in arrays.items():
-                np.testing.assert_array_equal(placed[name], array, err_msg=f"{name}: {case}")
+            with _plan.use_isa(isa), plans():
+                check(rooms, arrays, options, want, layout, at_end, 1 + number % 2)
             done += 1
     print(done)
 
