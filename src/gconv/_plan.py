@@ -298,9 +298,14 @@ def choose_tile(p: Problem, machine: Machine, forced: Tile | None) -> Tile:
     return min(candidates)[1]
 
 
-def tiles_of(family: Family, machine: Machine, forced: Tile | None) -> Iterator[tuple[int, int]]:
-    """The tiles (rows, vectors) of a family, or the one that is forced."""
-    for rows, most in machine.tiles[family.name.lower()].items():
+def tiles_of(
+    p: Problem, family: Family, machine: Machine, forced: Tile | None
+) -> Iterator[tuple[int, int]]:
+    """The tiles (rows, vectors) that a family has for a problem, or the one that is forced."""
+    kind = family.name.lower()
+    if family == Family.DEPTHWISE and p.kernel[2] == 3 and p.stride[2] == p.dilation[2] == 1:
+        kind = "three"
+    for rows, most in machine.tiles[kind].items():
         for vectors in range(1, most + 1):
             if forced is None or (forced[1] in (0, rows) and forced[2] in (0, vectors)):
                 yield rows, vectors
@@ -334,7 +339,7 @@ def width_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[float
             for m, v in split(row_vectors, vectors)
         )
 
-    return best_tile(Family.WIDTH, machine, forced, cycles)
+    return best_tile(p, Family.WIDTH, machine, forced, cycles)
 
 
 def channel_lanes_fit(p: Problem, machine: Machine) -> bool:
@@ -356,7 +361,7 @@ def channel_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[flo
         # Bias in, transposed out: about six instructions for each vector of sums.
         return p.groups * (sums + 6 * all_vectors * pixels)
 
-    return best_tile(Family.CHANNEL, machine, forced, cycles)
+    return best_tile(p, Family.CHANNEL, machine, forced, cycles)
 
 
 def depthwise_fits(p: Problem) -> bool:
@@ -378,10 +383,11 @@ def depthwise_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[f
             for m, v in split(row_vectors, vectors)
         )
 
-    return best_tile(Family.DEPTHWISE, machine, forced, cycles)
+    return best_tile(p, Family.DEPTHWISE, machine, forced, cycles)
 
 
 def best_tile(
+    p: Problem,
     family: Family,
     machine: Machine,
     forced: Tile | None,
@@ -390,7 +396,7 @@ def best_tile(
     """(estimated cycles, tile) of the best tile of a family."""
     return min(
         (cycles(rows, vectors), (family, rows, vectors))
-        for rows, vectors in tiles_of(family, machine, forced)
+        for rows, vectors in tiles_of(p, family, machine, forced)
     )
 
 

@@ -27,6 +27,7 @@ cdef extern from "vector.h" nogil:
     ctypedef double uvec
     const Py_ssize_t LANES
     vec splat(real value)
+    vec in_register(vec v)
     vec interleave_low(vec a, vec b)
     vec interleave_high(vec a, vec b)
     vec even_places(vec a, vec b)
@@ -83,13 +84,15 @@ lanes = LANES
 def tile_limits():
     """{family: {rows: most vectors}} of the tiles that this module has."""
     cdef Py_ssize_t rows, vectors
-    width, depthwise, channel = {}, {}, {}
+    width, depthwise, three, channel = {}, {}, {}, {}
     for rows in range(MOST_ROWS + 1):
         for vectors in range(MOST_VECTORS + 1):
             if WIDTH_TILES[rows][vectors] != NULL:
                 width[rows] = vectors
             if DEPTHWISE_TILES[rows][vectors] != NULL:
                 depthwise[rows] = vectors
+            if THREE_COLUMN_TILES[rows][vectors] != NULL:
+                three[rows] = vectors
             if CHANNEL_TILES[rows][vectors] != NULL:
                 channel[rows] = vectors
-    return {"width": width, "depthwise": depthwise, "channel": channel}
+    return {"width": width, "depthwise": depthwise, "three": three, "channel": channel}

@@ -66,6 +66,8 @@ cdef inline void width_strip(const WidthStrip* s, Py_ssize_t ROWS, Py_ssize_t VE
                     wk = s.weight + s.w_taps[k]
                     for v in range(VECTORS):
                         xv[v] = (<const uvec*>(xk + (v * LANES if v < VECTORS - 1 else end)))[0]
+                        if ROWS > 1:
+                            xv[v] = in_register(xv[v])
                     for j in range(ROWS):
                         wv = splat(wk[j * s.w_channel])
                         for v in range(VECTORS):
@@ -123,6 +125,8 @@ cdef inline void window_row(
             xv[v] = (<const uvec*>(
                 x + (kw if COLUMNS > 0 else s.columns[kw])
                 + (v * LANES if v < VECTORS - 1 else end)))[0]
+            if HIGH - LOW > 1:
+                xv[v] = in_register(xv[v])
         for j in range(LOW, HIGH):
             wv = splat((w - (j - LOW) * columns)[kw])
             for v in range(VECTORS):
@@ -239,7 +243,7 @@ cdef inline void channel_strip(
                     offset = s.x_taps[k]
                     w = <const vec*>(s.weight + k * VECTORS * LANES)
                     for v in range(VECTORS):
-                        wv[v] = w[v]
+                        wv[v] = in_register(w[v])
                     for j in range(ROWS):
                         xv = splat(x[j][offset])
                         for v in range(VECTORS):

@@ -64,7 +64,6 @@ cdef void three_3x2(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 
 cdef void three_3x3(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 3, 3, 3)
 cdef void three_4x1(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 4, 1, 3)
 cdef void three_4x2(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 4, 2, 3)
-cdef void three_4x3(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 4, 3, 3)
 
 cdef void channel_1x1(const ChannelStrip* s) noexcept nogil: channel_strip(s, 1, 1)
 cdef void channel_1x2(const ChannelStrip* s) noexcept nogil: channel_strip(s, 1, 2)
@@ -98,7 +97,7 @@ THREE_COLUMN_TILES[1][1:9] = [three_1x1, three_1x2, three_1x3, three_1x4, three_
     three_1x7, three_1x8]
 THREE_COLUMN_TILES[2][1:6] = [three_2x1, three_2x2, three_2x3, three_2x4, three_2x5]
 THREE_COLUMN_TILES[3][1:4] = [three_3x1, three_3x2, three_3x3]
-THREE_COLUMN_TILES[4][1:4] = [three_4x1, three_4x2, three_4x3]
+THREE_COLUMN_TILES[4][1:3] = [three_4x1, three_4x2]
 CHANNEL_TILES[1][1:3] = [channel_1x1, channel_1x2]
 CHANNEL_TILES[2][1:3] = [channel_2x1, channel_2x2]
 CHANNEL_TILES[3][1:3] = [channel_3x1, channel_3x2]

@@ -114,16 +114,6 @@ cdef void three_4x2(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 
 cdef void three_4x3(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 4, 3, 3)
 cdef void three_4x4(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 4, 4, 3)
 cdef void three_4x5(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 4, 5, 3)
-cdef void three_4x6(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 4, 6, 3)
-cdef void three_5x1(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 5, 1, 3)
-cdef void three_5x2(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 5, 2, 3)
-cdef void three_5x3(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 5, 3, 3)
-cdef void three_5x4(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 5, 4, 3)
-cdef void three_5x5(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 5, 5, 3)
-cdef void three_6x1(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 6, 1, 3)
-cdef void three_6x2(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 6, 2, 3)
-cdef void three_6x3(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 6, 3, 3)
-cdef void three_6x4(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 6, 4, 3)
 
 cdef void channel_1x1(const ChannelStrip* s) noexcept nogil: channel_strip(s, 1, 1)
 cdef void channel_1x2(const ChannelStrip* s) noexcept nogil: channel_strip(s, 1, 2)
@@ -180,9 +170,7 @@ THREE_COLUMN_TILES[2][1:9] = [three_2x1, three_2x2, three_2x3, three_2x4, three_
     three_2x7, three_2x8]
 THREE_COLUMN_TILES[3][1:8] = [three_3x1, three_3x2, three_3x3, three_3x4, three_3x5, three_3x6,
     three_3x7]
-THREE_COLUMN_TILES[4][1:7] = [three_4x1, three_4x2, three_4x3, three_4x4, three_4x5, three_4x6]
-THREE_COLUMN_TILES[5][1:6] = [three_5x1, three_5x2, three_5x3, three_5x4, three_5x5]
-THREE_COLUMN_TILES[6][1:5] = [three_6x1, three_6x2, three_6x3, three_6x4]
+THREE_COLUMN_TILES[4][1:6] = [three_4x1, three_4x2, three_4x3, three_4x4, three_4x5]
 CHANNEL_TILES[1][1:3] = [channel_1x1, channel_1x2]
 CHANNEL_TILES[2][1:3] = [channel_2x1, channel_2x2]
 CHANNEL_TILES[3][1:3] = [channel_3x1, channel_3x2]

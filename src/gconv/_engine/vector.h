@@ -20,6 +20,19 @@ static inline __attribute__((always_inline)) vec splat(real s) {
     return s - zero;
 }
 
+/* v, in a register. Without it GCC folds a load that serves two multiply-adds into both of them,
+   and so loads twice what a tile exists to load once. */
+static inline __attribute__((always_inline)) vec in_register(vec v) {
+#if defined(__AVX512F__)
+    __asm__("" : "+v"(v));
+#elif defined(__x86_64__)
+    __asm__("" : "+x"(v));
+#elif defined(__aarch64__)
+    __asm__("" : "+w"(v));
+#endif
+    return v;
+}
+
 /* The lanes of a and b taken in turns, of their lower and of their upper halves: log2(LANES)
    rounds of these transpose a square of LANES vectors. */
 #if GC_LANES == 2
