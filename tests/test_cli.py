@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from interpreter import printed, run_python
 from PIL import Image
-from python import printed, run_python
 from scipy.signal import correlate2d
 
 import gconv
