@@ -37,11 +37,11 @@ CASES = {
 
 @pytest.fixture(params=CASES)
 def case(request, dtype, rng):
-    """Return (function, layer, x with a batch of 3, weight, bias, options) in one precision."""
+    """Return (function, layer, x with a batch of 2, weight, bias, options) in one precision."""
     x, weight, options = CASES[request.param]
     dims = len(x) - 1
     # Magnitudes far apart make the order of a sum visible.
-    x = normals(rng, (3, *x), dtype) * np.exp(normals(rng, (3, *x), dtype) * 4)
+    x = normals(rng, (2, *x), dtype) * np.exp(normals(rng, (2, *x), dtype) * 4)
     weight, bias = normals(rng, weight, dtype), normals(rng, weight[:1], dtype)
     return FUNCTIONS[dims], LAYERS[dims](weight, bias, **options), x, weight, bias, options
 
