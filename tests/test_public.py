@@ -28,10 +28,11 @@ NAMES = {
     "show_config",
     "thread_limit",
 }
+#: All but the benchmarks, which import what they compare gconv with.
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(gconv.__path__, "gconv.")
-    if not module.name.endswith("__main__")
+    if not module.name.endswith("__main__") and "._bench" not in module.name
 )
 
 
