@@ -101,9 +101,9 @@ def test_what_is_kept_of_past_geometries_is_bounded():
         "        x = np.ones((1, 4, 5, width))\n"
         "        layer(x)\n"
         "        gconv.conv2d(x, layer.weight, groups=2)\n"
-        "many(5, 1500)\n"
+        "many(5, 500)\n"
         "before = memory()\n"
-        "many(1500, 4000)\n"
+        "many(500, 1400)\n"
         "print(memory() - before)\n"
     )
     assert int(printed("-c", program)) < 3000
