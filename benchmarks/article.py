@@ -2,93 +2,80 @@
 
 Usage::
 
-    python benchmarks/article.py [--threads 1]
+    python -m gconv._bench.article [--threads 1]
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
-import affinity
 import gconv
-from timing import Schedule, interleave, settle, warm_allocator
+from gconv._bench import affinity, checking
+from gconv._bench.options import Parser, add_threads
+from gconv._bench.timing import Schedule, interleave, settle, warm_allocator
 
 CHANNELS, KERNELS, SIZE = 3, 10, 224
 
+Calls = dict[str, Callable[[], Any]]
 
-def contenders(threads: int) -> dict[str, Callable[[], Any]]:
-    """The same 30 responses, (1, 30, 224, 224), computed in several ways."""
-    rng = np.random.default_rng(0)
-    x = rng.random((1, CHANNELS, SIZE, SIZE), dtype=np.float32)
-    weight = rng.random((CHANNELS * KERNELS, 1, 3, 3), dtype=np.float32)
-    tx, tw = torch.from_numpy(x), torch.from_numpy(weight)
-    per_channel = [slice(c * KERNELS, (c + 1) * KERNELS) for c in range(CHANNELS)]
-    layer = gconv.Conv2d(weight, padding=1, groups=CHANNELS)
 
-    def gconv_kernels() -> Any:
-        responses = [
-            gconv.conv2d(x[:, c : c + 1], weight[o : o + 1], padding=1, num_threads=threads)
-            for c, outputs in enumerate(per_channel)
-            for o in range(outputs.start, outputs.stop)
-        ]
-        return np.concatenate(responses, axis=1)
+def ways(name: str, conv: Callable[..., Any], concatenate: Any, x: Any, weight: Any) -> Calls:
+    """The same 30 responses, (1, 30, 224, 224), in one call and in loops of several."""
 
-    def gconv_channels() -> Any:
-        responses = [
-            gconv.conv2d(x[:, c : c + 1], weight[outputs], padding=1, num_threads=threads)
-            for c, outputs in enumerate(per_channel)
-        ]
-        return np.concatenate(responses, axis=1)
-
-    def torch_kernels() -> Any:
-        responses = [
-            F.conv2d(tx[:, c : c + 1], tw[o : o + 1], padding=1)
-            for c, outputs in enumerate(per_channel)
-            for o in range(outputs.start, outputs.stop)
-        ]
-        return torch.cat(responses, dim=1)
-
-    def torch_channels() -> Any:
-        responses = [
-            F.conv2d(tx[:, c : c + 1], tw[outputs], padding=1)
-            for c, outputs in enumerate(per_channel)
-        ]
-        return torch.cat(responses, dim=1)
+    def loop(kernels: int) -> Any:
+        responses = []
+        for o in range(0, CHANNELS * KERNELS, kernels):
+            c = o // KERNELS
+            responses.append(conv(x[:, c : c + 1], weight[o : o + kernels], padding=1))
+        return concatenate(responses, 1)
 
     return {
-        "gconv, one grouped call, layer": lambda: layer(x, num_threads=threads),
-        "gconv, one grouped call": lambda: gconv.conv2d(
-            x, weight, padding=1, groups=CHANNELS, num_threads=threads
-        ),
-        "gconv, loop over channels": gconv_channels,
-        "gconv, loop over channels and kernels": gconv_kernels,
-        "PyTorch, one grouped call": lambda: F.conv2d(tx, tw, padding=1, groups=CHANNELS),
-        "PyTorch, loop over channels": torch_channels,
-        "PyTorch, loop over channels and kernels": torch_kernels,
+        f"{name}, one grouped call": lambda: conv(x, weight, padding=1, groups=CHANNELS),
+        f"{name}, loop over channels": lambda: loop(KERNELS),
+        f"{name}, loop over channels and kernels": lambda: loop(1),
     }
 
 
+def contenders(threads: int) -> Calls:
+    """gconv's layer and functions, and PyTorch's function where it is installed."""
+    rng = np.random.default_rng(0)
+    x = rng.random((1, CHANNELS, SIZE, SIZE), dtype=np.float32)
+    weight = rng.random((CHANNELS * KERNELS, 1, 3, 3), dtype=np.float32)
+    layer = gconv.Conv2d(weight, padding=1, groups=CHANNELS)
+    calls: Calls = {"gconv, one grouped call, layer": lambda: layer(x, num_threads=threads)}
+    calls |= ways("gconv", partial(gconv.conv2d, num_threads=threads), np.concatenate, x, weight)
+    if checking.has_torch():
+        import torch
+
+        torch.set_num_threads(threads)
+        arrays = torch.from_numpy(x), torch.from_numpy(weight)
+        calls |= ways("PyTorch", torch.nn.functional.conv2d, torch.cat, *arrays)
+    return calls
+
+
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--threads", type=int, default=1, metavar="N")
-    arguments = parser.parse_args(argv)
-    torch.set_num_threads(arguments.threads)
+    parser = Parser("article", __doc__)
+    add_threads(parser, 1)
+    threads = parser.parse_args(argv).threads
     warm_allocator()
-    with torch.inference_mode():
-        calls = contenders(arguments.threads)
-        expected = np.asarray(calls["PyTorch, one grouped call"]())
+    with ExitStack() as stack:
+        if checking.has_torch():
+            import torch
+
+            stack.enter_context(torch.inference_mode())
+        calls = contenders(threads)
+        expected = next(reversed(calls.values()))()  # a loop over everything
         for title, call in calls.items():
-            np.testing.assert_allclose(np.asarray(call()), expected, atol=1e-5, err_msg=title)
+            np.testing.assert_allclose(call(), expected, atol=1e-5, err_msg=title)
         try:
             for call in calls.values():
                 settle()
-                affinity.pin_workers(call, arguments.threads)
+                affinity.pin_workers(call, threads)
             timings = interleave(calls, Schedule())
         finally:
             affinity.release()

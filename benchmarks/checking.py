@@ -1,30 +1,56 @@
-"""Whether a contender computed what PyTorch computes."""
+"""Whether a contender computed the sum: what PyTorch computes, where it is installed."""
 
 from __future__ import annotations
 
-import numpy as np
+from functools import cache
 
-from contenders.base import Array
-from contenders.pytorch import torch_conv
-from layers import Layer
+import numpy as np
+from numpy.typing import NDArray
+
+from gconv import _plan
+from gconv._bench.contenders.base import Array
+from gconv._bench.contenders.gconv import function_of
+from gconv._bench.contenders.pytorch import torch_conv
+from gconv._bench.layers import Layer
 
 # Winograd's transforms amplify rounding, by how much depends on the tile; bfloat16 or float16
 # products still stand out by far.
 WINOGRAD_ALLOWANCE = 64.0
 
 
-def reference(layer: Layer, x: Array, weight: Array) -> np.ndarray:
-    """PyTorch's result in float64."""
-    import torch
+@cache
+def has_torch() -> bool:
+    """Whether PyTorch can be imported."""
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
-    with torch.inference_mode():
-        y = torch_conv(layer)(torch.from_numpy(x).double(), torch.from_numpy(weight).double())
-    result: np.ndarray = y.numpy()
+
+def reference_name() -> str:
+    """Whose result the others are held against."""
+    return "PyTorch in float64" if has_torch() else "gconv's plain loop nest in float64"
+
+
+def reference(layer: Layer, x: Array, weight: Array) -> NDArray[np.float64]:
+    """The result in float64: PyTorch's, or without PyTorch that of gconv's plain loop nest."""
+    x, weight = x.astype(np.float64), weight.astype(np.float64)
+    result: NDArray[np.float64]
+    if has_torch():
+        import torch
+
+        with torch.inference_mode():
+            y = torch_conv(layer)(torch.from_numpy(x), torch.from_numpy(weight))
+        result = y.numpy()
+    else:
+        with _plan.use_tile(_plan.Family.PLAIN):
+            result = function_of(layer)(x, weight)
     return result
 
 
-def tolerance(layer: Layer, x: Array, weight: Array) -> float:
-    """Largest absolute error that summing in float32 explains.
+def tolerance(layer: Layer, x: Array, weight: Array, dtype: type[np.floating]) -> float:
+    """Largest absolute error that summing in the dtype explains.
 
     Rounding after each of K additions to a partial sum of magnitude sqrt(k) rms(x) rms(w) adds up
     to an error of about 0.15 eps K rms(x) rms(w); the largest over all outputs lies some 6 times
@@ -34,10 +60,10 @@ def tolerance(layer: Layer, x: Array, weight: Array) -> float:
     def rms(array: Array) -> float:
         return float(np.sqrt(np.mean(np.square(array), dtype=np.float64)))
 
-    return 2 * float(np.finfo(np.float32).eps) * (layer.depth + 16) * rms(x) * rms(weight)
+    return 2 * float(np.finfo(dtype).eps) * (layer.depth + 16) * rms(x) * rms(weight)
 
 
-def error(result: Array, expected: np.ndarray, allowed: float) -> float:
+def error(result: Array, expected: NDArray[np.float64], allowed: float) -> float:
     """Largest absolute error as a multiple of `allowed`; infinite for a wrong shape."""
     if result.shape != expected.shape:
         return float("inf")

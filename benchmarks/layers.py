@@ -96,12 +96,14 @@ class Layer:
         shapes = (self.x_shape, self.weight_shape, self.out_shape)
         return 4 * sum(math.prod(shape) for shape in shapes)
 
-    def arrays(self, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Input and weights, uniform in [-1, 1)."""
-        rng = np.random.default_rng(seed)
+    def arrays(
+        self, dtype: type[np.floating] = np.float32
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Input and weights, uniform in [-1, 1), the same numbers in any dtype."""
+        rng = np.random.default_rng(0)
         x = rng.random(self.x_shape, dtype=np.float32) * 2 - 1
         weight = rng.random(self.weight_shape, dtype=np.float32) * 2 - 1
-        return x, weight
+        return x.astype(dtype, copy=False), weight.astype(dtype, copy=False)
 
 
 def _per_dimension(text: str, dims: int) -> tuple[int, ...]:
@@ -162,6 +164,6 @@ def select_layers(layers: list[Layer], wanted: str | None) -> list[Layer]:
             layer.name for layer in layers if (layer.kind if kind != item else layer.name) == kind
         }
         if not matches:
-            raise ValueError(f"no layer matches {item!r}")
+            raise ValueError(f"no layer or class matches {item!r}; gconv bench --list names them")
         chosen |= matches
     return [layer for layer in layers if layer.name in chosen]

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from affinity import cpus, pin_this_thread
+from gconv._bench.affinity import cpus, pin_this_thread
 
 SOURCE = Path(__file__).with_name("machine.c")
 

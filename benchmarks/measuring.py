@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-import affinity
-import checking
-import machine
-from contenders import Contender, Unsupported
-from layers import Layer
-from timing import Schedule, interleave, settle
+from gconv._bench import affinity, checking, machine
+from gconv._bench.balance import balance
+from gconv._bench.contenders import Contender, Unsupported
+from gconv._bench.layers import Layer
+from gconv._bench.targets import BALANCE_THREADS
+from gconv._bench.timing import Schedule, interleave, settle
 
 
 def measure(
@@ -19,22 +19,26 @@ def measure(
 ) -> dict[str, Any]:
     """Time one layer at one thread count: a row of the results.
 
-    A contender whose result is off by more than float32 explains keeps its time, and `errors`
+    A contender whose result is off by more than its dtype explains keeps its time, and `errors`
     (multiples of the tolerance) tells; reports do not count it as a peer to beat.
     """
     x, weight = layer.arrays()
     expected = checking.reference(layer, x, weight)
-    allowed = checking.tolerance(layer, x, weight)
     calls, errors, skipped = {}, {}, {}
     for contender in contenders:
+        dtype = contender.dtype
         try:
-            prepared = contender.prepare(layer, x, weight, threads)
+            prepared = contender.prepare(
+                layer, x.astype(dtype, copy=False), weight.astype(dtype, copy=False), threads
+            )
         except Unsupported as reason:
             skipped[contender.name] = str(reason)
             continue
         result = prepared.to_numpy(prepared.call())
-        winograd = 1.0 if contender.direct else checking.WINOGRAD_ALLOWANCE
-        errors[contender.name] = checking.error(result, expected, winograd * allowed)
+        allowed = checking.tolerance(layer, x, weight, dtype)
+        if not contender.direct:
+            allowed *= checking.WINOGRAD_ALLOWANCE
+        errors[contender.name] = checking.error(result, expected, allowed)
         calls[contender.name] = prepared.call
 
     copies = machine.CopyProbe(layer.compulsory_bytes, threads)
@@ -66,4 +70,5 @@ def measure(
         "waited": {name: timing.waited for name, timing in timings.items()},
         "errors": errors,
         "skipped": skipped,
+        "balance": balance(layer, BALANCE_THREADS),
     }

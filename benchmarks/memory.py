@@ -2,7 +2,7 @@
 
 Usage::
 
-    python benchmarks/memory.py [--rows …] [--contenders …] [--threads 1]
+    python -m gconv._bench.memory [--rows …] [--contenders …] [--threads 1]
 
 Needs Linux's /proc.
 """
@@ -14,13 +14,15 @@ import ctypes
 import dataclasses
 import gc
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 
-from contenders import CONTENDERS, Unsupported, load_contenders
-from layers import Layer, read_layers, select_layers
-from progress import tracked
+from gconv._bench.contenders import Unsupported, load_contenders
+from gconv._bench.layers import Layer, read_layers, select_layers
+from gconv._bench.options import Parser, add_contenders, add_rows, add_threads, writable
+from gconv._bench.progress import tracked
 
 # One of each kind, where a contender's copies would show.
 ROWS = (
@@ -57,8 +59,8 @@ def overhead_bytes(name: str, layer: Layer, threads: int) -> int:
     """
     (contender,), _ = load_contenders([name])
     if not contender.ours:  # whose scratch outlives the call, and shall count
-        contender.prepare(small(layer), *small(layer).arrays(), threads).call()
-    x, weight = layer.arrays()
+        contender.prepare(small(layer), *small(layer).arrays(contender.dtype), threads).call()
+    x, weight = layer.arrays(contender.dtype)
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     # Forget the peak of the imports (proc(5)).
@@ -67,13 +69,14 @@ def overhead_bytes(name: str, layer: Layer, threads: int) -> int:
     prepared = contender.prepare(layer, x, weight, threads)
     for _ in range(CALLS):
         prepared.call()
-    output = layer.compulsory_bytes - x.nbytes - weight.nbytes
+    output = math.prod(layer.out_shape) * x.itemsize
     return _status("VmHWM") - baseline - output - prepared.own_input_bytes
 
 
 def in_subprocess(name: str, layer: Layer, threads: int) -> int | str:
     """`overhead_bytes` in a fresh process; a dash for what the contender cannot compute."""
-    command = [sys.executable, __file__, "--child", name, layer.name, "--threads", str(threads)]
+    command = [sys.executable, "-m", "gconv._bench.memory", "--child", name, layer.name]
+    command += ["--threads", str(threads)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         last = result.stderr.strip().splitlines()[-1:] or ["failed"]
@@ -83,11 +86,11 @@ def in_subprocess(name: str, layer: Layer, threads: int) -> int | str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rows", default=ROWS, metavar="NAME,class:KIND", help="which layers")
-    parser.add_argument("--threads", type=int, default=1, metavar="N")
-    parser.add_argument("--contenders", metavar="NAME,NAME", help=", ".join(CONTENDERS))
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
+    parser = Parser("memory", __doc__)
+    add_rows(parser, ROWS)
+    add_threads(parser, 1)
+    add_contenders(parser)
+    parser.add_argument("--json", type=writable, metavar="FILE", help="write the results here")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.child:
@@ -98,14 +101,12 @@ def main(argv: list[str] | None = None) -> int:
         except Unsupported:
             print(json.dumps("–"))
         return 0
-    layers = select_layers(read_layers(), arguments.rows)
-    names = arguments.contenders.split(",") if arguments.contenders else None
     # Here only to learn which are installed.
-    loaded, missing = load_contenders(names)
+    loaded, missing = load_contenders(arguments.contenders)
     for name, reason in missing.items():
         print(f"without {name}: {reason}", file=sys.stderr)
-    work = [(layer, contender.name) for layer in layers for contender in loaded]
-    results: dict[str, dict[str, int | str]] = {layer.name: {} for layer in layers}
+    work = [(layer, contender.name) for layer in arguments.rows for contender in loaded]
+    results: dict[str, dict[str, int | str]] = {layer.name: {} for layer in arguments.rows}
     for layer, name in tracked(work, lambda item: f"{item[0].name}, {item[1]}"):
         results[layer.name][name] = in_subprocess(name, layer, arguments.threads)
     titles = [contender.title for contender in loaded]

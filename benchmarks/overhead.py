@@ -2,27 +2,34 @@
 
 Usage::
 
-    python benchmarks/overhead.py
+    python -m gconv._bench.overhead
+
+Exits with status 1 where a target is missed.
 """
 
 from __future__ import annotations
 
-import argparse
+import sys
 import timeit
 from functools import partial
 
 import numpy as np
-import torch
 
 import gconv
-from timing import no_gc
+from gconv._bench.options import Parser
+from gconv._bench.timing import no_gc
 
 CALLS = 2_000
 ROUNDS = 15
 
 
 def main(argv: list[str] | None = None) -> int:
-    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args(argv)
+    Parser("overhead", __doc__).parse_args(argv)
+    try:
+        import torch
+    except ImportError as error:
+        print(f"without PyTorch there is nothing to compare with: {error}", file=sys.stderr)
+        return 2
     torch.set_num_threads(1)
     gconv.set_num_threads(1)
     x = weight = np.ones((1, 1, 1, 1), np.float32)
@@ -45,6 +52,7 @@ def main(argv: list[str] | None = None) -> int:
         "gconv layer": "layer(x)",
         "gconv layer, out=": "layer(x, out=out)",
     }
+    targets = {"gconv function": 0.4, "gconv layer, out=": 0.15}
     with torch.inference_mode(), no_gc():
         timers = {
             title: partial(timeit.Timer(statement, globals=names).timeit, CALLS)
@@ -56,9 +64,15 @@ def main(argv: list[str] | None = None) -> int:
                 samples[title].append(timer() / CALLS)
     seconds = {title: float(np.percentile(times, 25)) for title, times in samples.items()}
     base = next(iter(seconds.values()))
+    missed = False
     for title, time in seconds.items():
-        print(f"{title:34} {time * 1e9:8.0f} ns {time / base:6.2f} x")
-    return 0
+        verdict = ""
+        if title in targets:
+            met = time / base <= targets[title]
+            verdict = f"  at most {targets[title]:.2f}: {'met' if met else 'missed'}"
+            missed = missed or not met
+        print(f"{title:34} {time * 1e9:8.0f} ns {time / base:6.2f} x{verdict}")
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

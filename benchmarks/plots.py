@@ -2,7 +2,7 @@
 
 Usage::
 
-    python benchmarks/plots.py RESULTS.json DIRECTORY
+    python -m gconv._bench.plots RESULTS.json DIRECTORY
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from report import Row, by_threads, fastest, ratio, roofline_seconds
+from gconv._bench.ratios import Row, by_threads, fastest, ratio, roofline_seconds
 
 # Okabe and Ito's colours: told apart by everyone.
 _COLOURS = {

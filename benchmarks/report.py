@@ -2,73 +2,33 @@
 
 Usage::
 
-    python benchmarks/report.py RESULTS.json                  # tables to standard output
-    python benchmarks/report.py RESULTS.json --readme README.md
+    python -m gconv._bench.report RESULTS.json                  # tables to standard output
+    python -m gconv._bench.report RESULTS.json --readme README.md
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from contenders import CONTENDERS
-from layers import GROUPED_CLASSES
-from timing import DISTURBED
+from gconv._bench.contenders import CONTENDERS
+from gconv._bench.ratios import (
+    Row,
+    by_threads,
+    fastest,
+    geometric_mean,
+    ratio,
+    roofline_fraction,
+)
+from gconv._bench.targets import WINOGRAD_LAYERS, Outcome, outcomes
+from gconv._bench.timing import DISTURBED
 
 BEGIN, END = "<!-- speed:begin -->", "<!-- speed:end -->"
 
-# Large groups of 3x3 and 5x5, where some peers use Winograd's algorithm.
-WINOGRAD_LAYERS = ("alexnet_conv2_g2", "alexnet_conv4_g2", "regnety_16gf", "regnetx_24")
-
-Row = dict[str, Any]
-
-
-def fastest(row: Row, *, direct: bool = False) -> str | None:
-    """The fastest peer whose result is right.
-
-    Parameters
-    ----------
-    row
-        A row of the results.
-    direct
-        Count only the peers that compute the sum as it stands.
-    """
-    peers = [
-        name
-        for name in row["seconds"]
-        if not CONTENDERS[name].ours
-        and row["errors"][name] <= 1
-        and (CONTENDERS[name].direct or not direct)
-    ]
-    return min(peers, key=row["seconds"].__getitem__, default=None)
-
-
-def ratio(row: Row, ours: str, peer: str | None) -> float | None:
-    """How many times faster `ours` is; None where one of them has no time."""
-    if peer is None or ours not in row["seconds"] or peer not in row["seconds"]:
-        return None
-    return float(row["seconds"][peer] / row["seconds"][ours])
-
-
-def roofline_seconds(row: Row) -> float:
-    """The least time that the machine's peak and bandwidth, measured in the run, allow."""
-    return float(max(row["flops_inside"] / row["peak"], row["bytes"] / row["bandwidth"]))
-
-
-def roofline_fraction(row: Row, name: str) -> float | None:
-    """Share of the roofline that a contender reaches, counting only taps inside the image."""
-    if name not in row["seconds"]:
-        return None
-    return roofline_seconds(row) / float(row["seconds"][name])
-
-
-def geometric_mean(values: Iterable[float | None]) -> float | None:
-    logs = [math.log(value) for value in values if value]
-    return math.exp(sum(logs) / len(logs)) if logs else None
+# Rows that a target names at most.
+MOST_NAMED = 6
 
 
 def _number(value: float | None, digits: int = 2) -> str:
@@ -91,16 +51,9 @@ def heading(results: dict[str, Any]) -> str:
     return (
         f"{results['date']}, {results['cpu']} ({results['cores']} cores, "
         f"{' '.join(results['isas'])}), {results['system']}. {versions}. "
-        f"FMA peak by threads: {peaks}. float32, lower quartile of {results['rounds']} rounds.\n"
+        f"FMA peak by threads: {peaks}. float32 unless named, lower quartile of "
+        f"{results['rounds']} rounds.\n"
     )
-
-
-def by_threads(results: dict[str, Any]) -> dict[int, list[Row]]:
-    """The rows of each thread count."""
-    groups: dict[int, list[Row]] = {}
-    for row in results["rows"]:
-        groups.setdefault(row["threads"], []).append(row)
-    return groups
 
 
 def row_table(rows: list[Row]) -> str:
@@ -129,91 +82,47 @@ def row_table(rows: list[Row]) -> str:
     return _table(header, lines, left=2)
 
 
-def summary_table(rows: list[Row]) -> str:
+def target_table(found: list[Outcome]) -> str:
     """The run against the project's targets, for one thread count."""
-
-    def over(select: Callable[[Row], bool], value: Callable[[Row], float | None]) -> list[float]:
-        return [v for row in rows if select(row) and (v := value(row)) is not None]
-
-    def grouped(row: Row) -> bool:
-        return row["class"] in GROUPED_CLASSES and row["layer"] not in WINOGRAD_LAYERS
-
-    def large(row: Row) -> bool:
-        return bool(row["flops"] > 5e6)
-
-    def to_best(row: Row) -> float | None:
-        return ratio(row, "layer", fastest(row))
-
-    def fraction(row: Row) -> float | None:
-        return roofline_fraction(row, "layer")
-
-    def lowest(values: list[float]) -> float | None:
-        return min(values, default=None)
-
-    def strict(row: Row) -> bool:
-        return row["class"] in GROUPED_CLASSES and row["class"] != "grouped"
-
-    lines = [
-        (
-            "every row, best direct peer, lowest",
-            lowest(over(lambda r: True, lambda r: ratio(r, "layer", fastest(r, direct=True)))),
-            1.0,
-        ),
-        (
-            "all grouped classes but `grouped`, best peer, lowest",
-            lowest(over(strict, to_best)),
-            1.0,
-        ),
-        ("all grouped classes*, best peer, mean", geometric_mean(over(grouped, to_best)), 2.0),
-        (
-            "all grouped classes*, PyTorch, mean",
-            geometric_mean(over(grouped, lambda r: ratio(r, "layer", "torch"))),
-            4.0,
-        ),
-        (
-            "roofline, depthwise above 5 MFLOP, mean",
-            geometric_mean(over(lambda r: large(r) and r["class"] == "depthwise", fraction)),
-            0.5,
-        ),
-        (
-            "roofline, others above 5 MFLOP, mean",
-            geometric_mean(over(lambda r: large(r) and r["class"] != "depthwise", fraction)),
-            0.75,
-        ),
-        (
-            "function, every row, PyTorch's function, lowest",
-            lowest(over(lambda r: True, lambda r: ratio(r, "function", "torch"))),
-            1.0,
-        ),
-    ]
-    cells = [
-        [what, f"{target:.2f}", _number(value), _verdict(value, target)]
-        for what, value, target in lines
-    ]
-    return _table(["what (gconv layer unless named)", "target", "measured", ""], cells)
-
-
-def _verdict(value: float | None, target: float) -> str:
-    if value is None:
-        return ""
-    return "met" if value >= target else "**missed**"
+    lines = []
+    for one in found:
+        named = [f"{name} {value:.2f}" for name, value in one.missed_by.items()]
+        if len(named) > MOST_NAMED:
+            named[MOST_NAMED:] = [f"and {len(named) - MOST_NAMED} more"]
+        target = one.target
+        verdict = {True: "met", False: "**missed**", None: "not measured"}[one.met]
+        lines.append(
+            [
+                target.what,
+                f"{'≤' if target.at_most else '≥'} {target.bound:.2f}",
+                _number(one.measured),
+                verdict,
+                ", ".join(named),
+            ]
+        )
+    return _table(
+        ["what (gconv layer unless named)", "target", "mean or worst", "", "rows that miss it"],
+        lines,
+    )
 
 
 def markdown(results: dict[str, Any]) -> str:
     """The whole report."""
     parts = ["# Benchmark\n", heading(results)]
+    found = outcomes(results)
     for threads, rows in by_threads(results).items():
         parts.append(f"## {threads} thread{'s' if threads > 1 else ''}\n")
         if any("layer" in row["seconds"] for row in rows):
-            parts.append(summary_table(rows))
+            parts.append(target_table(found[threads]))
         parts.append(row_table(rows))
     parts.append(
         "GFLOP/s count every tap, those in the padding too; **bold**: the fastest peer. "
         "× best direct, × best: the gconv layer's speed over that of the fastest peer that "
         "computes the sum as it stands, and over that of the fastest peer. roofline: the gconv "
         "layer's share of min(peak, bandwidth at the layer's footprint), counting taps inside "
-        "the image. †: off by more than float32 explains, not counted as a peer. "
+        "the image. †: off by more than its precision explains, not counted as a peer. "
         "‡: its threads had to wait for a core, so the time is too long. "
+        f"Results were checked against {results.get('reference', 'PyTorch')}. "
         "Means are geometric. \\*: without "
         + ", ".join(WINOGRAD_LAYERS)
         + ", where peers use Winograd's algorithm.\n"
@@ -229,7 +138,7 @@ def speed_section(results: dict[str, Any]) -> str:
     peers = [
         name
         for name, contender in CONTENDERS.items()
-        if not contender.ours and any(name in row["seconds"] for row in rows)
+        if contender.is_peer and any(name in row["seconds"] for row in rows)
     ]
     header = ["layers", "rows", *(CONTENDERS[name].title for name in peers), "best peer"]
     lines = []

@@ -1,11 +1,11 @@
-"""Benchmark gconv against its peers on every layer of the table.
+"""Benchmark gconv against its peers on the layers of a table.
 
 Usage::
 
-    python benchmarks/run.py --threads 1,2 --json FILE --markdown FILE --plots DIR
+    gconv bench --threads 1,2 --json FILE --markdown FILE --plots DIR
 
-Contenders that are not installed are left out with a note. See README.md beside this file for
-what is measured and how.
+Peers that are not installed are left out with a note. benchmarks/README.md says what is measured
+and how.
 """
 
 from __future__ import annotations
@@ -13,77 +13,146 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import machine
-from contenders import CONTENDERS, load_contenders
-from layers import read_layers, select_layers
-from measuring import measure
-from progress import tracked
-from report import markdown
-from timing import Schedule, warm_allocator
+from gconv._bench import checking, machine
+from gconv._bench.contenders import CONTENDERS, FLOAT32, FLOAT64, load_contenders
+from gconv._bench.measuring import measure
+from gconv._bench.options import (
+    Parser,
+    add_contenders,
+    add_rows,
+    add_thread_counts,
+    count,
+    writable,
+)
+from gconv._bench.progress import tracked
+from gconv._bench.report import markdown
+from gconv._bench.timing import Schedule, warm_allocator
+
+QUICK_ROUNDS = 3
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rows", metavar="NAME,class:KIND", help="which layers (all)")
-    parser.add_argument("--threads", default="1,2", metavar="N,N", help="thread counts (1,2)")
-    parser.add_argument("--contenders", metavar="NAME,NAME", help=", ".join(CONTENDERS))
-    parser.add_argument("--rounds", type=int, default=Schedule.rounds, metavar="N")
-    parser.add_argument("--quick", action="store_true", help="3 rounds: an orientation, no more")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables here")
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="write the plots here")
-    arguments = parser.parse_args(argv)
+class Refused(Exception):
+    """Something that cannot be done; the message is one line."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of ``gconv bench``."""
+    options = Parser(None, __doc__)
+    options.epilog = (
+        "Exit status: 0; 1 where a result of gconv is wrong; 2 where something cannot be done. "
+        "The plots need the extra gconv[bench], which also brings the progress bar."
+    )
+    add_rows(options)
+    options.add_argument("--list", action="store_true", help="name the layers and stop")
+    add_thread_counts(options, [1, 2])
+    add_contenders(options)
+    options.add_argument(
+        "--float64", action="store_true", help="gconv and PyTorch in float64 as well"
+    )
+    options.add_argument(
+        "--rounds", type=count, metavar="N", help=f"turns of each contender ({Schedule.rounds})"
+    )
+    options.add_argument(
+        "--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds: an orientation, no more"
+    )
+    for name, what in (("json", "results"), ("markdown", "tables")):
+        options.add_argument(
+            f"--{name}", type=writable, metavar="FILE", help=f"write the {what} here"
+        )
+    options.add_argument("--plots", type=Path, metavar="DIR", help="write the plots here")
+    return options
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print or write what was asked for, return the exit status."""
+    options = parser().parse_args(argv)
+    if options.list:
+        for layer in options.rows:
+            print(f"{layer.name:24} {layer.kind:11} {layer.flops / 1e6:9.1f} MFLOP  {layer.source}")
+        return 0
     try:
-        arguments.layers = select_layers(read_layers(), arguments.rows)
-        arguments.thread_counts = [int(count) for count in arguments.threads.split(",")]
-        names = arguments.contenders.split(",") if arguments.contenders else None
-        arguments.loaded, arguments.missing = load_contenders(names)
-    except ValueError as error:
-        parser.error(str(error))
-    return arguments
+        return _bench(options)
+    except Refused as reason:
+        print(f"gconv bench: {reason}", file=sys.stderr)
+        return 2
 
 
-def main(argv: list[str] | None = None) -> int:
-    arguments = parse_arguments(argv)
-    for name, reason in arguments.missing.items():
+def _bench(options: argparse.Namespace) -> int:
+    if options.plots:
+        _prepare_plots(options.plots)
+    names = options.contenders or FLOAT32
+    loaded, missing = load_contenders([*names, *(FLOAT64 if options.float64 else [])])
+    for name, reason in missing.items():
         print(f"without {name}: {reason}", file=sys.stderr)
+    if not loaded:
+        raise Refused("none of these contenders is installed")
+    if not checking.has_torch():
+        print(f"PyTorch is not installed: results are checked against "
+              f"{checking.reference_name()}", file=sys.stderr)
     warm_allocator()
-    schedule = Schedule(rounds=3 if arguments.quick else arguments.rounds)
+    schedule = Schedule(
+        rounds=options.rounds or (QUICK_ROUNDS if options.quick else Schedule.rounds)
+    )
     results: dict[str, Any] = {
-        **machine.description([contender.package for contender in arguments.loaded]),
+        **machine.description([contender.package for contender in loaded]),
+        "reference": checking.reference_name(),
         "rounds": schedule.rounds,
         "rows": [],
     }
     # Threads outermost: PyTorch's setting is process-wide, and changing it costs its pool.
-    work = [(threads, layer) for threads in arguments.thread_counts for layer in arguments.layers]
+    work = [(threads, layer) for threads in options.threads for layer in options.rows]
     for threads, layer in tracked(work, lambda item: f"{item[1].name}, threads={item[0]}"):
-        results["rows"].append(measure(layer, arguments.loaded, threads, schedule))
-        if arguments.json:  # after every row: an interrupted run is not lost
-            arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+        results["rows"].append(measure(layer, loaded, threads, schedule))
+        if options.json:  # after every row: an interrupted run is not lost
+            _write(options.json, json.dumps(results, indent=1) + "\n")
     tables = markdown(results)
-    if arguments.markdown:
-        arguments.markdown.write_text(tables)
+    if options.markdown:
+        _write(options.markdown, tables)
     else:
         print(tables)
-    if arguments.plots:
-        from plots import write_plots
+    if options.plots:
+        from gconv._bench.plots import write_plots
 
-        for path in write_plots(results, arguments.plots):
-            print(path)
-    wrong = [
-        f"{row['layer']} (threads={row['threads']}): {CONTENDERS[name].title} is off by "
-        f"{error:.1f} times the tolerance"
-        for row in results["rows"]
-        for name, error in row["errors"].items()
-        if error > 1
-    ]
-    print(*wrong, sep="\n", file=sys.stderr)
-    ours = {name for name, contender in CONTENDERS.items() if contender.ours}
-    failed = any(row["errors"].get(name, 0) > 1 for row in results["rows"] for name in ours)
-    return 1 if failed else 0
+        print(*write_plots(results, options.plots), sep="\n")
+    return _check(results)
+
+
+def _prepare_plots(directory: Path) -> None:
+    """Find out before measuring whether plots can be drawn and written."""
+    try:
+        import gconv._bench.plots  # noqa: F401
+    except ImportError as error:
+        raise Refused(f"--plots needs the extra gconv[bench]: {error}") from None
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(f"--plots {directory}: {error.strerror}") from error
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror}") from error
+
+
+def _check(results: dict[str, Any]) -> int:
+    """Name the results that are wrong; the exit status tells about gconv's."""
+    status = 0
+    for row in results["rows"]:
+        for name, error in row["errors"].items():
+            if error > 1:
+                print(
+                    f"{row['layer']} (threads={row['threads']}): {CONTENDERS[name].title} is off "
+                    f"by {error:.1f} times the tolerance",
+                    file=sys.stderr,
+                )
+                status = status or int(CONTENDERS[name].ours)
+    return status
 
 
 if __name__ == "__main__":

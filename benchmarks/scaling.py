@@ -2,21 +2,19 @@
 
 Usage::
 
-    python benchmarks/scaling.py [--rows …] [--threads 1,2,4]
+    python -m gconv._bench.scaling [--rows …] [--threads 1,2,4]
 """
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 
-import affinity
-import machine
-from contenders import load_contenders
-from layers import Layer, read_layers, select_layers
-from progress import tracked
-from timing import DISTURBED, Schedule, interleave, settle, warm_allocator
+from gconv._bench import affinity, machine
+from gconv._bench.contenders import load_contenders
+from gconv._bench.layers import Layer
+from gconv._bench.options import Parser, add_rounds, add_rows, add_thread_counts
+from gconv._bench.progress import tracked
+from gconv._bench.timing import DISTURBED, Schedule, interleave, settle, warm_allocator
 
 
 def scaling(layer: Layer, counts: list[int], schedule: Schedule) -> str:
@@ -24,7 +22,7 @@ def scaling(layer: Layer, counts: list[int], schedule: Schedule) -> str:
     (contender,), _ = load_contenders(["layer"])
     x, weight = layer.arrays()
     calls = {
-        str(count): contender.prepare(layer, x, weight, count).call for count in sorted(counts)
+        str(count): contender.prepare(layer, x, weight, count).call for count in counts
     }
     most = max(counts)
     try:
@@ -45,19 +43,19 @@ def scaling(layer: Layer, counts: list[int], schedule: Schedule) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rows", metavar="NAME,class:KIND", help="which layers (all)")
-    parser.add_argument("--threads", metavar="N,N", help="thread counts (1 to all cores, doubling)")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N")
-    arguments = parser.parse_args(argv)
-    layers = select_layers(read_layers(), arguments.rows)
     cores = len(affinity.cpus())
     doubling = [1 << power for power in range(cores.bit_length())]
-    counts = [int(n) for n in arguments.threads.split(",")] if arguments.threads else doubling
+    parser = Parser("scaling", __doc__)
+    add_rows(parser)
+    add_thread_counts(parser, doubling, "1 to all cores, doubling")
+    add_rounds(parser, 5)
+    arguments = parser.parse_args(argv)
+    counts = arguments.threads
     warm_allocator()
     schedule = Schedule(rounds=arguments.rounds)
-    lines = [scaling(layer, counts, schedule) for layer in tracked(layers, lambda one: one.name)]
-    rates = " ".join(f"{f'{count} thr.':>8}" for count in sorted(counts))
+    layers = tracked(arguments.rows, lambda layer: layer.name)
+    lines = [scaling(layer, counts, schedule) for layer in layers]
+    rates = " ".join(f"{f'{count} thr.':>8}" for count in counts)
     print(f"{'layer':24} {'MFLOP':>9} {rates}  (GFLOP/s), speed-up over the fewest threads")
     print(*lines, sep="\n")
     return 0

@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise, repeat
 from typing import Any
 
 import numpy as np
 
-from affinity import thread_times
+from gconv._bench.affinity import thread_times
 
 TURN_SECONDS = 0.020
 # Untimed at the start of a turn: caches are the contender's own again, its threads awake.
@@ -91,13 +92,19 @@ def turn(call: Callable[[], Any], seconds: float) -> list[float]:
     return [(after - before) / batch for before, after in pairwise(stamps)]
 
 
-def quiet_turn(call: Callable[[], Any], seconds: float) -> tuple[list[float], float]:
-    """A turn in which no thread had to wait for a core, or the best of a few attempts.
+def quietly(take: Callable[[], list[float]], seconds: float) -> tuple[list[float], float]:
+    """Samples of a turn in which no thread had to wait for a core, or of the best of a few.
+
+    Parameters
+    ----------
+    take
+        A turn: returns its samples.
+    seconds
+        How long it takes; so long is waited before the next attempt.
 
     Returns
     -------
     samples : list of float
-        As from `turn`.
     waited : float
         Time that threads of this process were ready but not running, per time of the turn.
     """
@@ -107,7 +114,7 @@ def quiet_turn(call: Callable[[], Any], seconds: float) -> tuple[list[float], fl
             time.sleep(seconds)
         settle()
         before, start = _waited(), time.perf_counter()
-        samples = turn(call, seconds)
+        samples = take()
         share = (_waited() - before) * 1e-9 / (time.perf_counter() - start)
         attempts.append((share, samples))
         if share < DISTURBED:
@@ -161,7 +168,8 @@ def interleave(
             # The order rotates: nobody is always first.
             shift = index % max(1, len(names))
             for name in names[shift:] + names[:shift]:
-                times, share = quiet_turn(calls[name], schedule.turn_seconds)
+                call, seconds = calls[name], schedule.turn_seconds
+                times, share = quietly(partial(turn, call, seconds), seconds)
                 samples[name] += times
                 waited[name].append(share)
             settle()

@@ -2,7 +2,7 @@
 
 Usage::
 
-    python benchmarks/versus_torch.py [--rows …] [--threads 1,2]
+    python -m gconv._bench.versus_torch [--rows …] [--threads 1,2]
 
 Exits with status 1 if PyTorch is ahead on a row of the grouped classes where it is below
 30 GFLOP/s; the other rows are printed only.
@@ -10,32 +10,31 @@ Exits with status 1 if PyTorch is ahead on a row of the grouped classes where it
 
 from __future__ import annotations
 
-import argparse
 import sys
 
-from contenders import load_contenders
-from layers import GROUPED_CLASSES, read_layers, select_layers
-from measuring import measure
-from progress import tracked
-from timing import DISTURBED, Schedule, warm_allocator
+from gconv._bench.contenders import load_contenders
+from gconv._bench.layers import GROUPED_CLASSES
+from gconv._bench.measuring import measure
+from gconv._bench.options import Parser, add_rounds, add_rows, add_thread_counts
+from gconv._bench.progress import tracked
+from gconv._bench.timing import DISTURBED, Schedule, warm_allocator
 
 # PyTorch above this rate runs a kernel that suits the layer.
 SLOW_GFLOPS = 30.0
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rows", metavar="NAME,class:KIND", help="which layers (all)")
-    parser.add_argument("--threads", default="1,2", metavar="N,N", help="thread counts (1,2)")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N")
+    parser = Parser("versus_torch", __doc__)
+    add_rows(parser)
+    add_thread_counts(parser, [1, 2])
+    add_rounds(parser, 5)
     arguments = parser.parse_args(argv)
-    layers = select_layers(read_layers(), arguments.rows)
     loaded, missing = load_contenders(["torch", "function"])
     if missing:
         print(*missing.values(), sep="\n", file=sys.stderr)
         return 2
     warm_allocator()
-    work = [(int(threads), layer) for threads in arguments.threads.split(",") for layer in layers]
+    work = [(threads, layer) for threads in arguments.threads for layer in arguments.rows]
     lines, behind, wrong = [], [], []
     for threads, layer in tracked(work, lambda item: f"{item[1].name}, threads={item[0]}"):
         for rounds in (arguments.rounds, 3 * arguments.rounds):

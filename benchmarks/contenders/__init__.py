@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from .base import Contender, Prepared, Unsupported
-from .gconv import GconvFunction, GconvLayer, GconvLayerOut
-from .mnn import Mnn
-from .ncnn import Ncnn
-from .onnxruntime import OnnxRuntime
-from .openvino import OpenVino
-from .pytorch import TorchChannelsLast, TorchContiguous
+import numpy as np
 
-__all__ = ["CONTENDERS", "Contender", "Prepared", "Unsupported", "load_contenders"]
+from gconv._bench.contenders.base import Contender, Prepared, Unsupported
+from gconv._bench.contenders.gconv import (
+    GconvFunction,
+    GconvLayer,
+    GconvLayerFloat64,
+    GconvLayerOut,
+)
+from gconv._bench.contenders.mnn import Mnn
+from gconv._bench.contenders.ncnn import Ncnn
+from gconv._bench.contenders.onnxruntime import OnnxRuntime
+from gconv._bench.contenders.openvino import OpenVino
+from gconv._bench.contenders.pytorch import (
+    TorchChannelsLast,
+    TorchContiguous,
+    TorchFloat64,
+)
+
+__all__ = [
+    "CONTENDERS",
+    "FLOAT32",
+    "FLOAT64",
+    "Contender",
+    "Prepared",
+    "Unsupported",
+    "load_contenders",
+]
 
 CONTENDERS: dict[str, Contender] = {
     contender.name: contender
@@ -24,12 +43,16 @@ CONTENDERS: dict[str, Contender] = {
         OpenVino(),
         Ncnn(),
         Mnn(),
+        GconvLayerFloat64(),
+        TorchFloat64(),
     )
 }
+FLOAT32 = [name for name, contender in CONTENDERS.items() if contender.dtype is np.float32]
+FLOAT64 = [name for name in CONTENDERS if name not in FLOAT32]
 
 
 def load_contenders(names: list[str] | None = None) -> tuple[list[Contender], dict[str, str]]:
-    """Import the named contenders (all by default).
+    """Import the named contenders (by default all that compute in float32).
 
     Returns
     -------
@@ -38,7 +61,7 @@ def load_contenders(names: list[str] | None = None) -> tuple[list[Contender], di
         Why each of the others is left out, by name.
     """
     loaded, missing = [], {}
-    for name in names or list(CONTENDERS):
+    for name in names or FLOAT32:
         if name not in CONTENDERS:
             raise ValueError(f"no contender {name!r}; there are {', '.join(CONTENDERS)}")
         try:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from layers import Layer
+from gconv._bench.layers import Layer
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]  # float32, or the dtype of the contender
 
 
 class Unsupported(Exception):
@@ -54,6 +54,8 @@ class Contender(ABC):
         Whether it computes the sum as it stands, as against Winograd's algorithm.
     ours
         Whether it is gconv.
+    dtype
+        What it computes in. Those in float64 are columns of their own, and nobody's peers.
     """
 
     name: str
@@ -61,6 +63,12 @@ class Contender(ABC):
     package: str
     direct = True
     ours = False
+    dtype: type[np.floating] = np.float32
+
+    @property
+    def is_peer(self) -> bool:
+        """Whether gconv is to be compared with it."""
+        return not self.ours and self.dtype is np.float32
 
     @abstractmethod
     def load(self) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from layers import Layer
-
-from .base import Array, Contender, Prepared
+from gconv._bench.contenders.base import Array, Contender, Prepared
+from gconv._bench.layers import Layer
 
 
 def _options(layer: Layer) -> dict[str, Any]:
@@ -18,6 +18,20 @@ def _options(layer: Layer) -> dict[str, Any]:
         "dilation": layer.dilation,
         "groups": layer.groups,
     }
+
+
+def function_of(layer: Layer) -> Any:
+    """``(x, weight, num_threads=) -> y`` through gconv's function."""
+    import gconv
+
+    return partial((gconv.conv1d, gconv.conv2d, gconv.conv3d)[layer.dims - 1], **_options(layer))
+
+
+def layer_of(layer: Layer, weight: Array) -> Any:
+    """The row of the table as a gconv layer."""
+    import gconv
+
+    return (gconv.Conv1d, gconv.Conv2d, gconv.Conv3d)[layer.dims - 1](weight, **_options(layer))
 
 
 class GconvFunction(Contender):
@@ -30,11 +44,8 @@ class GconvFunction(Contender):
         import gconv  # noqa: F401
 
     def prepare(self, layer: Layer, x: Array, weight: Array, threads: int) -> Prepared:
-        import gconv
-
-        conv = (gconv.conv1d, gconv.conv2d, gconv.conv3d)[layer.dims - 1]
-        options = _options(layer)
-        return Prepared(lambda: conv(x, weight, **options, num_threads=threads))
+        function = function_of(layer)
+        return Prepared(lambda: function(x, weight, num_threads=threads))
 
 
 class GconvLayer(GconvFunction):
@@ -42,10 +53,7 @@ class GconvLayer(GconvFunction):
     title = "gconv layer"
 
     def prepare(self, layer: Layer, x: Array, weight: Array, threads: int) -> Prepared:
-        import gconv
-
-        conv = (gconv.Conv1d, gconv.Conv2d, gconv.Conv3d)[layer.dims - 1]
-        module = conv(weight, **_options(layer))
+        module = layer_of(layer, weight)
         return Prepared(lambda: module(x, num_threads=threads))
 
 
@@ -54,9 +62,12 @@ class GconvLayerOut(GconvFunction):
     title = "gconv layer, out="
 
     def prepare(self, layer: Layer, x: Array, weight: Array, threads: int) -> Prepared:
-        import gconv
-
-        conv = (gconv.Conv1d, gconv.Conv2d, gconv.Conv3d)[layer.dims - 1]
-        module = conv(weight, **_options(layer))
-        out = np.empty(layer.out_shape, np.float32)
+        module = layer_of(layer, weight)
+        out = np.empty(layer.out_shape, x.dtype)
         return Prepared(lambda: module(x, out=out, num_threads=threads))
+
+
+class GconvLayerFloat64(GconvLayer):
+    name = "layer-f64"
+    title = "gconv layer, float64"
+    dtype = np.float64

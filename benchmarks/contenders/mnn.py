@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from layers import Layer
-
-from .base import Array, Contender, Prepared, Unsupported
-from .onnx_model import onnx_model
+from gconv._bench.contenders.base import Array, Contender, Prepared, Unsupported
+from gconv._bench.contenders.onnx_model import onnx_model
+from gconv._bench.layers import Layer
 
 
 @contextmanager

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from layers import Layer
-
-from .base import Array, Contender, Prepared
+from gconv._bench.contenders.base import Array, Contender, Prepared
+from gconv._bench.layers import Layer
 
 # ncnn's parameter numbers, last spatial dimension first: width, height, depth.
 _KERNEL, _DILATION, _STRIDE = (1, 11, 21), (2, 12, 22), (3, 13, 23)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from layers import Layer
-
-from .base import Array
+from gconv._bench.contenders.base import Array
+from gconv._bench.layers import Layer
 
 
 def onnx_model(layer: Layer, weight: Array, *, as_2d: bool = False) -> bytes:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from layers import Layer
-
-from .base import Array, Contender, Prepared
-from .onnx_model import onnx_model
+from gconv._bench.contenders.base import Array, Contender, Prepared
+from gconv._bench.contenders.onnx_model import onnx_model
+from gconv._bench.layers import Layer
 
 
 class OnnxRuntime(Contender):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from layers import Layer
+import numpy as np
 
-from .base import Array, Contender, Prepared, Unsupported
+from gconv._bench.contenders.base import Array, Contender, Prepared, Unsupported
+from gconv._bench.layers import Layer
 
 
 def torch_conv(layer: Layer) -> Callable[[Any, Any], Any]:
@@ -65,3 +66,9 @@ class TorchChannelsLast(TorchContiguous):
         return Prepared(
             lambda: conv(tx, tw), lambda y: y.contiguous().numpy(), own_input_bytes=x.nbytes
         )
+
+
+class TorchFloat64(TorchContiguous):
+    name = "torch-f64"
+    title = "PyTorch, float64"
+    dtype = np.float64

@@ -1,4 +1,4 @@
-"""The command line: ``gconv filter`` and ``gconv info``, also ``python -m gconv``."""
+"""The command line: ``gconv filter``, ``info`` and ``bench``, also ``python -m gconv``."""
 
 from __future__ import annotations
 
@@ -22,12 +22,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0; 2 where something could not be done; as of a signal, 130 after an
-        interrupt and 141 where the reader of a pipe has gone.
+        The exit status: 0; 1 where `gconv bench` finds a wrong result; 2 where something could
+        not be done; as of a signal, 130 after an interrupt and 141 where the reader of a pipe has
+        gone.
     """
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.command != "bench":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
-        status = _info() if options.command == "info" else _filter(options)
+        if options.command == "bench":
+            status = _bench(rest)
+        else:
+            status = _info() if options.command == "info" else _filter(options)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
@@ -95,6 +102,13 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "info", help="print version, compiler, instruction set, OpenMP runtime and threads"
     )
+    # The benchmark has its own parser: it is not loaded before it is wanted.
+    commands.add_parser(
+        "bench",
+        add_help=False,
+        help="measure gconv against PyTorch, ONNX Runtime, OpenVINO, ncnn and MNN, whichever are "
+        "installed",
+    )
     return parser
 
 
@@ -118,6 +132,12 @@ def _filter(options: argparse.Namespace) -> int:
         save=options.save,
         force=options.force,
     )
+
+
+def _bench(arguments: Sequence[str]) -> int:
+    from gconv._bench.run import main as run_bench
+
+    return run_bench(arguments)
 
 
 if __name__ == "__main__":
