@@ -36,7 +36,7 @@ def operands(
     arrays = {
         argument: _as_array(name, argument, value)
         for argument, value in given.items()
-        if value is not None and not _is_plain(value)
+        if not _is_plain(value) and (value is not None or argument != "bias")
     }
     dtype = next((a.dtype.newbyteorder("=") for a in arrays.values()), np.dtype(np.float64))
     if dtype in DTYPES:
@@ -60,9 +60,14 @@ def _from_plain(
     name: str, argument: str, value: object, dtype: np.dtype[np.floating]
 ) -> Array:
     try:
-        return np.asarray(value, dtype=dtype)
+        array = np.asarray(value)
+        if array.dtype.kind not in "biuf":  # None would become NaN, and a text a number
+            raise ValueError(f"elements of {array.dtype} are no real numbers")
+        return array.astype(dtype)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}: {argument} cannot be made an array of {dtype}") from error
+        raise TypeError(
+            f"{name}: {argument} cannot be made an array of {dtype}: {error}"
+        ) from error
 
 
 def _as_array(name: str, argument: str, value: object) -> Array:
@@ -77,7 +82,7 @@ def _as_array(name: str, argument: str, value: object) -> Array:
         raise TypeError(
             f"{name}: {argument} of type {type(value).__name__} cannot be made an array: {error}"
         ) from error
-    if array.dtype == object:
+    if array.dtype == object and not isinstance(value, np.ndarray):
         raise TypeError(
             f"{name}: {argument} of type {type(value).__name__} cannot be made an array of numbers"
         )

@@ -249,8 +249,6 @@ class Parameters:
                 # ONNX's auto_pad; for stride 1 the total is PyTorch's dilation * (kernel - 1).
                 out = -(-size // stride)
                 total = max(0, (out - 1) * stride + dilated_extent(kernel, dilation) - size)
-                if self.padding == "same":
-                    total = dilation * (kernel - 1)
             before = total - total // 2 if self.padding == "same_lower" else total // 2
             pairs.append((before, total - before))
         return tuple(pairs)

@@ -210,6 +210,11 @@ class Conv1d(Layer):
     ValueError, TypeError
         As `conv1d`, for whatever does not depend on the input.
 
+    Notes
+    -----
+    ``layer(x, *, out=None, num_threads=None)`` convolves x as `conv1d` does, with the same
+    errors. Any number of threads may call one layer at once.
+
     Examples
     --------
     >>> import numpy as np, gconv
@@ -238,6 +243,11 @@ class Conv2d(Layer):
     ------
     ValueError, TypeError
         As `conv2d`, for whatever does not depend on the input.
+
+    Notes
+    -----
+    ``layer(x, *, out=None, num_threads=None)`` convolves x as `conv2d` does, with the same
+    errors. Any number of threads may call one layer at once.
 
     Examples
     --------
@@ -269,6 +279,11 @@ class Conv3d(Layer):
     ------
     ValueError, TypeError
         As `conv3d`, for whatever does not depend on the input.
+
+    Notes
+    -----
+    ``layer(x, *, out=None, num_threads=None)`` convolves x as `conv3d` does, with the same
+    errors. Any number of threads may call one layer at once.
 
     Examples
     --------

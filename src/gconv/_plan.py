@@ -126,6 +126,7 @@ class Spec(Problem):
     panel_plane: int
     panel_row: int
     panel_phase: int
+    panel_columns: int
     in_block: int
     column_runs: bool
     x_taps: NDArray[np.intp]
@@ -233,7 +234,13 @@ def problem_of(geometry: Geometry, x_strides: Shape) -> Problem:
 
     in_size, out_size = on_three_axes(g.in_size, 1), on_three_axes(g.out_size, 1)
     kernel = on_three_axes(g.kernel, 1)
-    stride = on_three_axes(g.stride, 1)
+    # A stride that takes no step and a dilation without a second tap mean nothing, however large.
+    stride = on_three_axes(
+        tuple(s if out > 1 else 1 for s, out in zip(g.stride, g.out_size, strict=True)), 1
+    )
+    dilation = on_three_axes(
+        tuple(d if k > 1 else 1 for d, k in zip(g.dilation, g.kernel, strict=True)), 1
+    )
     padding = on_three_axes(tuple(before for before, _ in g.padding), 0)
     x_axis = on_three_axes(x_strides[2:], 0)
     pointwise = set(kernel) == {1} and set(stride) == {1} and in_size == out_size
@@ -256,7 +263,7 @@ def problem_of(geometry: Geometry, x_strides: Shape) -> Problem:
         out_size=out_size,
         kernel=kernel,
         stride=stride,
-        dilation=on_three_axes(g.dilation, 1),
+        dilation=dilation,
         padding=padding,
         x_image=x_strides[0],
         x_channel=x_strides[1],
@@ -419,13 +426,20 @@ class Layout:
     """Bands, blocks, panel and scratch for a family and its tile."""
 
     def __init__(
-        self, problem: Problem, machine: Machine, family: Family, rows: int, vectors: int
+        self,
+        problem: Problem,
+        machine: Machine,
+        family: Family,
+        rows: int,
+        vectors: int,
+        finer: int = 1,
     ) -> None:
         self.p = problem
         self.machine = machine
         self.family = family
         self.rows = rows
         self.vectors = vectors
+        self.finer = finer  # how many times more work items than usual
         self.lanes = machine.lanes
         self.band: Triple = problem.out_size
         self.group_block = 1
@@ -457,6 +471,13 @@ class Layout:
 
     @property
     def panel_phase(self) -> int:
+        """From a phase to the next: whole vectors, so that most of a tile's loads are aligned."""
+        if self.family == Family.CHANNEL:
+            return self.panel_columns
+        return -(-self.panel_columns // self.lanes) * self.lanes
+
+    @property
+    def panel_columns(self) -> int:
         """Columns of one phase: what the widest vector of the band's rows reads."""
         p = self.p
         taps = (p.kernel[2] - 1) * p.dilation[2]
@@ -589,15 +610,17 @@ class Layout:
         target = min(max(p.flops // ITEMS, low), high)
         if p.flops < SMALL_FLOPS:
             target = min(SMALL_ITEM_FLOPS, max(p.flops // 16, low))
+        target //= self.finer
 
         def flops() -> int:
-            pixels = math.prod(self.band)
-            return 2 * p.taps * self.channel_block * pixels
+            return 2 * p.taps * self.channel_block * math.prod(self.band)
 
         whole = self.band == p.out_size
         if flops() < target and whole and self.family != Family.CHANNEL:
-            groups = max(1, min(p.groups, target // max(flops(), 1)))
-            self.group_block = even_part(p.groups, groups)
+            most = max(1, min(p.groups, target // max(flops(), 1)))
+            # A block that divides the groups leaves no smaller one behind.
+            divisors = (n for n in range(most, most // 2, -1) if p.groups % n == 0)
+            self.group_block = next(divisors, even_part(p.groups, most))
             return
         unit = self.rows if self.family == Family.WIDTH else self.vectors * self.lanes
         if self.family != Family.DEPTHWISE and flops() > target:
@@ -608,18 +631,26 @@ class Layout:
         # the rows of one plane come first, as they share less of their input than planes do.
         channel = self.family == Family.CHANNEL
         for axis in (0, 1) if channel else (1, 0):
-            # A band repeats the copy of the rows that it shares with the next one: at most a
-            # quarter of them.
-            shared = (p.kernel[axis] - 1) * p.dilation[axis] / p.stride[axis]
-            least = 1 if self.in_place else math.ceil(4 * shared)
-            if flops() > 1.5 * target and self.band[axis] > max(least, 1):
+            least = self.least_band(axis)
+            if flops() > 1.5 * target and self.band[axis] > least:
                 parts = round(flops() / target)
-                self.shrink(axis, max(least, 1, self.band[axis] // parts))
+                self.shrink(axis, max(least, self.band[axis] // parts))
             if channel and self.band[axis] > 1:
                 return
         if flops() > 1.5 * target and self.band[2] > 16 * self.lanes:
             parts = round(flops() / target)
             self.shrink(2, max(16 * self.lanes, self.band[2] // parts))
+
+    def least_band(self, axis: int) -> int:
+        """The smallest band worth having: it repeats the copy of the rows that it shares with
+        the next one, at most a quarter of them; and a channel-lane item reads its weights once
+        for all its pixels, at least a hundred."""
+        p = self.p
+        shared = (p.kernel[axis] - 1) * p.dilation[axis] / p.stride[axis]
+        least = 0 if self.in_place else math.ceil(4 * shared)
+        if self.family == Family.CHANNEL:
+            least = max(least, 100 // math.prod(p.out_size[axis + 1 :]))
+        return max(1, least // self.finer)
 
     def skips_columns(self) -> bool:
         """Whether to skip kernel columns in the padding: where that leaves runs of pixels long
@@ -721,6 +752,7 @@ class Layout:
             panel_plane=self.panel_plane,
             panel_row=self.panel_row,
             panel_phase=self.panel_phase,
+            panel_columns=self.panel_columns,
             in_block=self.in_block,
             column_runs=self.skips_columns(),
             x_taps=x_taps,

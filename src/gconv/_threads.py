@@ -189,8 +189,8 @@ def _after_fork_in_child() -> None:
     _forget()
     if call.fork_lost_threads():
         warnings.warn(
-            "gconv: the process was forked from within an OpenMP region; "
-            "convolutions in this child run on one thread",
+            "gconv: the OpenMP runtime could not be paused before this process was forked, as "
+            "from within one of its parallel regions; convolutions here run on one thread",
             RuntimeWarning,
             stacklevel=2,
         )

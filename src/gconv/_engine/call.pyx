@@ -37,7 +37,11 @@ if watch_forks() != 0 or prepare_scratch() != 0:
 
 cdef extern from *:
     """
+    #ifdef __clang__
     #define COMPILER __VERSION__
+    #else
+    #define COMPILER "GCC " __VERSION__
+    #endif
     """
     const char* COMPILER
 
@@ -172,6 +176,7 @@ cdef class Plan:
         p.panel_plane = spec.panel_plane
         p.panel_row = spec.panel_row
         p.panel_phase = spec.panel_phase
+        p.panel_columns = spec.panel_columns
         p.in_block = spec.in_block
         p.column_runs = spec.column_runs
         self.x_taps = spec.x_taps

@@ -122,10 +122,10 @@ cdef inline void image_columns(
     """The columns [first, last) of a panel row's phase that lie in the image."""
     cdef Py_ssize_t start = band.begin[2] * p.stride[2] - p.padding[2] + phase
     cdef Py_ssize_t step = p.phase_step
-    first[0] = min(p.panel_phase, divide_up(-start, step) if start < 0 else 0)
+    first[0] = min(p.panel_columns, divide_up(-start, step) if start < 0 else 0)
     last[0] = 0
     if start < p.in_size[2]:
-        last[0] = min(p.panel_phase, divide_up(p.in_size[2] - start, step))
+        last[0] = min(p.panel_columns, divide_up(p.in_size[2] - start, step))
     last[0] = max(first[0], last[0])
 
 
@@ -135,7 +135,7 @@ cdef inline void clear_padding(const ConvPlan* p, const Band* band, real* panel)
     cdef real* row
     for phase in range(p.phases):
         image_columns(p, band, phase, &first, &last)
-        if first == 0 and last == p.panel_phase:
+        if first == 0 and last == p.panel_columns:
             continue
         for c in range(p.panel_channels):
             for d in range(p.panel_planes):
@@ -144,7 +144,7 @@ cdef inline void clear_padding(const ConvPlan* p, const Band* band, real* panel)
                            + phase * p.panel_phase)
                     for i in range(first):
                         row[i] = 0
-                    for i in range(last, p.panel_phase):
+                    for i in range(last, p.panel_columns):
                         row[i] = 0
 
 

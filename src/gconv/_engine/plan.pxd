@@ -47,6 +47,7 @@ cdef struct ConvPlan:
     Py_ssize_t pixel_step  # from one output pixel's first tap to its right neighbour's
     Py_ssize_t panel_channels  # input channels in a panel
     Py_ssize_t panel_channel, panel_plane, panel_row, panel_phase
+    Py_ssize_t panel_columns  # columns of a phase that tiles read
     # Planes and rows in it; how many from an output plane's, row's first tap to the next one's,
     # and from a kernel plane, row to the next; whether they are expanded (see panel.pxi).
     Py_ssize_t panel_planes, panel_rows
