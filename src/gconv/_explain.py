@@ -10,13 +10,11 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gconv import _plan
 from gconv._arrays import Array
 from gconv._geometry import Parameters, Shape
-from gconv._plan import Family, Problem, Spec, Triple
+from gconv._plan import Family, Spec, Triple
+from gconv._work import balance, flops_inside
 
 # Family: (its name, what a tile's rows run over, what its vectors run over).
 WORDS = {
@@ -209,88 +207,11 @@ def explain(
     )
 
 
-# ---- arithmetic --------------------------------------------------------------------------------
-
-
 def packed_size(spec: Spec) -> int:
     """Elements of the packed weights: output channels are filled up to whole vectors."""
     if _plan.packing(spec) is None:
         return 0
     return spec.groups * -(-spec.out_channels // spec.lanes) * spec.lanes * spec.taps
-
-
-def flops_inside(p: Problem) -> int:
-    """Floating-point operations of one image, taps in the padding left out."""
-    taps = (int(taps_before(p, axis, np.array([p.out_size[axis]]))[0]) for axis in range(3))
-    return 2 * p.groups * p.out_channels * p.in_channels * math.prod(taps)
-
-
-def taps_before(p: Problem, axis: int, positions: NDArray[np.intp]) -> NDArray[np.intp]:
-    """How many taps of all outputs before each position lie inside the image, along an axis."""
-    # Tap k lies inside for the outputs first[k] to last[k] - 1.
-    reach = p.padding[axis] - np.arange(p.kernel[axis]) * p.dilation[axis]
-    first = np.clip(-(-reach // p.stride[axis]), 0, p.out_size[axis])
-    last = np.clip((p.in_size[axis] - 1 + reach) // p.stride[axis] + 1, first, p.out_size[axis])
-    before: NDArray[np.intp] = np.clip(positions[:, None], first, last).sum(axis=1) - first.sum()
-    return before
-
-
-# ---- balance -----------------------------------------------------------------------------------
-
-
-def balance(spec: Spec, images: int, threads: int) -> float:
-    """The most work of a thread over the mean, as the engine's static schedule shares items out.
-
-    Threads get consecutive items, the first ``items % threads`` of them one more than the
-    others. The work of an item is the taps that it computes: those of all its outputs but for
-    kernel planes and rows that lie in the padding. Kernel columns there count as well, unless the
-    plan skips them: kernels multiply the panel's zeros.
-    """
-    least, more = divmod(spec.items * images, threads)
-    thread = np.arange(threads + 1)
-    edges = work_before(work_by_level(spec, images), thread * least + np.minimum(thread, more))
-    if edges[-1] == 0:
-        return 1.0
-    return float(np.max(np.diff(edges)) * threads / edges[-1])
-
-
-def work_by_level(spec: Spec, images: int) -> list[NDArray[np.float64]]:
-    """Factors of the items' work, slowest first: an item's work is the product of one of each.
-
-    The levels are those that the engine finds an item's parts by (`find_item` in
-    `_engine/items.pxi`): image, group block, depth band, row band, column band, channel block.
-    """
-    columns = _edges(spec.out_size[2], spec.band[2])
-    parts = [
-        np.arange(images + 1),
-        _edges(spec.groups, spec.group_block),
-        taps_before(spec, 0, _edges(spec.out_size[0], spec.band[0])),
-        taps_before(spec, 1, _edges(spec.out_size[1], spec.band[1])),
-        taps_before(spec, 2, columns) if spec.column_runs else columns * spec.kernel[2],
-        _edges(spec.out_channels, spec.channel_block) * spec.in_channels,
-    ]
-    return [np.diff(part).astype(np.float64) for part in parts]
-
-
-def work_before(
-    levels: list[NDArray[np.float64]], numbers: NDArray[np.intp]
-) -> NDArray[np.float64]:
-    """The work of all items before each number, without a list of the items."""
-    work = np.zeros(len(numbers))
-    rest, factor = numbers, np.ones(len(numbers))
-    for index, level in enumerate(levels):
-        inner = levels[index + 1 :]
-        digit, rest = np.divmod(rest, math.prod(len(other) for other in inner))
-        below = np.concatenate([[0.0], np.cumsum(level)])
-        work += factor * below[digit] * math.prod(float(other.sum()) for other in inner)
-        # Behind the last item there is no further part.
-        factor = factor * np.append(level, 0.0)[digit]
-    return work
-
-
-def _edges(total: int, part: int) -> NDArray[np.intp]:
-    """Where parts of a size begin, and where the last, perhaps smaller one ends."""
-    return np.minimum(np.arange(-(-total // part) + 1) * part, total)
 
 
 # ---- words -------------------------------------------------------------------------------------

@@ -280,6 +280,12 @@ def filter_bank(
     return out
 
 
+def is_plain(value: object) -> bool:
+    """Whether a parameter is made of ints and tuples alone, and so may be looked up: (1.0, True)
+    equals (1, 1) and would be taken for it."""
+    return type(value) is int or (type(value) is tuple and all(map(is_plain, value)))
+
+
 def _convolve(
     name: str,
     dims: int,
@@ -295,9 +301,10 @@ def _convolve(
 ) -> Array:
     key = None
     if (
-        # Only plain numbers and names can be looked up: (1.0, 1) equals (1, 1).
-        type(stride) is type(dilation) is type(groups) is int
-        and (type(padding) is int or type(padding) is str)
+        type(groups) is int
+        and is_plain(stride)
+        and is_plain(dilation)
+        and (type(padding) is str or is_plain(padding))
         and type(x) is type(weight) is np.ndarray
         and (bias is None or type(bias) is np.ndarray)
     ):

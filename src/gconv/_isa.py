@@ -16,7 +16,7 @@ import numpy as np
 
 from gconv._engine import call
 
-PREFERENCE = ("avx2", "generic", "avx512")
+PREFERENCE = ("avx512", "avx2", "generic")
 VARIABLE = "GCONV_ISA"
 PRECISIONS = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from gconv import _isa
 from gconv._engine import call
 from gconv._geometry import Geometry, Shape
+from gconv._work import balance
 
 Triple = tuple[int, int, int]
 
@@ -37,6 +38,8 @@ SCRATCH_BYTES = 512 * 1024  # promised: no thread ever has more
 # Work items: enough for 64 threads to share evenly, yet each worth its overhead.
 ITEMS = 480
 ITEM_FLOPS = (40_000, 400_000)
+MANY_THREADS = 64
+EVEN = 1.15  # the most work of a thread over the mean
 SMALL_FLOPS = 20_000_000  # below, few threads are worth waking, and items may be larger
 SMALL_ITEM_FLOPS = 150_000
 
@@ -279,12 +282,26 @@ def spec_of(problem: Problem, machine: Machine, forced: Tile | None = None) -> S
     """Decide everything that the engine wants to know."""
     family, rows, vectors = choose_tile(problem, machine, forced)
     if family != Family.PLAIN:
-        layout = Layout(problem, machine, family, rows, vectors)
-        spec = layout.spec()
+        spec = balanced_spec(problem, machine, family, rows, vectors)
         if spec.scratch_bytes <= SCRATCH_BYTES:
             return spec
     # The plain loop nest needs no scratch: for taps so far apart that no panel can hold them.
     return Layout(problem, machine, Family.PLAIN, 1, 1).plain()
+
+
+def balanced_spec(
+    problem: Problem, machine: Machine, family: Family, rows: int, vectors: int
+) -> Spec:
+    """A spec with work items as large as can be that many threads can still share evenly."""
+    specs = []
+    for finer in (1, 2):  # more would read weights more often than one thread can afford
+        spec = Layout(problem, machine, family, rows, vectors, finer).spec()
+        if problem.flops < SMALL_FLOPS:
+            return spec
+        specs.append((balance(spec, 1, MANY_THREADS), finer, spec))
+        if specs[-1][0] <= EVEN:
+            return spec
+    return min(specs, key=lambda entry: entry[:2])[2]
 
 
 # ---- which tile -------------------------------------------------------------------------------
@@ -660,8 +677,8 @@ class Layout:
             return False
         kernel, stride, dilation, size = p.kernel[2], p.stride[2], p.dilation[2], p.in_size[2]
         start = np.arange(p.out_size[2])[:, None] * stride - p.padding[2]
-        inside = start + np.arange(kernel) * dilation
-        inside = (inside >= 0) & (inside < size)
+        column = start + np.arange(kernel) * dilation
+        inside = (column >= 0) & (column < size)
         runs = 1 + np.count_nonzero((inside[1:] != inside[:-1]).any(axis=1))
         return bool(inside.mean() < 0.95 and p.out_size[2] >= 5 * runs)
 
