@@ -23,6 +23,7 @@ cdef struct Item:
     Py_ssize_t image, first_group, last_group, first_channel, last_channel
     Py_ssize_t panel_number
     Band band
+    Packing packing
 
 
 cdef inline Py_ssize_t take_digit(Py_ssize_t* number, Py_ssize_t base) noexcept nogil:
@@ -67,9 +68,10 @@ cdef inline Source in_place_source(
     return source
 
 
-cdef inline void begin_item(const ConvPlan* p, const Item* item, char* scratch) noexcept nogil:
+cdef inline void begin_item(const ConvPlan* p, Item* item, char* scratch) noexcept nogil:
     if not p.in_place and (<Py_ssize_t*>scratch)[0] != item.panel_number:
         clear_padding(p, &item.band, <real*>(scratch + HEADER_BYTES))
+        prepare_packing(p, &item.band, &item.packing)
 
 
 cdef inline Source panel_source(
@@ -82,7 +84,7 @@ cdef inline Source panel_source(
     cdef real* panel = <real*>(scratch + HEADER_BYTES)
     cdef bint reusable = p.group_block == 1 and p.panel_channels >= p.in_channels
     if not reusable or holds[0] != item.panel_number:
-        pack_panel(p, &item.band,
+        pack_panel(p, &item.band, &item.packing,
                    x + item.image * p.x_image
                    + (group * p.in_channels + first_channel) * p.x_channel,
                    channels, panel)

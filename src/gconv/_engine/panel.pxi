@@ -168,29 +168,46 @@ cdef inline void deinterleave(
         i = min(i + LANES, n - LANES)
 
 
-# What of a row goes where: the phases' columns that lie in the image, and their begin in x.
-cdef struct Columns:
-    bint pairs  # two phases in one pass: they take turns from `early`'s first column on
-    Py_ssize_t early
+# What goes where, worked out once for all channels of a band.
+cdef struct Packing:
+    Slots planes, rows
+    # Columns of phases 0 and 1 that lie in the image.
     Py_ssize_t first[2]
     Py_ssize_t last[2]
+    bint pairs  # both phases in one pass: they take turns from `early`'s first column on
+    Py_ssize_t early
+
+
+cdef inline void prepare_packing(
+    const ConvPlan* p, const Band* band, Packing* packing) noexcept nogil:
+    packing.planes = slots_of(p, band, 0)
+    packing.rows = slots_of(p, band, 1)
+    image_columns(p, band, 0, &packing.first[0], &packing.last[0])
+    image_columns(p, band, 1, &packing.first[1], &packing.last[1])
+    packing.pairs = p.phases == 2 and p.phase_step == 2 and p.x_axis[2] == 1
+    packing.early = 1 if packing.pairs and packing.first[0] > packing.first[1] else 0
 
 
 cdef inline void pack_rows(
-    const ConvPlan* p, const Band* band, const Columns* columns, Py_ssize_t phase,
+    const ConvPlan* p, const Band* band, const Packing* packing, Py_ssize_t phase,
     const real* x, Py_ssize_t x_row, real* panel, Py_ssize_t rows) noexcept nogil:
     """A phase (or a pair of them) of some rows; x and panel point to the first row."""
     cdef Py_ssize_t step = p.phase_step * p.x_axis[2], panel_row = p.panel_row
-    cdef Py_ssize_t begin = columns.first[phase % 2]
-    cdef Py_ssize_t n = columns.last[phase % 2] - begin
-    cdef Py_ssize_t other = 1 - columns.early
-    cdef Py_ssize_t odds, extra, h
-    cdef const real* row = x + (
+    cdef Py_ssize_t begin, end, n, odds, extra, h, other = 1 - packing.early
+    cdef const real* row
+    cdef real* to
+    if phase < 2:
+        begin = packing.first[phase]
+        end = packing.last[phase]
+    else:
+        image_columns(p, band, phase, &begin, &end)
+    n = end - begin
+    row = x + (
         band.begin[2] * p.stride[2] - p.padding[2] + phase + begin * p.phase_step) * p.x_axis[2]
-    cdef real* to = panel + phase * p.panel_phase + begin
-    if columns.pairs:
-        odds = columns.first[other] - begin + (other - phase) * p.panel_phase
-        extra = n - (columns.last[other] - columns.first[other])
+    to = panel + phase * p.panel_phase + begin
+    if packing.pairs:
+        odds = packing.first[other] - begin + (other - phase) * p.panel_phase
+        extra = n - (packing.last[other] - packing.first[other])
         for h in range(rows):
             deinterleave(to, to + odds, row, n - extra)
             if extra > 0:
@@ -205,33 +222,24 @@ cdef inline void pack_rows(
 
 
 cdef inline void pack_panel(
-    const ConvPlan* p, const Band* band, const real* x, Py_ssize_t channels,
-    real* panel) noexcept nogil:
+    const ConvPlan* p, const Band* band, const Packing* packing, const real* x,
+    Py_ssize_t channels, real* panel) noexcept nogil:
     """The image columns of a panel; x points to the first of the channels."""
-    cdef Slots planes = slots_of(p, band, 0)
-    cdef Slots rows = slots_of(p, band, 1)
-    cdef Columns columns
+    cdef const Slots* planes = &packing.planes
+    cdef const Slots* rows = &packing.rows
     cdef Py_ssize_t c, plane_block, row_block, plane, phase, d, h
     cdef Py_ssize_t first_plane, last_plane, first_row, last_row
-    columns.pairs = p.phases == 2 and p.phase_step == 2 and p.x_axis[2] == 1
-    columns.early = 0
-    if columns.pairs:
-        image_columns(p, band, 0, &columns.first[0], &columns.last[0])
-        image_columns(p, band, 1, &columns.first[1], &columns.last[1])
-        columns.early = 0 if columns.first[0] <= columns.first[1] else 1
-    for phase in range(columns.early, columns.early + 1 if columns.pairs else p.phases):
-        if not columns.pairs:
-            image_columns(p, band, phase, &columns.first[phase % 2], &columns.last[phase % 2])
+    for phase in range(packing.early, packing.early + 1 if packing.pairs else p.phases):
         for c in range(channels):
             for plane_block in range(planes.blocks):
-                image_slots(&planes, plane_block, p.in_size[0], &first_plane, &last_plane)
+                image_slots(planes, plane_block, p.in_size[0], &first_plane, &last_plane)
                 for plane in range(first_plane, last_plane):
                     d = planes.start + plane_block * planes.block_step + plane * planes.step
                     for row_block in range(rows.blocks):
-                        image_slots(&rows, row_block, p.in_size[1], &first_row, &last_row)
+                        image_slots(rows, row_block, p.in_size[1], &first_row, &last_row)
                         h = rows.start + row_block * rows.block_step + first_row * rows.step
                         pack_rows(
-                            p, band, &columns, phase,
+                            p, band, packing, phase,
                             x + c * p.x_channel + d * p.x_axis[0] + h * p.x_axis[1],
                             rows.step * p.x_axis[1],
                             panel + c * p.panel_channel
