@@ -99,7 +99,12 @@ class BuildEngine(build_ext):
             link += openmp_link
         else:
             print("gconv: this compiler has no OpenMP; the build will run on one thread")
-        for extension in self.extensions:
+        for extension in list(self.extensions):
+            isa_flags = extension.extra_compile_args
+            if isa_flags and not self.accepts(PROBE, isa_flags, []):
+                print(f"gconv: the compiler refuses {isa_flags}: {extension.name} is left out")
+                self.extensions.remove(extension)
+                continue
             extension.extra_compile_args = flags + extension.extra_compile_args
             extension.extra_link_args = link
         super().build_extensions()

@@ -109,6 +109,49 @@ def test_channel_tile(isa, dtype, rng, rows, vectors, taps):
             np.testing.assert_array_equal(got, plain(x, weight, padding=padding))
 
 
+@pytest.mark.parametrize(("stride", "dilation"), [(2, 2), (3, 3), (1, 2), (2, 1)])
+def test_depthwise_columns_by_stride_and_dilation(isa, dtype, rng, stride, dilation):
+    """Taps are neighbours in the panel where stride and dilation agree, and only there."""
+    for width in (38, 52, 196):
+        x = integers(rng, (1, 4, 9, width), dtype)
+        weight = integers(rng, (4, 1, 3, 3), dtype)
+        options = {"stride": (1, stride), "dilation": (1, dilation), "groups": 4}
+        got = gconv.conv2d(x, weight, **options)
+        np.testing.assert_array_equal(got, plain(x, weight, **options))
+
+
+@pytest.mark.parametrize("width", [17, 33, 100])
+@pytest.mark.parametrize("out_channels", [1, 5, 6])
+def test_input_channels_in_blocks(isa, dtype, rng, width, out_channels):
+    """Sums that go on from one block of input channels to the next count every tap once."""
+    for channels in (256, 3000):
+        x = integers(rng, (1, channels, 3, width), dtype, largest=2)
+        weight = integers(rng, (out_channels, channels, 3, 3), dtype, largest=2)
+        with _plan.use_tile(Family.WIDTH):
+            got = gconv.conv2d(x, weight, padding=1)
+        np.testing.assert_array_equal(got, plain(x, weight, padding=1))
+
+
+def test_a_stride_beyond_the_padding_of_a_single_column(isa, dtype):
+    """The only output column is one of padding: nothing of x is seen."""
+    x = np.arange(1, 9, dtype=dtype).reshape(1, 1, 8, 1)
+    got = gconv.conv2d(x, np.ones((1, 1, 1, 1), dtype), stride=(1, 3), padding=(0, 1))
+    np.testing.assert_array_equal(got, np.zeros((1, 1, 8, 1)))
+
+
+@pytest.mark.parametrize("size", [40, 60])
+def test_functions_pack_weights_for_several_bands(isa, dtype, rng, size):
+    """A function keeps packed weights from band to band, a layer has its own: the same sums."""
+    x = integers(rng, (2, 32, size, size), dtype, largest=2)
+    weight = integers(rng, (96, 16, 3, 3), dtype, largest=2)
+    with _plan.use_tile(Family.CHANNEL):
+        function = gconv.conv2d(x, weight, padding=1, groups=2, num_threads=2)
+        layer = gconv.Conv2d(weight, padding=1, groups=2)(x)
+    want = plain(x, weight, padding=1, groups=2)
+    np.testing.assert_array_equal(function, want)
+    np.testing.assert_array_equal(layer, want)
+
+
 @pytest.mark.parametrize("family", [Family.PLAIN, Family.WIDTH, Family.CHANNEL])
 def test_families_agree(isa, dtype, rng, family):
     """Whatever family serves, strides, dilation and padding on one side mean the same."""

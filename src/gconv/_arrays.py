@@ -19,7 +19,13 @@ DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def operands(
-    name: str, x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None
+    name: str,
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None,
+    *,
+    x_name: str = "x",
+    weight_name: str = "weight",
 ) -> tuple[Array, Array, Array | None]:
     """x, weight and bias as arrays of one dtype, in native byte order and aligned.
 
@@ -32,24 +38,29 @@ def operands(
         Where an argument cannot be made an array, where a dtype is not supported, or where the
         dtypes differ.
     """
-    given = {"x": x, "weight": weight, "bias": bias}
+    given = {x_name: x, weight_name: weight, "bias": bias}
     arrays = {
         argument: _as_array(name, argument, value)
         for argument, value in given.items()
         if not _is_plain(value) and (value is not None or argument != "bias")
     }
-    dtype = next((a.dtype.newbyteorder("=") for a in arrays.values()), np.dtype(np.float64))
+    dtype = next((_native_dtype(a) for a in arrays.values()), np.dtype(np.float64))
     if dtype in DTYPES:
         for argument, value in given.items():
             if argument not in arrays and (value is not None or argument != "bias"):
                 arrays[argument] = _from_plain(name, argument, value, dtype)
-    if any(a.dtype.newbyteorder("=") != dtype for a in arrays.values()) or dtype not in DTYPES:
+    if any(_native_dtype(a) != dtype for a in arrays.values()) or dtype not in DTYPES:
         raise TypeError(_dtype_message(name, arrays))
     return (
-        _native(arrays["x"]),
-        _native(arrays["weight"]),
+        _native(arrays[x_name]),
+        _native(arrays[weight_name]),
         _native(arrays["bias"]) if "bias" in arrays else None,
     )
+
+
+def _native_dtype(array: Array) -> np.dtype[Any]:
+    """The dtype in native byte order, where it has one at all (a new kind of text has none)."""
+    return array.dtype if array.dtype.isnative else array.dtype.newbyteorder("=")
 
 
 def _is_plain(value: object) -> bool:
@@ -145,6 +156,8 @@ def overlaps_itself(array: Array) -> bool:
     """Whether two elements of an array share memory."""
     if array.size < 2:
         return False
+    if any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape, strict=True)):
+        return True
     axes = sorted(
         (abs(stride), extent)
         for stride, extent in zip(array.strides, array.shape, strict=True)

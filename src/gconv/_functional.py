@@ -248,7 +248,7 @@ def filter_bank(
     """
     name = "filter_bank"
     threads = _threads.resolve(name, num_threads)
-    x, kernels, _ = _arrays.operands(name, x, kernels, None)
+    x, kernels, _ = _arrays.operands(name, x, kernels, None, weight_name="kernels")
     dims = kernels.ndim - 1
     if not 1 <= dims <= 3:
         raise ValueError(
@@ -263,16 +263,20 @@ def filter_bank(
     channels, bank = x.shape[-dims - 1], kernels.shape[0]
     if channels == 0:
         raise ValueError(f"{name}: x must have at least one channel, got shape {x.shape}")
-    weight = np.tile(kernels[:, None], (channels,) + (1,) * (dims + 1))
+    if bank == 0:
+        raise ValueError(f"{name}: there must be at least one kernel, got shape {kernels.shape}")
+    weight_shape = (channels * bank, 1, *kernels.shape[1:])
     geometry = convolution(
-        name, dims, x.shape, weight.shape, None, stride, padding, dilation, channels, x.itemsize
+        name, dims, x.shape, weight_shape, None, stride, padding, dilation, channels, x.itemsize
     )
     batch = geometry.out_shape[: x.ndim - dims - 1]
     shape = (*batch, channels, bank, *geometry.out_size)
-    plan = _run.plan_for(geometry, x)
+    plan = _run.plan_for(geometry, x, packs=True)
+    if out is not None:
+        _arrays.check_out(name, out, shape, x.dtype)
+    weight = np.tile(kernels[:, None], (channels,) + (1,) * (dims + 1))
     if out is None:
         return _run.run(geometry, plan, x, weight, None, None, None, threads).reshape(shape)
-    _arrays.check_out(name, out, shape, x.dtype)
     flat = out.reshape(geometry.out_shape)
     _run.run(geometry, plan, x, weight, None, None, flat, threads)
     if not np.may_share_memory(flat, out):  # its strides allowed no view of that shape
@@ -333,7 +337,7 @@ def _convolve(
         _arrays.check_out(name, out, geometry.out_shape, x.dtype)
     weight = np.ascontiguousarray(weight)
     bias = None if bias is None else np.ascontiguousarray(bias)
-    plan = _run.plan_for(geometry, x)
+    plan = _run.plan_for(geometry, x, packs=True)
     if key is not None and x.flags.c_contiguous:
         short_cuts.put(key, _run.short_cut(geometry, plan, None, x))
     return _run.run(geometry, plan, x, weight, None, bias, out, threads)

@@ -10,7 +10,7 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, SupportsIndex, TypeAlias, TypeGuard
+from typing import Any, TypeAlias, TypeGuard
 
 Shape: TypeAlias = tuple[int, ...]
 IntOrSequence: TypeAlias = int | Sequence[int]
@@ -229,9 +229,14 @@ class Parameters:
         # batch too, and a padded coordinate is an index like any other.
         elements = max(batch, 1) * self.out_channels * math.prod(out_size)
         reach = max(n + sum(p) for n, p in zip(in_size, padding, strict=True))
-        if max(elements, reach, geometry.flops) * itemsize > MOST_BYTES:
+        if max(elements, geometry.flops) * itemsize > MOST_BYTES:
             raise MemoryError(
                 f"{name}: an output of shape {geometry.out_shape} is more than can be addressed"
+            )
+        if reach * itemsize > MOST_BYTES:
+            raise MemoryError(
+                f"{name}: an input of size {in_size} with padding {padding} is more than can be "
+                "addressed"
             )
         return geometry
 
@@ -270,9 +275,10 @@ def an_integer(name: str, parameter: str, value: object) -> int:
     """The value as an int; anything but an integer (bool included) is a TypeError."""
     if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):
         raise TypeError(f"{name}: {parameter} must be an integer, got {value!r}")
-    if not isinstance(value, SupportsIndex):
-        raise TypeError(f"{name}: {parameter} must be an integer, got {value!r}")
-    return operator.index(value)
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise TypeError(f"{name}: {parameter} must be an integer, got {value!r}") from error
 
 
 def per_dimension(
@@ -316,6 +322,16 @@ def normal_padding(name: str, padding: object, dims: int) -> str | tuple[tuple[i
             f"{before!r} before and {after!r} after write (({before!r}, {after!r}),)"
         )
     return tuple((n, n) for n in per_dimension(name, "padding", padding, dims, least=0))
+
+
+def a_shape(name: str, value: object) -> Shape:
+    """A shape that somebody asks about: a sequence of integers, none below 0."""
+    if not is_sequence(value):
+        raise TypeError(f"{name}: shape must be a sequence of integers, got {value!r}")
+    shape = tuple(an_integer(name, "shape", extent) for extent in value)
+    if any(extent < 0 for extent in shape):
+        raise ValueError(f"{name}: shape must have no negative extent, got {value!r}")
+    return shape
 
 
 def is_sequence(value: object) -> TypeGuard[Sequence[Any]]:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from gconv import _arrays, _plan, _run, _threads
 from gconv._arrays import Array
 from gconv._engine import call
-from gconv._geometry import IntOrSequence, Padding, Parameters, Shape
+from gconv._geometry import IntOrSequence, Padding, Parameters, Shape, a_shape
 
 if TYPE_CHECKING:
     from gconv._explain import Explanation
@@ -41,13 +41,13 @@ class Layer(call.LayerBase):
         groups: int = 1,
     ) -> None:
         name = type(self).__name__
-        if extra or (np.ndim(weight) == 0 and not hasattr(weight, "__array__")):
+        if extra or isinstance(weight, int):
             raise TypeError(
                 f"{name} is made from trained weights, not from channel counts as "
-                f"torch.nn.{name} is: {name}(weight, bias), with a weight of shape "
-                "(C_out, C_in/groups, *kernel); everything else is given by name"
+                f"torch.nn.{name} is: {name}(weight, bias, *, stride=1, padding=0, dilation=1, "
+                "groups=1), with a weight of shape (C_out, C_in/groups, *kernel)"
             )
-        weight_, _, bias_ = _arrays.operands(name, weight, weight, bias)
+        weight_, _, bias_ = _arrays.operands(name, weight, weight, bias, x_name="weight")
         parameters = Parameters.of(
             name,
             self.dimensions,
@@ -110,7 +110,7 @@ class Layer(call.LayerBase):
         ValueError
             Where the layer would refuse such an input.
         """
-        return self._parameters.applied_to(tuple(shape)).out_shape
+        return self._parameters.applied_to(a_shape(type(self).__name__, shape)).out_shape
 
     def explain(self, shape: Shape, threads: int | None = None) -> Explanation:
         """Say how an input of a given shape is computed, without computing it.
@@ -152,7 +152,8 @@ class Layer(call.LayerBase):
             if threads is None
             else _threads.checked(name, threads, "threads")
         )
-        return explain(self._parameters, self.weight, self.bias, tuple(shape), threads)
+        shape = a_shape(name, shape)
+        return explain(self._parameters, self.weight, self.bias, shape, threads)
 
     def _call(self, x: ArrayLike, out: Array | None, num_threads: int | None) -> Array:
         """The whole way: everything is checked, and the next call like it takes a short cut."""
@@ -175,16 +176,17 @@ class Layer(call.LayerBase):
             return None
         packed = self._packed
         if packed is None or packed[0] != key:
+            object.__setattr__(self, "_short_cut", None)  # it would keep the old ones alive
             packed = (key, _plan.pack_weights(plan.spec, self.weight))
             object.__setattr__(self, "_packed", packed)
         return packed[1]
 
 
 def _own(array: Array) -> Array:
-    """A read-only copy in C order."""
+    """A copy in C order that stays read-only: a view of it cannot be made writeable."""
     copy = np.array(array, order="C", copy=True)
     copy.flags.writeable = False
-    return copy
+    return copy.view()
 
 
 def _rebuild(

@@ -32,6 +32,7 @@ PANEL_BYTES = 192 * 1024
 DEPTHWISE_PANEL_BYTES = 24 * 1024
 # Weights of one block of output channels stay in the first-level cache (32 KiB).
 WEIGHT_BLOCK_BYTES = 24 * 1024
+PACKED_BLOCK_BYTES = 256 * 1024  # all the weights of a block, where a function keeps them
 # Sums of a channel-lane item: pixels x lanes.
 SUMS_BYTES = 48 * 1024
 SCRATCH_BYTES = 512 * 1024  # promised: no thread ever has more
@@ -112,6 +113,7 @@ class Spec(Problem):
     bands: Triple
     channel_block: int
     channel_blocks: int
+    bands_inside: bool
     family: Family
     tile_rows: int
     tile_vectors: int
@@ -132,6 +134,7 @@ class Spec(Problem):
     panel_columns: int
     in_block: int
     column_runs: bool
+    three_columns: bool
     x_taps: NDArray[np.intp]
     w_taps: NDArray[np.intp]
     tap_places: NDArray[np.intp]
@@ -193,10 +196,19 @@ def use_tile(family: Family, rows: int = 0, vectors: int = 0) -> Iterator[None]:
 # ---- making a plan ----------------------------------------------------------------------------
 
 
-def plan_for(geometry: Geometry, dtype: np.dtype[np.floating], x_strides: Shape) -> call.Plan:
-    """The plan of a convolution of an x with these strides (in bytes), from the cache or new."""
+def plan_for(
+    geometry: Geometry,
+    dtype: np.dtype[np.floating],
+    x_strides: Shape,
+    *,
+    packs: bool = False,
+) -> call.Plan:
+    """The plan of a convolution of an x with these strides (in bytes), from the cache or new.
+
+    `packs` says that weights come as they are, and are packed as they are needed.
+    """
     return _cached(replace(geometry, operator="", batch=1, batched=True), dtype, x_strides,
-                   _isa_name, _forced_tile)
+                   packs, _isa_name, _forced_tile)
 
 
 @lru_cache(maxsize=512)
@@ -204,11 +216,12 @@ def _cached(
     geometry: Geometry,
     dtype: np.dtype[np.floating],
     x_strides: Shape,
+    packs: bool,
     isa: str,
     forced: Tile | None,
 ) -> call.Plan:
     problem = problem_of(geometry, tuple(s // dtype.itemsize for s in x_strides))
-    spec = spec_of(problem, machine(isa, dtype), forced)
+    spec = spec_of(problem, machine(isa, dtype), forced, packs)
     return call.Plan(spec, _isa.engine(isa, dtype))
 
 
@@ -246,7 +259,9 @@ def problem_of(geometry: Geometry, x_strides: Shape) -> Problem:
     )
     padding = on_three_axes(tuple(before for before, _ in g.padding), 0)
     x_axis = on_three_axes(x_strides[2:], 0)
-    pointwise = set(kernel) == {1} and set(stride) == {1} and in_size == out_size
+    pointwise = (
+        set(kernel) == {1} and set(stride) == {1} and in_size == out_size and not any(padding)
+    )
     contiguous = (
         x_axis[2] == 1
         and (in_size[1] == 1 or x_axis[1] == in_size[2])
@@ -278,11 +293,13 @@ def problem_of(geometry: Geometry, x_strides: Shape) -> Problem:
     )
 
 
-def spec_of(problem: Problem, machine: Machine, forced: Tile | None = None) -> Spec:
+def spec_of(
+    problem: Problem, machine: Machine, forced: Tile | None = None, packs: bool = False
+) -> Spec:
     """Decide everything that the engine wants to know."""
     family, rows, vectors = choose_tile(problem, machine, forced)
     if family != Family.PLAIN:
-        spec = balanced_spec(problem, machine, family, rows, vectors)
+        spec = balanced_spec(problem, machine, family, rows, vectors, packs)
         if spec.scratch_bytes <= SCRATCH_BYTES:
             return spec
     # The plain loop nest needs no scratch: for taps so far apart that no panel can hold them.
@@ -290,12 +307,12 @@ def spec_of(problem: Problem, machine: Machine, forced: Tile | None = None) -> S
 
 
 def balanced_spec(
-    problem: Problem, machine: Machine, family: Family, rows: int, vectors: int
+    problem: Problem, machine: Machine, family: Family, rows: int, vectors: int, packs: bool
 ) -> Spec:
     """A spec with work items as large as can be that many threads can still share evenly."""
     specs = []
     for finer in (1, 2):  # more would read weights more often than one thread can afford
-        spec = Layout(problem, machine, family, rows, vectors, finer).spec()
+        spec = Layout(problem, machine, family, rows, vectors, packs, finer).spec()
         if problem.flops < SMALL_FLOPS:
             return spec
         specs.append((balance(spec, 1, MANY_THREADS), finer, spec))
@@ -327,9 +344,11 @@ def tiles_of(
 ) -> Iterator[tuple[int, int]]:
     """The tiles (rows, vectors) that a family has for a problem, or the one that is forced."""
     kind = family.name.lower()
-    if family == Family.DEPTHWISE and p.kernel[2] == 3 and p.stride[2] == p.dilation[2] == 1:
+    if family == Family.DEPTHWISE and three_columns(p):
         kind = "three"
     for rows, most in machine.tiles[kind].items():
+        if family == Family.DEPTHWISE and rows > p.kernel[1] + 1:  # an assumption of the kernel
+            continue
         for vectors in range(1, most + 1):
             if forced is None or (forced[1] in (0, rows) and forced[2] in (0, vectors)):
                 yield rows, vectors
@@ -395,12 +414,9 @@ def depthwise_fits(p: Problem) -> bool:
 
 def depthwise_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[float, Tile]:
     """(estimated cycles of one image, tile) of the best depthwise tile."""
-    most_rows = p.kernel[1] + 1  # an assumption of the kernel
     row_vectors = -(-p.out_size[2] // machine.lanes)
 
     def cycles(rows: int, vectors: int) -> float:
-        if rows > most_rows:
-            return math.inf
         return p.groups * p.out_size[0] * sum(
             n * m * depthwise_cycles(p, r, v)
             for n, r in split(p.out_size[1], rows)
@@ -408,6 +424,11 @@ def depthwise_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[f
         )
 
     return best_tile(p, Family.DEPTHWISE, machine, forced, cycles)
+
+
+def three_columns(p: Problem) -> bool:
+    """Whether a kernel row's three taps are neighbours, in x or in a panel sorted by phase."""
+    return p.kernel[2] == 3 and p.stride[2] == p.dilation[2]
 
 
 def best_tile(
@@ -449,6 +470,7 @@ class Layout:
         family: Family,
         rows: int,
         vectors: int,
+        packs: bool = False,
         finer: int = 1,
     ) -> None:
         self.p = problem
@@ -456,6 +478,8 @@ class Layout:
         self.family = family
         self.rows = rows
         self.vectors = vectors
+        self.packs = packs
+        self.bands_inside = False
         self.finer = finer  # how many times more work items than usual
         self.lanes = machine.lanes
         self.band: Triple = problem.out_size
@@ -559,7 +583,12 @@ class Layout:
             self.limit_sums()
             self.limit_weights()
         self.limit_panel()
+        if self.family == Family.WIDTH and self.in_block < self.p.in_channels and self.vectors < 3:
+            # A last tile of one vector may overlap the tile before it, which has then gone on
+            # from the partial sums already. Splitting by 3 leaves no such tile.
+            self.rows, self.vectors = 4, 3
         self.limit_item()
+        self.order_items()
         return self.finished()
 
     def limit_sums(self) -> None:
@@ -658,6 +687,20 @@ class Layout:
             parts = round(flops() / target)
             self.shrink(2, max(16 * self.lanes, self.band[2] // parts))
 
+    def order_items(self) -> None:
+        """Where weights are packed on the way and channel lanes have several bands: bands inside,
+        so that a block of channels packs its weights once for all of them."""
+        lanes = self.vectors * self.lanes
+        block = self.p.taps * lanes * self.machine.itemsize
+        if (
+            self.packs
+            and self.family == Family.CHANNEL
+            and self.band != self.p.out_size
+            and block <= PACKED_BLOCK_BYTES
+        ):
+            self.bands_inside = True
+            self.channel_block = min(lanes, self.p.out_channels)
+
     def least_band(self, axis: int) -> int:
         """The smallest band worth having: it repeats the copy of the rows that it shares with
         the next one, at most a quarter of them; and a channel-lane item reads its weights once
@@ -736,7 +779,7 @@ class Layout:
             lanes = self.vectors * self.lanes
             pixels = math.prod(self.band)
             sums = -(-(pixels * (lanes * size + 8)) // 64) * line
-            weights = self.in_block * p.volume * lanes
+            weights = (p.in_channels if self.bands_inside else self.in_block) * p.volume * lanes
         else:
             sums, weights = self.rows * self.lanes, 0
         x_taps, w_taps = self.taps()
@@ -752,6 +795,7 @@ class Layout:
             bands=bands,  # type: ignore[arg-type]
             channel_block=self.channel_block,
             channel_blocks=channel_blocks,
+            bands_inside=self.bands_inside,
             family=self.family,
             tile_rows=self.rows,
             tile_vectors=self.vectors,
@@ -772,6 +816,7 @@ class Layout:
             panel_columns=self.panel_columns,
             in_block=self.in_block,
             column_runs=self.skips_columns(),
+            three_columns=three_columns(p),
             x_taps=x_taps,
             w_taps=w_taps,
             tap_places=np.argsort(w_taps),

@@ -10,6 +10,7 @@ otherwise run 64 threads in the time of two.
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ VARIABLE = "GCONV_NUM_THREADS"
 MOST_THREADS = 1024  # the runtime ends the process where it cannot start them all
 
 _set_by_user: int | None = None
+_lock = threading.Lock()  # what was looked up must not replace what was set meanwhile
 
 
 def checked(name: str, value: object, parameter: str = "num_threads") -> int:
@@ -53,8 +55,10 @@ def set_num_threads(num_threads: int | None) -> None:
     >>> gconv.set_num_threads(None)
     """
     global _set_by_user
-    _set_by_user = None if num_threads is None else checked("set_num_threads", num_threads)
-    _forget()
+    setting = None if num_threads is None else checked("set_num_threads", num_threads)
+    with _lock:
+        _set_by_user = setting
+        call.keep_threads(0, 0)
 
 
 def get_num_threads() -> int:
@@ -92,25 +96,19 @@ def thread_limit(num_threads: int) -> Iterator[None]:
 
 
 def _look_up() -> None:
-    """Find the settings and hand them to the engine, which keeps them until `_forget`."""
-    fixed = _set_by_user
-    if fixed is None:
-        fixed = _from_environment()
-    call.keep_threads(fixed or 0, available_cpus())
-
-
-def _forget() -> None:
-    call.keep_threads(0, 0)
+    """Find the settings and hand them to the engine, which keeps them until one changes."""
+    with _lock:
+        fixed = _set_by_user
+        if fixed is None:
+            fixed = _from_environment()
+        call.keep_threads(fixed or 0, available_cpus())
 
 
 def _from_environment() -> int | None:
     text = os.environ.get(VARIABLE, "")
     if not text:
         return None
-    try:
-        threads = int(text)
-    except ValueError:
-        threads = 0
+    threads = int(text) if text.isascii() and text.isdecimal() else 0
     if not 1 <= threads <= MOST_THREADS:
         raise ValueError(
             f"gconv: {VARIABLE} must be an integer from 1 to {MOST_THREADS}, got {text!r}"
@@ -186,7 +184,9 @@ def _ratio(quota: str, period: str) -> float | None:
 
 
 def _after_fork_in_child() -> None:
-    _forget()
+    global _lock
+    _lock = threading.Lock()  # another thread of the parent may have held it
+    call.keep_threads(0, 0)
     if call.fork_lost_threads():
         warnings.warn(
             "gconv: the OpenMP runtime could not be paused before this process was forked, as "

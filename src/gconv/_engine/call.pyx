@@ -5,8 +5,7 @@ This is the only compiled module that knows NumPy. What it is given has been val
 a plan was made for and leaves everything else to them.
 """
 
-from cpython.contextvars cimport PyContextVar_Get
-from cpython.object cimport PyObject
+from cpython.contextvars cimport get_value
 from cpython.pycapsule cimport PyCapsule_GetPointer
 
 cimport cython
@@ -96,14 +95,10 @@ def fork_lost_threads():
 
 cpdef int default_threads() except -1:
     """The number of threads of a call that does not say."""
-    cdef PyObject* limit = NULL
-    cdef object value
-    PyContextVar_Get(thread_limit_variable, NULL, &limit)
-    if limit != NULL:
-        value = <object>limit
-        if value is not None:
-            return value
-    if cpu_threads == 0:
+    cdef object limit = get_value(thread_limit_variable)
+    if limit is not None:
+        return limit
+    while cpu_threads == 0:  # again, should another thread have changed a setting meanwhile
         look_up_threads()
     if fixed_threads > 0:
         return fixed_threads
@@ -158,6 +153,7 @@ cdef class Plan:
         p.group_blocks = spec.group_blocks
         p.channel_block = spec.channel_block
         p.channel_blocks = spec.channel_blocks
+        p.bands_inside = spec.bands_inside
         p.family = <Family><int>spec.family
         p.tile_rows = spec.tile_rows
         p.tile_vectors = spec.tile_vectors
@@ -179,6 +175,7 @@ cdef class Plan:
         p.panel_columns = spec.panel_columns
         p.in_block = spec.in_block
         p.column_runs = spec.column_runs
+        p.three_columns = spec.three_columns
         self.x_taps = spec.x_taps
         self.w_taps = spec.w_taps
         self.tap_places = spec.tap_places

@@ -62,7 +62,8 @@ cdef void run(
     cdef Py_ssize_t items = images * plan.items
     cdef Py_ssize_t i
     for i in range(threads):
-        (<Py_ssize_t*>(scratch + i * plan.scratch_bytes))[0] = NO_PANEL
+        (<Header*>(scratch + i * plan.scratch_bytes)).panel_number = NOTHING
+        (<Header*>(scratch + i * plan.scratch_bytes)).weights_number = NOTHING
     if threads == 1:
         for i in range(items):
             item(plan, i, <const real*>x, <const real*>weight, <const real*>packed,

@@ -2,15 +2,21 @@
 #
 #     image, group block, band of depth, of rows, of columns, block of output channels
 #
-# (the last varies fastest). The plan fixes all of it from the geometry of one image, so an
-# output element is summed in the same order whatever the batch and however many threads.
+# (the last varies fastest; or the bands do, see channel_item). The plan fixes all of it from the
+# geometry of one image, so an output element is summed in the same order whatever the batch and
+# however many threads.
 #
-# A thread's scratch: the number of the panel it holds, the panel, the sums of a channel tile
-# (or of a row shorter than a vector), one block of weights (functions only; layers are packed).
+# A thread's scratch: the numbers of the panel and of the weights that it holds, the panel, the
+# sums of a channel tile (or of a row shorter than a vector), packed weights (functions only;
+# layers have packed theirs).
 
 cdef enum:
-    NO_PANEL = -1
+    NOTHING = -1
     HEADER_BYTES = 64
+
+
+cdef struct Header:
+    Py_ssize_t panel_number, weights_number
 
 
 cdef width_function WIDTH_TILES[MOST_ROWS + 1][MOST_VECTORS + 1]
@@ -35,12 +41,17 @@ cdef inline Py_ssize_t take_digit(Py_ssize_t* number, Py_ssize_t base) noexcept 
 cdef inline Item find_item(const ConvPlan* p, Py_ssize_t number) noexcept nogil:
     cdef Item item
     cdef Py_ssize_t axis
-    item.first_channel = take_digit(&number, p.channel_blocks) * p.channel_block
-    item.last_channel = min(p.out_channels, item.first_channel + p.channel_block)
-    item.panel_number = number
+    item.panel_number = number // p.channel_blocks
+    if p.bands_inside:
+        item.panel_number = number
+    else:
+        item.first_channel = take_digit(&number, p.channel_blocks) * p.channel_block
     for axis in range(2, -1, -1):
         item.band.begin[axis] = take_digit(&number, p.bands[axis]) * p.band[axis]
         item.band.end[axis] = min(p.out_size[axis], item.band.begin[axis] + p.band[axis])
+    if p.bands_inside:
+        item.first_channel = take_digit(&number, p.channel_blocks) * p.channel_block
+    item.last_channel = min(p.out_channels, item.first_channel + p.channel_block)
     item.first_group = take_digit(&number, p.group_blocks) * p.group_block
     item.last_group = min(p.groups, item.first_group + p.group_block)
     item.image = number
@@ -69,7 +80,7 @@ cdef inline Source in_place_source(
 
 
 cdef inline void begin_item(const ConvPlan* p, Item* item, char* scratch) noexcept nogil:
-    if not p.in_place and (<Py_ssize_t*>scratch)[0] != item.panel_number:
+    if not p.in_place and (<Header*>scratch).panel_number != item.panel_number:
         clear_padding(p, &item.band, <real*>(scratch + HEADER_BYTES))
         prepare_packing(p, &item.band, &item.packing)
 
@@ -80,15 +91,15 @@ cdef inline Source panel_source(
     """Packs the panel, unless the thread's last item has left it there. The padding has been
     cleared where the item began."""
     cdef Source source
-    cdef Py_ssize_t* holds = <Py_ssize_t*>scratch
+    cdef Header* header = <Header*>scratch
     cdef real* panel = <real*>(scratch + HEADER_BYTES)
     cdef bint reusable = p.group_block == 1 and p.panel_channels >= p.in_channels
-    if not reusable or holds[0] != item.panel_number:
+    if not reusable or header.panel_number != item.panel_number:
         pack_panel(p, &item.band, &item.packing,
                    x + item.image * p.x_image
                    + (group * p.in_channels + first_channel) * p.x_channel,
                    channels, panel)
-        holds[0] = item.panel_number if reusable else NO_PANEL
+        header.panel_number = item.panel_number if reusable else NOTHING
     source.plane = p.panel_line[0] * p.panel_plane
     source.row = p.panel_line[1] * p.panel_row
     source.tap_plane = p.panel_tap[0] * p.panel_plane
@@ -225,9 +236,8 @@ cdef inline void depthwise_rows(
     cdef Py_ssize_t j, down, tiles_down = s.tiles_down, done = 0
     cdef Py_ssize_t y_row = s.y_row
     cdef real* y = s.y
-    cdef bint three = s.kernel_columns == 3 and s.columns[1] == 1 and s.columns[2] == 2
     cdef depthwise_function* tiles = (
-        &THREE_COLUMN_TILES[rows][0] if three else &DEPTHWISE_TILES[rows][0])
+        &THREE_COLUMN_TILES[rows][0] if p.three_columns else &DEPTHWISE_TILES[rows][0])
     if width < LANES:
         s.tiles = 1
         s.final_vector = 0
@@ -461,6 +471,7 @@ cdef void channel_item(
     cdef Py_ssize_t all_vectors = (p.out_channels + LANES - 1) // LANES
     cdef Py_ssize_t pixels = width * (band.end[0] - band.begin[0]) * (
         band.end[1] - band.begin[1])
+    cdef Header* header = <Header*>scratch
     cdef real* sums = <real*>(scratch + HEADER_BYTES) + p.accumulators_at
     cdef real* weights = <real*>(scratch + HEADER_BYTES) + p.weights_at
     cdef Py_ssize_t* places = <Py_ssize_t*>(sums + p.weights_at - p.accumulators_at) - pixels
@@ -497,6 +508,18 @@ cdef void channel_item(
         for pixel in range(1, pixels):
             for j in range(vectors):
                 (<vec*>(sums + pixel * lanes))[j] = (<vec*>sums)[j]
+        if packed == NULL and p.bands_inside:
+            # Items that follow each other are bands of the same channels: all the weights of
+            # these are packed once, and each panel once for every block of channels.
+            if header.weights_number != group * p.out_channels + o:
+                c = 0
+                while c < p.in_channels:
+                    in_block = min(p.in_block, p.in_channels - c)
+                    pack_weights(p, weight + (group * p.out_channels + o) * taps, c * volume,
+                                 (c + in_block) * volume, channels, lanes,
+                                 weights + c * volume * lanes)
+                    c += in_block
+                header.weights_number = group * p.out_channels + o
         c = 0
         while c < p.in_channels:
             in_block = min(p.in_block, p.in_channels - c)
@@ -513,6 +536,8 @@ cdef void channel_item(
             if packed != NULL:
                 s.weight = packed + ((group * all_vectors * LANES + o) * taps
                                      + c * volume * lanes)
+            elif p.bands_inside:
+                s.weight = weights + c * volume * lanes
             else:
                 pack_weights(p, weight + (group * p.out_channels + o) * taps, c * volume,
                              (c + in_block) * volume, channels, lanes, weights)

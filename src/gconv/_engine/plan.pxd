@@ -35,6 +35,7 @@ cdef struct ConvPlan:
     Py_ssize_t band[3]
     Py_ssize_t bands[3]
     Py_ssize_t channel_block, channel_blocks  # output channels of a group
+    bint bands_inside  # the bands vary fastest, not the channel blocks
 
     # The kernel and its largest tile: rows (output channels, image rows or pixels) x vectors.
     Family family
@@ -55,6 +56,7 @@ cdef struct ConvPlan:
     Py_ssize_t panel_tap[2]
     bint expanded[2]
 
+    bint three_columns  # depthwise: a kernel row's three taps are neighbours
     bint column_runs  # channel lanes: pixels skip the kernel columns that lie in the padding
 
     # Taps of one output element in their order: input block, kd, kh, then channel, kw for width

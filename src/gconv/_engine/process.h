@@ -11,12 +11,19 @@
 
 /* ---- CPU ---- */
 
-#if defined(__x86_64__)
-static int cpu_has_avx2(void) { return __builtin_cpu_supports("x86-64-v3") != 0; }
-static int cpu_has_avx512(void) { return __builtin_cpu_supports("x86-64-v4") != 0; }
-#else
+#define HAS(feature) (__builtin_cpu_supports(feature) != 0)
+#if !defined(__x86_64__)
 static int cpu_has_avx2(void) { return 0; }
 static int cpu_has_avx512(void) { return 0; }
+#elif (defined(__clang__) ? __clang_major__ >= 18 : __GNUC__ >= 12)
+static int cpu_has_avx2(void) { return HAS("x86-64-v3"); }
+static int cpu_has_avx512(void) { return HAS("x86-64-v4"); }
+#else /* a compiler that does not know the levels by name: what they add, as far as it goes */
+static int cpu_has_avx2(void) { return HAS("avx2") && HAS("fma") && HAS("bmi") && HAS("bmi2"); }
+static int cpu_has_avx512(void) {
+    return cpu_has_avx2() && HAS("avx512f") && HAS("avx512bw") && HAS("avx512cd") &&
+           HAS("avx512dq") && HAS("avx512vl");
+}
 #endif
 
 /* ---- OpenMP ---- */

@@ -6,7 +6,8 @@
 # one tile only, GCC keeps the accumulators on the stack.
 #
 # A tile loads and stores whole vectors. Its last vector may overlap the one before, so that it
-# ends where the row ends: both then compute the same sums from the same operands.
+# ends where the row ends: both then compute the same sums from the same operands. (Two tiles must
+# not overlap where sums go on from y: the plan sees to it.)
 
 
 cdef enum:

@@ -56,19 +56,28 @@ static inline __attribute__((always_inline)) vec in_register(vec v) {
 #define EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
 #define ODD 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
 #endif
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#endif
+#endif
+#ifndef SHUFFLE /* GCC before 12 */
+typedef __typeof__((vec){0} < (vec){0}) mask;
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (mask){__VA_ARGS__})
+#endif
 static inline __attribute__((always_inline)) vec interleave_low(vec a, vec b) {
-    return __builtin_shufflevector(a, b, LOW);
+    return SHUFFLE(a, b, LOW);
 }
 static inline __attribute__((always_inline)) vec interleave_high(vec a, vec b) {
-    return __builtin_shufflevector(a, b, HIGH);
+    return SHUFFLE(a, b, HIGH);
 }
 
 /* The elements at even places of a and then of b, and those at odd places. */
 static inline __attribute__((always_inline)) vec even_places(vec a, vec b) {
-    return __builtin_shufflevector(a, b, EVEN);
+    return SHUFFLE(a, b, EVEN);
 }
 static inline __attribute__((always_inline)) vec odd_places(vec a, vec b) {
-    return __builtin_shufflevector(a, b, ODD);
+    return SHUFFLE(a, b, ODD);
 }
 
 #endif
