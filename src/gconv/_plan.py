@@ -41,6 +41,8 @@ ITEMS = 480
 ITEM_FLOPS = (40_000, 400_000)
 MANY_THREADS = 64
 EVEN = 1.15  # the most work of a thread over the mean
+# Large items first: they repeat less. Below a half, weights would be read too often.
+ITEM_SIZES = (4.0, 2.0, 1.0, 0.5)
 SMALL_FLOPS = 20_000_000  # below, few threads are worth waking, and items may be larger
 SMALL_ITEM_FLOPS = 150_000
 
@@ -311,14 +313,15 @@ def balanced_spec(
 ) -> Spec:
     """A spec with work items as large as can be that many threads can still share evenly."""
     specs = []
-    for finer in (1, 2):  # more would read weights more often than one thread can afford
-        spec = Layout(problem, machine, family, rows, vectors, packs, finer).spec()
+    for size in ITEM_SIZES:
+        spec = Layout(problem, machine, family, rows, vectors, packs, size).spec()
         if problem.flops < SMALL_FLOPS:
             return spec
-        specs.append((balance(spec, 1, MANY_THREADS), finer, spec))
+        specs.append((balance(spec, 1, MANY_THREADS), spec.items, spec))
         if specs[-1][0] <= EVEN:
             return spec
-    return min(specs, key=lambda entry: entry[:2])[2]
+    # None is even: the most even of those whose size costs nothing.
+    return min(specs[:-1], key=lambda entry: entry[:2])[2]
 
 
 # ---- which tile -------------------------------------------------------------------------------
@@ -471,7 +474,7 @@ class Layout:
         rows: int,
         vectors: int,
         packs: bool = False,
-        finer: int = 1,
+        size: float = 1.0,
     ) -> None:
         self.p = problem
         self.machine = machine
@@ -480,7 +483,7 @@ class Layout:
         self.vectors = vectors
         self.packs = packs
         self.bands_inside = False
-        self.finer = finer  # how many times more work items than usual
+        self.size = size  # of a work item, over the usual one
         self.lanes = machine.lanes
         self.band: Triple = problem.out_size
         self.group_block = 1
@@ -656,7 +659,8 @@ class Layout:
         target = min(max(p.flops // ITEMS, low), high)
         if p.flops < SMALL_FLOPS:
             target = min(SMALL_ITEM_FLOPS, max(p.flops // 16, low))
-        target //= self.finer
+        if p.flops >= SMALL_FLOPS:
+            target = round(target * self.size)
 
         def flops() -> int:
             return 2 * p.taps * self.channel_block * math.prod(self.band)
@@ -710,7 +714,7 @@ class Layout:
         least = 0 if self.in_place else math.ceil(4 * shared)
         if self.family == Family.CHANNEL:
             least = max(least, 100 // math.prod(p.out_size[axis + 1 :]))
-        return max(1, least // self.finer)
+        return max(1, round(least * min(1.0, self.size)))
 
     def skips_columns(self) -> bool:
         """Whether to skip kernel columns in the padding: where that leaves runs of pixels long
