@@ -32,7 +32,6 @@ PANEL_BYTES = 192 * 1024
 DEPTHWISE_PANEL_BYTES = 24 * 1024
 # Weights of one block of output channels stay in the first-level cache (32 KiB).
 WEIGHT_BLOCK_BYTES = 24 * 1024
-PACKED_BLOCK_BYTES = 256 * 1024  # all the weights of a block, where a function keeps them
 # Sums of a channel-lane item: pixels x lanes.
 SUMS_BYTES = 48 * 1024
 SCRATCH_BYTES = 512 * 1024  # promised: no thread ever has more
@@ -701,7 +700,7 @@ class Layout:
             self.packs
             and self.family == Family.CHANNEL
             and self.band != self.p.out_size
-            and block <= PACKED_BLOCK_BYTES
+            and self.panel_bytes + SUMS_BYTES + block + 4096 <= SCRATCH_BYTES
         ):
             self.bands_inside = True
             self.channel_block = min(lanes, self.p.out_channels)
