@@ -126,10 +126,8 @@ def is_channels_last(x: Array, batched: bool) -> bool:
     return np.moveaxis(x, 1 if batched else 0, -1).flags.c_contiguous
 
 
-def new_output(shape: Shape, dtype: np.dtype[Any], *, channels_last: bool, batched: bool) -> Array:
-    """An output array; its elements are not set."""
-    if not channels_last:
-        return np.empty(shape, dtype)
+def channels_last_output(shape: Shape, dtype: np.dtype[Any], batched: bool) -> Array:
+    """An output array that is channels-last in memory; its elements are not set."""
     channel = 1 if batched else 0
     last = (*shape[:channel], *shape[channel + 1 :], shape[channel])
     return np.moveaxis(np.empty(last, dtype), -1, channel)

@@ -656,11 +656,10 @@ class Layout:
         """Work items of a size worth sharing out: several groups, or a part of one."""
         p = self.p
         low, high = ITEM_FLOPS
-        target = min(max(p.flops // ITEMS, low), high)
         if p.flops < SMALL_FLOPS:
             target = min(SMALL_ITEM_FLOPS, max(p.flops // 16, low))
-        if p.flops >= SMALL_FLOPS:
-            target = round(target * self.size)
+        else:
+            target = round(min(max(p.flops // ITEMS, low), high) * self.size)
 
         def flops() -> int:
             return 2 * p.taps * self.channel_block * math.prod(self.band)

@@ -46,9 +46,7 @@ def run(
         result = np.empty(geometry.out_shape, x.dtype)
     plan.run(batched_x, weight, packed, bias, result, threads)
     if out is None and _arrays.is_channels_last(x, geometry.batched):
-        out = _arrays.new_output(
-            geometry.out_shape, x.dtype, channels_last=True, batched=geometry.batched
-        )
+        out = _arrays.channels_last_output(geometry.out_shape, x.dtype, geometry.batched)
     if out is None or out is result:
         return result
     out[...] = result
