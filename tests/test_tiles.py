@@ -89,6 +89,53 @@ def test_depthwise_tile(isa, dtype, rng, rows, vectors, more, columns):
             check(x, weight, Family.DEPTHWISE, rows, vectors, padding=padding, groups=2)
 
 
+def sliding_tiles():
+    """Every (stride, kernel rows) and width of tile that some instruction set slides windows by."""
+    return [(*step, vectors) for step, vectors in tiles("sliding")]
+
+
+@pytest.mark.parametrize(("stride", "rows", "vectors"), sliding_tiles())
+@pytest.mark.parametrize(("columns", "dilation"), [(1, 1), (3, 1), (3, 5), (4, 2), (5, 1), (7, 1)])
+def test_sliding_tile(isa, dtype, rng, stride, rows, vectors, columns, dilation):
+    """Every ragged width; whole kernels, cut ones and none; dilated columns and rows."""
+    if not has_tile(isa, dtype, "sliding", (stride, rows), vectors):
+        return
+    dilation = dilation if stride == 1 else 1
+    reach = (columns - 1) * dilation
+    options = {"stride": stride, "dilation": (1, dilation), "groups": 2}
+    for width in edges(lanes_of(isa, dtype), vectors):
+        if width < stride:  # a single output column takes no step, and is another kernel's
+            continue
+        for height in (1, 2 * rows):
+            before, after = rows // 2 + 1, rows
+            padding = ((before, after), (reach // 2 + 1, reach - reach // 2))
+            x = integers(rng, (1, 2, height, stride * width), dtype)
+            weight = integers(rng, (4, 1, rows, columns), dtype)
+            check(x, weight, Family.SLIDING, rows, vectors, padding=padding, **options)
+            x = integers(rng, (1, 2, height + rows, stride * width + reach), dtype)
+            check(x, weight, Family.SLIDING, rows, vectors, **options)
+    if stride == 1:
+        x = integers(rng, (1, 2, 4 * rows + 7, 40), dtype)
+        check(x, weight, Family.SLIDING, rows, vectors, padding=4,
+              dilation=(4, dilation), groups=2)
+
+
+@pytest.mark.parametrize("columns", [2, 17, 18, 31, 33, 64])
+@pytest.mark.parametrize("dilation", [1, 3, 20])
+def test_sliding_windows_over_several_vectors(isa, dtype, rng, columns, dilation):
+    """Taps of one row that lie in several vectors, where the kernel serves such a reach at all."""
+    weight = integers(rng, (2, 1, columns), dtype)
+    reach = (columns - 1) * dilation
+    for width in (1, 17, 300):
+        x = integers(rng, (1, 2, width), dtype)
+        options = {"padding": ((reach, 3),), "dilation": dilation, "groups": 2}
+        with _plan.use_tile(Family.SLIDING):
+            got = gconv.conv1d(x, weight, **options)
+        with _plan.use_tile(Family.PLAIN):
+            want = gconv.conv1d(x, weight, **options)
+        np.testing.assert_array_equal(got, want)
+
+
 @pytest.mark.parametrize(("rows", "vectors"), tiles("channel"))
 @pytest.mark.parametrize("taps", [(1, 1, 1), (3, 2, 3)], ids=["one tap", "18 taps"])
 def test_channel_tile(isa, dtype, rng, rows, vectors, taps):

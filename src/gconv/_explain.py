@@ -21,6 +21,7 @@ WORDS = {
     Family.PLAIN: ("plain loop nest", "outputs", "outputs"),
     Family.WIDTH: ("width lanes", "output channels", "columns"),
     Family.DEPTHWISE: ("depthwise rows", "rows", "columns"),
+    Family.SLIDING: ("sliding windows", "kernel rows", "columns"),
     Family.CHANNEL: ("channel lanes", "pixels", "output channels"),
 }
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cache, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,7 @@ class Family(IntEnum):
     WIDTH = 1
     DEPTHWISE = 2
     CHANNEL = 3
+    SLIDING = 4
 
 
 # Problem and Spec are not frozen: it would add 3 ms to every import. Nothing changes them.
@@ -233,7 +235,7 @@ class Machine:
 
     lanes: int
     itemsize: int
-    tiles: dict[str, dict[int, int]]  # family: {rows: most vectors}
+    tiles: dict[str, dict[Any, int]]  # family: {rows: most vectors}; sliding: {(stride, rows): ...}
 
 
 @cache
@@ -335,6 +337,8 @@ def choose_tile(p: Problem, machine: Machine, forced: Tile | None) -> Tile:
     candidates = []
     if depthwise_fits(p) and wanted in (None, Family.DEPTHWISE):
         candidates.append(depthwise_tile(p, machine, forced))
+    if sliding_fits(p, machine) and wanted in (None, Family.SLIDING):
+        candidates.append(sliding_tile(p, machine, forced))
     if channel_lanes_fit(p, machine) and wanted in (None, Family.CHANNEL):
         candidates.append(channel_tile(p, machine, forced))
     if not candidates or wanted in (None, Family.WIDTH):
@@ -386,6 +390,43 @@ def width_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[float
         )
 
     return best_tile(p, Family.WIDTH, machine, forced, cycles)
+
+
+def sliding_fits(p: Problem, machine: Machine) -> bool:
+    """Whether the sliding-window kernel may serve: one input channel per group, a stride and
+    kernel rows that it has tiles for, and a row's taps within a few vectors."""
+    stride, reach = p.stride[2], (p.kernel[2] - 1) * p.dilation[2]
+    return (
+        (stride, p.kernel[1]) in machine.tiles["sliding"]
+        and p.in_channels == 1
+        and p.x_axis[2] == 1
+        and reach <= (8 if stride == 1 else 2) * machine.lanes
+        and (p.out_size[1] == 1 or p.stride[1] == stride)
+        and (stride == 1 or p.dilation[1] == p.dilation[2] == 1)
+    )
+
+
+def sliding_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[float, Tile]:
+    """(estimated cycles of one image, tile): as wide as can be."""
+    rows = p.kernel[1]
+    vectors = machine.tiles["sliding"][p.stride[2], rows]
+    if forced and forced[2]:
+        vectors = min(vectors, forced[2])
+    neighbours = rows == p.kernel[2] and p.dilation[2] == 1
+
+    def line(vectors: int) -> float:
+        adds = vectors * p.volume
+        slides = vectors * p.kernel[0] * p.kernel[2]
+        # Two a cycle, as in tile_cycles; slides by a literal distance have a port of their own.
+        busy = max(adds, (adds + slides) * 2 / 3) if neighbours else adds + slides
+        return busy / 2 + p.kernel[0] * (vectors + 1) * p.stride[2] + 2
+
+    row_vectors = -(-p.out_size[2] // machine.lanes)
+    lines = p.out_size[1] + rows // p.stride[2]
+    row = sum(n * line(v) for n, v in split(row_vectors, vectors))
+    # Other families pay for a panel besides, and start more tiles: measured on the layer table.
+    cycles = 0.8 * p.groups * p.out_channels * p.out_size[0] * lines * row
+    return cycles, (Family.SLIDING, rows, vectors)
 
 
 def channel_lanes_fit(p: Problem, machine: Machine) -> bool:
@@ -495,6 +536,8 @@ class Layout:
     def can_read_in_place(self) -> bool:
         """Whether tiles may read x itself: no padded columns, and rows of unit stride."""
         p = self.p
+        if self.family == Family.SLIDING:
+            return True
         if p.column_padding or p.in_channels == 0:
             return False
         if self.family == Family.CHANNEL:
@@ -671,7 +714,8 @@ class Layout:
             divisors = (n for n in range(most, most // 2, -1) if p.groups % n == 0)
             self.group_block = next(divisors, even_part(p.groups, most))
             return
-        unit = self.rows if self.family == Family.WIDTH else self.vectors * self.lanes
+        unit = {Family.WIDTH: self.rows, Family.SLIDING: 1}.get(
+            self.family, self.vectors * self.lanes)
         if self.family != Family.DEPTHWISE and flops() > target:
             blocks = -(-p.out_channels // unit)
             wanted = max(1, math.ceil(blocks * target / flops()))
@@ -744,7 +788,7 @@ class Layout:
             plane = self.line_and_tap(0)[1] * self.panel_plane
             row = self.line_and_tap(1)[1] * self.panel_row
             channel = self.panel_channel
-        if self.family == Family.DEPTHWISE:
+        if self.family in (Family.DEPTHWISE, Family.SLIDING):
             return column.astype(np.intp), np.zeros(0, np.intp)
         whole_panel = self.in_place or self.panel_channels >= p.in_channels
         x_taps, w_taps = [], []

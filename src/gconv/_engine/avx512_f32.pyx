@@ -1,2 +1,3 @@
 include "engine.pxi"
 include "tiles_32.pxi"
+include "sliding.pxi"

@@ -8,6 +8,7 @@
 #     tiles.pxi      the register tiles: the loops that the time is spent in
 #     panel.pxi      copies input rows into scratch, padded, so that tiles need no branches
 #     items.pxi      work items: which tiles, in what order
+#     sliding.pxi    the tiles and items of sliding windows, for AVX-512
 #     tiles_16.pxi   the tiles for 16 vector registers; tiles_32.pxi for 32
 #
 # Assumptions everywhere: pointers and sizes are valid (gconv._geometry has checked them), y and
@@ -17,7 +18,8 @@ from cpython.pycapsule cimport PyCapsule_New
 from cython.parallel cimport prange
 from libc.string cimport memcpy
 
-from gconv._engine.plan cimport CHANNEL, ConvPlan, DEPTHWISE, Family, PLAIN, WIDTH, run_function
+from gconv._engine.plan cimport (
+    CHANNEL, ConvPlan, DEPTHWISE, Family, PLAIN, SLIDING, WIDTH, run_function)
 
 
 cdef extern from "vector.h" nogil:
@@ -48,7 +50,7 @@ ctypedef void (*item_function)(
     const ConvPlan* p, Py_ssize_t item, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil
 
-cdef item_function ITEMS[4]
+cdef item_function ITEMS[5]
 ITEMS[<int>PLAIN] = plain_item
 ITEMS[<int>WIDTH] = width_item
 ITEMS[<int>DEPTHWISE] = depthwise_item
@@ -84,8 +86,8 @@ lanes = LANES
 
 def tile_limits():
     """{family: {rows: most vectors}} of the tiles that this module has."""
-    cdef Py_ssize_t rows, vectors
-    width, depthwise, three, channel = {}, {}, {}, {}
+    cdef Py_ssize_t rows, vectors, stride
+    width, depthwise, three, channel, sliding = {}, {}, {}, {}, {}
     for rows in range(MOST_ROWS + 1):
         for vectors in range(MOST_VECTORS + 1):
             if WIDTH_TILES[rows][vectors] != NULL:
@@ -96,4 +98,8 @@ def tile_limits():
                 three[rows] = vectors
             if CHANNEL_TILES[rows][vectors] != NULL:
                 channel[rows] = vectors
-    return {"width": width, "depthwise": depthwise, "three": three, "channel": channel}
+            for stride in range(1, 3):
+                if SLIDING_TILES[stride][rows][vectors] != NULL:
+                    sliding[stride, rows] = vectors
+    return {"width": width, "depthwise": depthwise, "three": three, "channel": channel,
+            "sliding": sliding}

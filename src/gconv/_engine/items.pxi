@@ -22,6 +22,10 @@ cdef struct Header:
 cdef width_function WIDTH_TILES[MOST_ROWS + 1][MOST_VECTORS + 1]
 cdef depthwise_function DEPTHWISE_TILES[MOST_ROWS + 1][MOST_VECTORS + 1]
 cdef depthwise_function THREE_COLUMN_TILES[MOST_ROWS + 1][MOST_VECTORS + 1]  # kernels 3 wide
+cdef sliding_function SLIDING_TILES[3][MOST_ROWS + 1][MOST_VECTORS + 1]  # by stride, kernel rows
+cdef sliding_function SQUARE_TILES[3][MOST_ROWS + 1][MOST_VECTORS + 1]
+cdef sliding_function HELD_TILES[3][MOST_VECTORS + 1]
+cdef sliding_function DILATED_TILES[MOST_VECTORS + 1]
 cdef channel_function CHANNEL_TILES[MOST_ROWS + 1][MOST_VECTORS + 1]
 
 

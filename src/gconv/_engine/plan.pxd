@@ -11,6 +11,7 @@ cdef enum Family:
     WIDTH
     DEPTHWISE
     CHANNEL
+    SLIDING
 
 
 cdef struct ConvPlan:

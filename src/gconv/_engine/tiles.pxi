@@ -207,6 +207,27 @@ cdef inline void depthwise_strip(
                         acc[j][v]
 
 
+# ---- sliding windows: see sliding.pxi, which only some instruction sets have -------------------
+
+cdef struct SlidingStrip:
+    const real* x  # the first tap of the first row's first pixel; in the padding, it may not exist
+    Py_ssize_t x_plane  # from a kernel plane to the next
+    Py_ssize_t x_row  # from a window row to the next
+    Py_ssize_t first_column, in_columns  # the image column that x points to, of how many
+    real* y
+    Py_ssize_t y_row
+    Py_ssize_t rows, out_columns
+    const real* weight
+    const real* bias
+    Py_ssize_t first_plane, last_plane  # kernel planes that meet the image
+    Py_ssize_t first_window, last_window  # window rows that lie in the image
+    Py_ssize_t kernel_columns, dilation
+    Py_ssize_t tiles
+
+
+ctypedef void (*sliding_function)(const SlidingStrip* s) noexcept nogil
+
+
 # ---- channel lanes: rows are output pixels, lanes are output channels -------------------------
 
 cdef struct ChannelStrip:

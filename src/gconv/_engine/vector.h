@@ -80,4 +80,58 @@ static inline __attribute__((always_inline)) vec odd_places(vec a, vec b) {
     return SHUFFLE(a, b, ODD);
 }
 
+#if defined(__AVX512F__)
+/* What sliding.pxi needs besides, and what only this instruction set does well: loads and stores
+   of some lanes, which touch no memory for the others, and vectors taken from two registers at
+   any place. */
+#include <immintrin.h>
+#if GC_LANES == 16
+typedef __mmask16 some;
+#define FEW_LANES(what) _mm512_##what##_ps
+#define INDICES(what) _mm512_##what##_epi32
+#else
+typedef __mmask8 some;
+#define FEW_LANES(what) _mm512_##what##_pd
+#define INDICES(what) _mm512_##what##_epi64
+#endif
+
+/* The lanes whose place, counted from `first`, is one of [0, size). */
+static inline some lanes_inside(Py_ssize_t first, Py_ssize_t size) {
+    const Py_ssize_t begin = first < 0 ? -first : 0;
+    const Py_ssize_t end = size - first < LANES ? size - first : LANES;
+    return begin < end ? (some)((1u << end) - (1u << begin)) : 0;
+}
+static inline __attribute__((always_inline)) vec load_some(const real *p, some which) {
+    return (vec)FEW_LANES(maskz_loadu)(which, p);
+}
+static inline __attribute__((always_inline)) void store_some(real *p, some which, vec v) {
+    FEW_LANES(mask_storeu)(p, which, v);
+}
+
+/* LANES elements of a and b, one behind the other, from place n on, 0 <= n <= LANES. */
+static inline __attribute__((always_inline)) vec slid(vec a, vec b, Py_ssize_t n) {
+#if GC_LANES == 16
+    const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+#else
+    const __m512i lane = _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0);
+#endif
+    return (vec)FEW_LANES(permutex2var)(a, INDICES(add)(lane, INDICES(set1)(n)), b);
+}
+
+/* The same for an n below 7 that is literal after inlining: one instruction, and one that leaves
+   the multiply-adds their ports. */
+static inline __attribute__((always_inline)) vec slid_by(vec a, vec b, Py_ssize_t n) {
+    const __m512i low = (__m512i)a, high = (__m512i)b;
+    switch (n) {
+    case 0: return a;
+    case 1: return (vec)INDICES(alignr)(high, low, 1);
+    case 2: return (vec)INDICES(alignr)(high, low, 2);
+    case 3: return (vec)INDICES(alignr)(high, low, 3);
+    case 4: return (vec)INDICES(alignr)(high, low, 4);
+    case 5: return (vec)INDICES(alignr)(high, low, 5);
+    default: return (vec)INDICES(alignr)(high, low, 6);
+    }
+}
+#endif
+
 #endif

@@ -1,0 +1,289 @@
+# Sliding windows: layers with one input channel per group, where the instruction set loads some
+# lanes of a vector and takes vectors from two registers at any place.
+#
+# A tile is a strip of whole output rows, VECTORS vectors wide, computed from top to bottom. A row
+# of input is loaded once, from x itself, with zeros for the lanes in the padding; the vectors of
+# its other taps are slid out of two neighbouring registers. It is added to every output row that
+# it touches while these wait in registers, each one step further down than the next:
+#
+#     x ->  row 5 ->  y row 4, complete: stored        (3x3 kernel, stride 1, padding 1)
+#                     y row 5, two kernel rows done
+#                     y row 6, one kernel row done
+#
+# With stride 2 the columns are first taken apart into those at even and those at odd places.
+
+
+cdef extern from "vector.h" nogil:
+    ctypedef unsigned short some
+    some lanes_inside(Py_ssize_t first, Py_ssize_t size)
+    vec load_some(const real* p, some which)
+    void store_some(real* p, some which, vec v)
+    vec slid(vec a, vec b, Py_ssize_t n)
+    vec slid_by(vec a, vec b, Py_ssize_t n)
+
+
+cdef enum:
+    MOST_BLOCKS = 8  # vectors from a row's first tap to its last one
+
+
+# What a row of x is to the taps: LANES pixels to a vector from the first tap on, one vector more
+# than the tile is wide; with stride 2 those at even and those at odd places apart.
+cdef inline void load_places(
+    const real* x, const some* inside, vec even[MOST_VECTORS + 1], vec odd[MOST_VECTORS + 1],
+    Py_ssize_t STRIDE, Py_ssize_t VECTORS, Py_ssize_t COLUMNS) noexcept nogil:
+    cdef vec a, b
+    cdef Py_ssize_t v
+    for v in range(VECTORS + 1):
+        a = load_some(x + v * STRIDE * LANES, inside[v * STRIDE])
+        even[v] = a
+        if STRIDE == 2:
+            if v == VECTORS and 0 < COLUMNS <= LANES:
+                b = a  # no tap reaches further
+            else:
+                b = load_some(x + (2 * v + 1) * LANES, inside[2 * v + 1])
+            even[v] = even_places(a, b)
+            odd[v] = odd_places(a, b)
+
+
+# Kernel columns FIRST, FIRST + STRIDE ... of one row of x into the output rows that wait in acc:
+# kernel row LAST goes to the first of them, LAST - STRIDE to the second. COLUMNS is the number of
+# kernel columns where it is literal, else 0; NEIGHBOURS says that it is, and the dilation 1.
+# Weights come from `held` where HELD, else from w.
+cdef inline void sliding_taps(
+    const SlidingStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], vec places[MOST_VECTORS + 1],
+    const real* x, const some* inside, const vec held[9], const real* w,
+    Py_ssize_t LAST, Py_ssize_t STRIDE, Py_ssize_t VECTORS, Py_ssize_t COLUMNS, bint NEIGHBOURS, bint HELD,
+    Py_ssize_t FIRST) noexcept nogil:
+    cdef vec xv[MOST_VECTORS]
+    cdef vec wv
+    cdef Py_ssize_t columns = COLUMNS if COLUMNS > 0 else s.kernel_columns
+    cdef Py_ssize_t kw = FIRST, slide = 0, block = 0, kh, a, v
+    while kw < columns:
+        if COLUMNS == 0 and STRIDE == 1 and slide > LANES:
+            block += (slide - 1) // LANES
+            slide = (slide - 1) % LANES + 1
+            load_places(x + block * LANES, inside + block, places, places, 1, VECTORS, 0)
+        for v in range(VECTORS):
+            if NEIGHBOURS:
+                xv[v] = in_register(slid_by(places[v], places[v + 1], kw // STRIDE))
+            else:
+                xv[v] = in_register(slid(places[v], places[v + 1], slide))
+        for a in range(MOST_ROWS):
+            kh = LAST - STRIDE * a
+            if kh >= 0:
+                wv = held[kh * 3 + kw] if HELD else splat(w[kh * columns + kw])
+                for v in range(VECTORS):
+                    acc[a][v] = acc[a][v] + wv * xv[v]
+        kw += STRIDE
+        slide += s.dilation
+
+
+# Window row STRIDE * oh + LAST.
+cdef inline void sliding_row(
+    const SlidingStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* x, const some* inside,
+    const vec held[9], Py_ssize_t oh, Py_ssize_t LAST, Py_ssize_t KERNEL_ROWS,
+    Py_ssize_t STRIDE, Py_ssize_t VECTORS, Py_ssize_t COLUMNS, bint NEIGHBOURS, bint HELD) noexcept nogil:
+    cdef vec even[MOST_VECTORS + 1]
+    cdef vec odd[MOST_VECTORS + 1]
+    cdef Py_ssize_t columns = COLUMNS if COLUMNS > 0 else s.kernel_columns
+    cdef Py_ssize_t plane, planes = 1 if HELD else s.last_plane
+    cdef const real* w = s.weight
+    if not s.first_window <= STRIDE * oh + LAST < s.last_window:
+        return
+    x += (STRIDE * oh + LAST) * s.x_row
+    for plane in range(0 if HELD else s.first_plane, planes):
+        if not HELD:
+            w = s.weight + plane * KERNEL_ROWS * columns
+        load_places(x + plane * s.x_plane, inside, even, odd, STRIDE, VECTORS, COLUMNS)
+        sliding_taps(s, acc, even, x + plane * s.x_plane, inside, held, w, LAST, STRIDE, VECTORS,
+                     COLUMNS, NEIGHBOURS, HELD, 0)
+        if STRIDE == 2:
+            sliding_taps(s, acc, odd, x, inside, held, w, LAST, STRIDE, VECTORS,
+                         COLUMNS, NEIGHBOURS, HELD, 1)
+
+
+# Assumes, with stride 2, no dilation of rows and columns.
+cdef inline void sliding_strip(
+    const SlidingStrip* s, Py_ssize_t KERNEL_ROWS, Py_ssize_t STRIDE, Py_ssize_t VECTORS,
+    Py_ssize_t COLUMNS, bint NEIGHBOURS, bint HELD) noexcept nogil:
+    cdef vec acc[MOST_ROWS][MOST_VECTORS]
+    cdef vec held[9]
+    cdef some inside[2 * MOST_VECTORS + 2 + MOST_BLOCKS]
+    cdef some stored[MOST_VECTORS]
+    cdef vec bias = splat(s.bias[0] if s.bias != NULL else 0)
+    cdef const real* x
+    cdef real* y
+    cdef Py_ssize_t WAITING = (KERNEL_ROWS + STRIDE - 1) // STRIDE  # output rows
+    cdef Py_ssize_t tile, column, a, v, oh, blocks = 0
+    if COLUMNS == 0 and STRIDE == 1:
+        blocks = (s.kernel_columns - 1) * s.dilation // LANES
+    if HELD:
+        for v in range(9):
+            held[v] = in_register(splat(s.weight[v]))
+    for tile in range(s.tiles):
+        column = tile * VECTORS * LANES
+        for v in range(STRIDE * (VECTORS + 1) + blocks):
+            inside[v] = lanes_inside(s.first_column + column * STRIDE + v * LANES, s.in_columns)
+        for v in range(VECTORS):
+            stored[v] = lanes_inside(column + v * LANES, s.out_columns)
+            for a in range(WAITING):
+                acc[a][v] = bias
+        x = s.x + column * STRIDE
+        y = s.y + column
+        # Rows before the first are begun with it, and never stored.
+        for oh in range(1 - WAITING, s.rows):
+            sliding_row(s, acc, x, inside, held, oh, KERNEL_ROWS - STRIDE, KERNEL_ROWS, STRIDE,
+                        VECTORS, COLUMNS, NEIGHBOURS, HELD)
+            if STRIDE == 2:
+                sliding_row(s, acc, x, inside, held, oh, KERNEL_ROWS - 1, KERNEL_ROWS, STRIDE,
+                            VECTORS, COLUMNS, NEIGHBOURS, HELD)
+            if oh >= 0:
+                for v in range(VECTORS):
+                    store_some(y + oh * s.y_row + v * LANES, stored[v], acc[0][v])
+            for v in range(VECTORS):
+                for a in range(WAITING - 1):
+                    acc[a][v] = acc[a + 1][v]
+                acc[WAITING - 1][v] = bias
+
+
+cdef inline void sliding_columns(
+    SlidingStrip s, sliding_function* tiles, const Parts* across, Py_ssize_t stride
+) noexcept nogil:
+    """Tiles side by side, the wider ones first."""
+    cdef Py_ssize_t size, columns
+    for size in range(across.size + 1, across.size - 1, -1):
+        s.tiles = across.larger if size > across.size else across.count - across.larger
+        if s.tiles > 0:
+            tiles[size](&s)
+            columns = s.tiles * size * LANES
+            s.x += columns * stride
+            s.y += columns
+            s.first_column += columns * stride
+            s.out_columns -= columns
+
+
+cdef void sliding_item(
+    const ConvPlan* p, Py_ssize_t number, const real* x, const real* weight, const real* packed,
+    const real* bias, real* y, char* scratch) noexcept nogil:
+    """Assumes what gconv._plan.sliding_fits asks for."""
+    cdef Item item = find_item(p, number)
+    cdef Band* band = &item.band
+    cdef Py_ssize_t taps = p.kernel[0] * p.kernel[1] * p.kernel[2]
+    cdef Py_ssize_t dilation = p.dilation[1]
+    cdef Py_ssize_t width = band.end[2] - band.begin[2]
+    cdef Parts across = split((width + LANES - 1) // LANES, p.tile_vectors)
+    cdef sliding_function* tiles = &SLIDING_TILES[p.stride[2]][p.kernel[1]][0]
+    cdef Py_ssize_t group, o, od, phase, oh, top
+    cdef Source source
+    cdef SlidingStrip s
+    if taps == 9 and p.kernel[1] == 3 and p.kernel[2] == 3:
+        if p.dilation[2] == 1:
+            tiles = &HELD_TILES[p.stride[2]][0]
+        elif 2 * p.dilation[2] <= LANES:
+            tiles = &DILATED_TILES[0]
+    elif p.kernel[1] == p.kernel[2] and p.kernel[2] > 1 and p.dilation[2] == 1:
+        tiles = &SQUARE_TILES[p.stride[2]][p.kernel[1]][0]
+    s.kernel_columns = p.kernel[2]
+    s.dilation = p.dilation[2]
+    s.first_column = band.begin[2] * p.stride[2] - p.padding[2]
+    s.in_columns = p.in_size[2]
+    s.out_columns = width
+    s.y_row = dilation * p.y_axis[1]
+    for group in range(item.first_group, item.last_group):
+        source = in_place_source(p, &item, x, group)
+        s.x_plane = source.tap_plane
+        s.x_row = source.tap_row
+        for o in range(group * p.out_channels + item.first_channel,
+                       group * p.out_channels + item.last_channel):
+            s.weight = weight + o * taps
+            s.bias = bias + o if bias != NULL else NULL
+            for od in range(band.begin[0], band.end[0]):
+                tap_range(p, 0, od, &s.first_plane, &s.last_plane)
+                # Output rows one dilation apart share input rows; the others never do.
+                for phase in range(min(dilation, band.end[1] - band.begin[1])):
+                    oh = band.begin[1] + phase
+                    s.rows = divide_up(band.end[1] - oh, dilation)
+                    top = oh * p.stride[1] - p.padding[1]
+                    s.first_window = divide_up(-top, dilation) if top < 0 else 0
+                    s.last_window = 0
+                    if top < p.in_size[1]:
+                        s.last_window = divide_up(p.in_size[1] - top, dilation)
+                    s.x = source.origin - p.padding[2] + od * source.plane + oh * source.row
+                    s.y = (y + item.image * p.y_image + o * p.y_channel + od * p.y_axis[0]
+                           + oh * p.y_axis[1] + band.begin[2])
+                    sliding_columns(s, tiles, &across, p.stride[2])
+
+
+ITEMS[<int>SLIDING] = sliding_item
+
+# The tiles, by stride and kernel rows: any kernel; square ones, whose columns are literal; and a
+# plain 3x3, whose weights are held in registers (DILATED_TILES: with its columns apart). Wider
+# tiles for 5 and 7 kernel rows are slower: they broadcast weights by instructions of their own.
+
+cdef void sliding_1_s1_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 1, 1, 1, 0, False, False)
+cdef void sliding_1_s1_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 1, 1, 2, 0, False, False)
+cdef void sliding_1_s1_3(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 1, 1, 3, 0, False, False)
+cdef void sliding_1_s1_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 1, 1, 4, 0, False, False)
+cdef void sliding_1_s1_5(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 1, 1, 5, 0, False, False)
+cdef void sliding_1_s1_6(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 1, 1, 6, 0, False, False)
+cdef void sliding_1_s1_7(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 1, 1, 7, 0, False, False)
+cdef void sliding_1_s1_8(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 1, 1, 8, 0, False, False)
+cdef void sliding_3_s1_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1, 1, 0, False, False)
+cdef void sliding_3_s1_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1, 2, 0, False, False)
+cdef void sliding_3_s1_3(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1, 3, 0, False, False)
+cdef void sliding_3_s1_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1, 4, 0, False, False)
+cdef void sliding_5_s1_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 5, 1, 1, 0, False, False)
+cdef void sliding_7_s1_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 7, 1, 1, 0, False, False)
+cdef void sliding_1_s2_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 1, 2, 1, 0, False, False)
+cdef void sliding_1_s2_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 1, 2, 2, 0, False, False)
+cdef void sliding_1_s2_3(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 1, 2, 3, 0, False, False)
+cdef void sliding_1_s2_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 1, 2, 4, 0, False, False)
+cdef void sliding_3_s2_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 2, 1, 0, False, False)
+cdef void sliding_3_s2_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 2, 2, 0, False, False)
+cdef void sliding_3_s2_3(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 2, 3, 0, False, False)
+cdef void sliding_3_s2_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 2, 4, 0, False, False)
+cdef void sliding_5_s2_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 5, 2, 1, 0, False, False)
+cdef void sliding_7_s2_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 7, 2, 1, 0, False, False)
+cdef void square_3_s1_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1, 1, 3, True, False)
+cdef void square_3_s1_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1, 2, 3, True, False)
+cdef void square_3_s1_3(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1, 3, 3, True, False)
+cdef void square_3_s1_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1, 4, 3, True, False)
+cdef void square_5_s1_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 5, 1, 1, 5, True, False)
+cdef void square_7_s1_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 7, 1, 1, 7, True, False)
+cdef void square_3_s2_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 2, 1, 3, True, False)
+cdef void square_3_s2_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 2, 2, 3, True, False)
+cdef void square_3_s2_3(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 2, 3, 3, True, False)
+cdef void square_3_s2_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 2, 4, 3, True, False)
+cdef void square_5_s2_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 5, 2, 1, 5, True, False)
+cdef void square_7_s2_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 7, 2, 1, 7, True, False)
+cdef void held_s1_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1, 1, 3, True, True)
+cdef void held_s1_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1, 2, 3, True, True)
+cdef void held_s1_3(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1, 3, 3, True, True)
+cdef void held_s1_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1, 4, 3, True, True)
+cdef void held_s2_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 2, 1, 3, True, True)
+cdef void held_s2_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 2, 2, 3, True, True)
+cdef void held_s2_3(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 2, 3, 3, True, True)
+cdef void held_s2_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 2, 4, 3, True, True)
+cdef void dilated_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1, 1, 3, False, True)
+cdef void dilated_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1, 2, 3, False, True)
+cdef void dilated_3(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1, 3, 3, False, True)
+cdef void dilated_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1, 4, 3, False, True)
+
+SLIDING_TILES[1][1][1:9] = [sliding_1_s1_1, sliding_1_s1_2, sliding_1_s1_3, sliding_1_s1_4,
+    sliding_1_s1_5, sliding_1_s1_6, sliding_1_s1_7, sliding_1_s1_8]
+SLIDING_TILES[1][3][1:5] = [sliding_3_s1_1, sliding_3_s1_2, sliding_3_s1_3, sliding_3_s1_4]
+SLIDING_TILES[1][5][1:2] = [sliding_5_s1_1]
+SLIDING_TILES[1][7][1:2] = [sliding_7_s1_1]
+SLIDING_TILES[2][1][1:5] = [sliding_1_s2_1, sliding_1_s2_2, sliding_1_s2_3, sliding_1_s2_4]
+SLIDING_TILES[2][3][1:5] = [sliding_3_s2_1, sliding_3_s2_2, sliding_3_s2_3, sliding_3_s2_4]
+SLIDING_TILES[2][5][1:2] = [sliding_5_s2_1]
+SLIDING_TILES[2][7][1:2] = [sliding_7_s2_1]
+SQUARE_TILES[1][3][1:5] = [square_3_s1_1, square_3_s1_2, square_3_s1_3, square_3_s1_4]
+SQUARE_TILES[1][5][1:2] = [square_5_s1_1]
+SQUARE_TILES[1][7][1:2] = [square_7_s1_1]
+SQUARE_TILES[2][3][1:5] = [square_3_s2_1, square_3_s2_2, square_3_s2_3, square_3_s2_4]
+SQUARE_TILES[2][5][1:2] = [square_5_s2_1]
+SQUARE_TILES[2][7][1:2] = [square_7_s2_1]
+HELD_TILES[1][1:5] = [held_s1_1, held_s1_2, held_s1_3, held_s1_4]
+HELD_TILES[2][1:5] = [held_s2_1, held_s2_2, held_s2_3, held_s2_4]
+DILATED_TILES[1:5] = [dilated_1, dilated_2, dilated_3, dilated_4]
