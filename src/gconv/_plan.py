@@ -263,6 +263,8 @@ def problem_of(geometry: Geometry, x_strides: Shape) -> Problem:
     )
     padding = on_three_axes(tuple(before for before, _ in g.padding), 0)
     x_axis = on_three_axes(x_strides[2:], 0)
+    if in_size[2] <= 1:  # a stride that takes no step either
+        x_axis = (x_axis[0], x_axis[1], 1)
     pointwise = (
         set(kernel) == {1} and set(stride) == {1} and in_size == out_size and not any(padding)
     )
