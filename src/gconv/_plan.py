@@ -138,6 +138,7 @@ class Spec(Problem):
     panel_columns: int
     in_block: int
     column_runs: bool
+    prefetches: bool
     three_columns: bool
     x_taps: NDArray[np.intp]
     w_taps: NDArray[np.intp]
@@ -774,6 +775,13 @@ class Layout:
         runs = 1 + np.count_nonzero((inside[1:] != inside[:-1]).any(axis=1))
         return bool(inside.mean() < 0.95 and p.out_size[2] >= 5 * runs)
 
+    def prefetches(self) -> bool:
+        """Whether weights should be asked for ahead: more than the second-level cache holds, and
+        few pixels to use them on. Measured: 1.2 times as fast at 7x7, slower where not needed."""
+        p = self.p
+        weights = p.groups * p.out_channels * p.taps * self.machine.itemsize
+        return weights > 2**21 and math.prod(p.out_size) <= 256
+
     # -- writing it down --
 
     def taps(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -865,6 +873,7 @@ class Layout:
             panel_columns=self.panel_columns,
             in_block=self.in_block,
             column_runs=self.skips_columns(),
+            prefetches=self.prefetches(),
             three_columns=three_columns(p),
             x_taps=x_taps,
             w_taps=w_taps,

@@ -176,6 +176,7 @@ cdef class Plan:
         p.panel_columns = spec.panel_columns
         p.in_block = spec.in_block
         p.column_runs = spec.column_runs
+        p.prefetches = spec.prefetches
         p.three_columns = spec.three_columns
         self.x_taps = spec.x_taps
         self.w_taps = spec.w_taps

@@ -30,6 +30,7 @@ cdef extern from "vector.h" nogil:
     const Py_ssize_t LANES
     vec splat(real value)
     vec in_register(vec v)
+    void prefetch(const real* p)
     vec interleave_low(vec a, vec b)
     vec interleave_high(vec a, vec b)
     vec even_places(vec a, vec b)
@@ -66,6 +67,7 @@ cdef void run(
     for i in range(threads):
         (<Header*>(scratch + i * plan.scratch_bytes)).panel_number = NOTHING
         (<Header*>(scratch + i * plan.scratch_bytes)).weights_number = NOTHING
+        (<Header*>(scratch + i * plan.scratch_bytes)).cleared_column = NOTHING
     if threads == 1:
         for i in range(items):
             item(plan, i, <const real*>x, <const real*>weight, <const real*>packed,

@@ -6,8 +6,8 @@
 # geometry of one image, so an output element is summed in the same order whatever the batch and
 # however many threads.
 #
-# A thread's scratch: the numbers of the panel and of the weights that it holds, the panel, the
-# sums of a channel tile (or of a row shorter than a vector), packed weights (functions only;
+# A thread's scratch: the numbers of the panel, of its padding and of the weights that it holds,
+# the panel, the sums of a channel tile (or of a row shorter than a vector), packed weights (functions only;
 # layers have packed theirs).
 
 cdef enum:
@@ -17,6 +17,7 @@ cdef enum:
 
 cdef struct Header:
     Py_ssize_t panel_number, weights_number
+    Py_ssize_t cleared_column  # where the column band begins whose padding is clear
 
 
 cdef width_function WIDTH_TILES[MOST_ROWS + 1][MOST_VECTORS + 1]
@@ -84,9 +85,13 @@ cdef inline Source in_place_source(
 
 
 cdef inline void begin_item(const ConvPlan* p, Item* item, char* scratch) noexcept nogil:
-    if not p.in_place and (<Header*>scratch).panel_number != item.panel_number:
+    cdef Header* header = <Header*>scratch
+    if p.in_place or header.panel_number == item.panel_number:
+        return
+    if header.cleared_column != item.band.begin[2]:
         clear_padding(p, &item.band, <real*>(scratch + HEADER_BYTES))
-        prepare_packing(p, &item.band, &item.packing)
+        header.cleared_column = item.band.begin[2]
+    prepare_packing(p, &item.band, &item.packing)
 
 
 cdef inline Source panel_source(
@@ -412,10 +417,12 @@ cdef inline void pixel_tiles(
     if run.larger > 0:
         s.tiles = run.larger
         CHANNEL_TILES[run.size + 1][vectors](s)
+        s.ahead += run.larger * s.share * LANES
         s.pixels += run.larger * (run.size + 1)
         s.sums += run.larger * (run.size + 1) * vectors * LANES
     s.tiles = run.count - run.larger
     CHANNEL_TILES[run.size][vectors](s)
+    s.ahead += s.tiles * s.share * LANES
     s.pixels += s.tiles * run.size
     s.sums += s.tiles * run.size * vectors * LANES
 
@@ -546,6 +553,12 @@ cdef void channel_item(
                 pack_weights(p, weight + (group * p.out_channels + o) * taps, c * volume,
                              (c + in_block) * volume, channels, lanes, weights)
                 s.weight = weights
+            # Layers with few pixels read their weights as fast as the third-level cache allows.
+            s.share = 0
+            if packed != NULL and p.prefetches:
+                s.ahead = s.weight + in_block * volume * lanes
+                s.share = divide_up(in_block * volume * vectors,
+                                    divide_up(pixels, p.tile_rows))
             s.pixels = places
             s.sums = sums
             s.row = row_taps

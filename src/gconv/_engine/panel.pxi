@@ -130,7 +130,7 @@ cdef inline void image_columns(
 
 
 cdef inline void clear_padding(const ConvPlan* p, const Band* band, real* panel) noexcept nogil:
-    """Zeros where no image column goes: they stay while panels of this band are packed."""
+    """Zeros where no image column goes: they stay while panels of this column band are packed."""
     cdef Py_ssize_t c, d, h, phase, i, first, last
     cdef real* row
     for phase in range(p.phases):

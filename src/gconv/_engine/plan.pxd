@@ -58,6 +58,7 @@ cdef struct ConvPlan:
     bint expanded[2]
 
     bint three_columns  # depthwise: a kernel row's three taps are neighbours
+    bint prefetches  # channel lanes: tiles ask for the weights of the next block
     bint column_runs  # channel lanes: pixels skip the kernel columns that lie in the padding
 
     # Taps of one output element in their order: input block, kd, kh, then channel, kw for width

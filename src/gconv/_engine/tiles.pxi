@@ -234,6 +234,8 @@ cdef struct ChannelStrip:
     const real* x
     const Py_ssize_t* pixels  # where each pixel's taps start
     const real* weight  # [tap][VECTORS * LANES]
+    const real* ahead  # weights that will be wanted after these, and how many vectors of them
+    Py_ssize_t share  # each tile asks for
     real* sums  # [pixel][VECTORS * LANES]: the sums so far, and then the new ones
     const Py_ssize_t* x_taps
     # The taps are [first, last), the same of `rows` kernel rows, and that of `planes` planes.
@@ -258,6 +260,8 @@ cdef inline void channel_strip(
             x[j] = s.x + s.pixels[tile * ROWS + j]
             for v in range(VECTORS):
                 acc[j][v] = sums[j * VECTORS + v]
+        for j in range(tile * s.share, (tile + 1) * s.share):
+            prefetch(s.ahead + j * LANES)
         for plane in range(s.planes):
             for row in range(s.rows):
                 start = plane * s.plane + row * s.row

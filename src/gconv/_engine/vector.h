@@ -33,6 +33,11 @@ static inline __attribute__((always_inline)) vec in_register(vec v) {
     return v;
 }
 
+/* Ask for the cache line that holds p to come to the second-level cache; any p will do. */
+static inline __attribute__((always_inline)) void prefetch(const real *p) {
+    __builtin_prefetch(p, 0, 2);
+}
+
 /* The lanes of a and b taken in turns, of their lower and of their upper halves: log2(LANES)
    rounds of these transpose a square of LANES vectors. */
 #if GC_LANES == 2
