@@ -11,6 +11,7 @@ cdef enum Family:
     WIDTH
     DEPTHWISE
     CHANNEL
+    SHORT
 
 
 cdef struct ConvPlan:
@@ -57,6 +58,8 @@ cdef struct ConvPlan:
     bint expanded[2]
 
     bint three_columns  # depthwise: a kernel row's three taps are neighbours
+    # The taps' order is channel, column in every family and block, and none is left out.
+    bint channel_major
     bint column_runs  # channel lanes: pixels skip the kernel columns that lie in the padding
 
     # Taps of one output element in their order: input block, kd, kh, then channel, kw for width
