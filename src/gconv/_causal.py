@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -159,7 +160,7 @@ class CausalConv1d(Layer):
         """The whole way: everything is checked, and made what a prepared step takes."""
         name = f"{type(self).__name__}.step"
         threads = _threads.resolve(name, num_threads)
-        chunk, *_ = _arrays.operands(name, chunk, self.weight, None, x_name="chunk")
+        chunk = _arrays.operand_like(name, "chunk", chunk, self.weight)
         p = self._parameters
         if chunk.ndim not in (2, 3):
             raise ValueError(
@@ -177,7 +178,7 @@ class CausalConv1d(Layer):
                 f"{name}: chunk must have at least one sample, got shape {chunk.shape}"
             )
         if state is not None:
-            state, *_ = _arrays.operands(name, state, self.weight, None, x_name="state")
+            state = _arrays.operand_like(name, "state", state, self.weight)
             wanted = self._state_shape(chunk.shape)
             if state.shape != wanted:
                 raise ValueError(
@@ -217,10 +218,8 @@ class CausalConv1d(Layer):
 
     def _drop_a_step(self) -> None:
         """Forget the oldest; another thread may be at it too."""
-        try:
+        with suppress(RuntimeError, StopIteration):
             self._steps.pop(next(iter(self._steps)), None)
-        except (RuntimeError, StopIteration):
-            pass
 
 
 def _in_c_order(array: Array) -> Array:

@@ -212,12 +212,12 @@ class Layer(call.LayerBase):
         """
         name = f"{type(self).__name__}.fold_batch_norm"
         channels = self._parameters.out_channels
-        given = {"mean": mean, "var": var, "weight": weight, "bias": bias}
+        given: dict[str, Any] = {"mean": mean, "var": var, "weight": weight, "bias": bias}
         values = {"weight": np.ones(channels), "bias": np.zeros(channels)}
         for argument, value in given.items():
             if value is None and argument in values:
                 continue
-            array, *_ = _arrays.operands(name, value, self.weight, None, x_name=argument)
+            array = _arrays.operand_like(name, argument, value, self.weight)
             if array.shape != (channels,):
                 raise ValueError(
                     f"{name}: {argument} must have shape ({channels},), one value for each "

@@ -370,11 +370,6 @@ def tiles_of(
         if family == Family.DEPTHWISE and rows > p.kernel[1] + 1:  # an assumption of the kernel
             continue
         for vectors in range(1, most + 1):
-            if family == Family.CHANNEL and p.channel_major and vectors != (
-                # One packing of the weights serves every length.
-                min(-(-p.out_channels // machine.lanes), max(machine.tiles[kind].values()))
-            ):
-                continue
             if forced is None or (forced[1] in (0, rows) and forced[2] in (0, vectors)):
                 yield rows, vectors
 
