@@ -138,8 +138,63 @@ def check(rooms, arrays, options, want, layout, at_end, num_threads):
         np.testing.assert_array_equal(placed, array)
 
 
+def check_step(rooms, dtype, batch, channels, past, size, at_end):
+    """A step of a stream with every array against a guard, and its buffer with its room."""
+    inputs, outputs, groups = channels
+    rng = np.random.default_rng(past)
+    arrays = {
+        "state": integers(rng, (batch, inputs * groups, past), dtype),
+        "chunk": integers(rng, (batch, inputs * groups, size), dtype),
+        "weight": integers(rng, (outputs * groups, inputs, past + 1), dtype),
+        "bias": integers(rng, (outputs * groups,), dtype),
+    }
+    both = np.concatenate([arrays["state"], arrays["chunk"]], axis=2)
+    want = gconv.conv1d(both, arrays["weight"], arrays["bias"], groups=groups)
+    placed = {
+        name: rooms[name].place(array, c_strides(array.shape, array.itemsize), at_end)
+        for name, array in arrays.items()
+    }
+    layer = gconv.CausalConv1d(placed["weight"], placed["bias"], groups=groups)
+    y, state = layer.step(placed["chunk"], placed["state"])
+    np.testing.assert_array_equal(y, want)
+    np.testing.assert_array_equal(state, both[:, :, size:])
+    # The plan of that step, on a buffer and a result of our own.
+    geometry = gconv._geometry.convolution(
+        "step", 1, both.shape, layer.weight.shape, layer.bias.shape, 1, 0, 1, groups
+    )
+    strides = c_strides(both.shape, both.itemsize)
+    plan = _plan.plan_for(geometry, both.dtype, strides, channel_major=True, room=True)
+    vector = 64 // both.itemsize
+    buffer = rooms["x"].place(np.zeros(both.size + vector, dtype), (both.itemsize,), at_end)
+    buffer = buffer[: both.size].reshape(both.shape)
+    buffer[...] = both
+    out = rooms["out"].place(np.full_like(want, np.nan), want.strides, at_end)
+    around = rooms["out"].around(out)
+    packed = layer._packed_for(plan)
+    plan.run(buffer, placed["weight"], packed, placed["bias"], out, 1)
+    np.testing.assert_array_equal(out, want)
+    np.testing.assert_array_equal(rooms["out"].around(out), around)
+    return plan.spec.family
+
+
+def check_steps(isa, dtype):
+    """Steps of every length around that of a vector, with states of a few samples and more."""
+    rooms = {name: Room(1 << 18) for name in ("state", "chunk", "weight", "bias", "x", "out")}
+    met = set()
+    for channels, past, size in itertools.product(
+        CHANNELS, (0, 1, 2, 3, 4, 7, 15, 16, 17, 40), (1, 2, 3, 5, 8, 15, 16, 17, 35)
+    ):
+        for batch, at_end in ((1, True), (3, True), (2, False)):
+            case = f"step {isa} {dtype} {channels} {past=} {size=} {batch=} {at_end=}"
+            os.write(2, f"{case}\n".encode())
+            with _plan.use_isa(isa):
+                met.add(check_step(rooms, dtype, batch, channels, past, size, at_end))
+    assert met == {_plan.Family.SHORT, _plan.Family.WIDTH, _plan.Family.CHANNEL}, met
+
+
 def main(isa, dtype):
-    rng, families = np.random.default_rng(0), list(_plan.Family)
+    check_steps(isa, dtype)
+    rng, families = np.random.default_rng(0), sorted(set(_plan.Family) - {_plan.Family.SHORT})
     rooms = {name: Room(1 << 20) for name in ("x", "weight", "bias", "out")}
     done = 0
     for number, (x, weight, options) in enumerate(cases()):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from arrays import LAYOUTS, integers, normals
 from interpreter import run_python
+from oracles import oracle
 from reference import reference
 
 import gconv
@@ -73,6 +74,8 @@ def test_its_arrays_cannot_be_written_to(arrays):
         assert not np.shares_memory(array, bias)
         with pytest.raises(ValueError, match="read-only"):
             array[...] = 0
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            array.flags.writeable = True
     np.testing.assert_array_equal(layer(x), want)
     assert gconv.Conv2d(weight).bias is None
 
@@ -191,6 +194,145 @@ def test_out_shape_refuses_what_the_layer_would(arrays, shape):
     assert str(of_shape.value) == str(of_call.value)
 
 
+# ---- a batch normalisation folded in
+
+
+def batch_norm(y, mean, var, weight, bias, eps):
+    """The normalisation in float64, by its definition."""
+    shape = (-1, *(1,) * (y.ndim - 2))
+    arrays = (mean, var, weight, bias)
+    mean, var, weight, bias = (a.astype(np.float64).reshape(shape) for a in arrays)
+    return (y.astype(np.float64) - mean) / np.sqrt(var + eps) * weight + bias
+
+
+LAYERS_TO_FOLD = [
+    name
+    for kind in ("Conv", "ConvTranspose")
+    for dims in (1, 2, 3)
+    if hasattr(gconv, name := f"{kind}{dims}d")
+]
+
+
+@pytest.mark.parametrize("name", LAYERS_TO_FOLD)
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_fold_batch_norm(name, has_bias, dtype, rng):
+    dims = int(name[-2])
+    weight = normals(rng, (8, 4, *(3,) * dims), dtype)  # 8 channels in or out, for 2 groups
+    channels = 8
+    bias = normals(rng, (channels,), dtype) if has_bias else None
+    layer = getattr(gconv, name)(weight, bias, stride=2, padding=1, groups=2)
+    mean, scale, shift = (normals(rng, (channels,), dtype) for _ in range(3))
+    var = np.abs(normals(rng, (channels,), dtype))
+    folded = layer.fold_batch_norm(mean, var, scale, shift, 1e-3)
+    assert type(folded) is type(layer)
+    assert folded.weight.dtype == folded.bias.dtype == dtype
+    x = normals(rng, (2, 8, *(7,) * dims), dtype)
+    want = batch_norm(layer(x), mean, var, scale, shift, 1e-3)
+    tolerance = 2e-4 if dtype == np.float32 else 1e-12
+    np.testing.assert_allclose(folded(x), want, rtol=tolerance, atol=tolerance)
+    np.testing.assert_array_equal(layer.weight, weight)  # as it was
+
+
+def test_fold_batch_norm_into_as_many_channels_as_a_group_has(rng):
+    """Output channels of several groups, more or fewer than the input channels."""
+    for c_out, per_group, groups in [(12, 1, 4), (2, 6, 2), (5, 3, 1)]:
+        weight = normals(rng, (c_out, per_group, 3), np.float64)
+        layer = gconv.Conv1d(weight, groups=groups)
+        var = np.arange(1.0, c_out + 1)
+        folded = layer.fold_batch_norm(np.zeros(c_out), var, eps=0)
+        np.testing.assert_allclose(folded.weight, weight / np.sqrt(var)[:, None, None], rtol=1e-15)
+        np.testing.assert_array_equal(folded.bias, np.zeros(c_out))
+
+
+def test_fold_batch_norm_as_pytorch_does(dtype, rng):
+    torch = oracle("torch")
+    module = torch.nn.Conv2d(6, 8, 3, groups=2, padding=1, bias=False)
+    norm = torch.nn.BatchNorm2d(8, eps=1e-3)
+    with torch.no_grad():
+        norm.running_mean.uniform_(-1, 1)
+        norm.running_var.uniform_(0.1, 3)
+        norm.weight.uniform_(-2, 2)
+        norm.bias.uniform_(-1, 1)
+    model = torch.nn.Sequential(module, norm).to(getattr(torch, np.dtype(dtype).name)).eval()
+    x = normals(rng, (2, 6, 9, 10), dtype)
+    with torch.no_grad():
+        want = model(torch.from_numpy(x)).numpy()
+        arguments = [norm.running_mean, norm.running_var, norm.weight, norm.bias]
+        arguments = [a.detach().numpy() for a in arguments]
+    folded = gconv.from_torch(module).fold_batch_norm(*arguments, norm.eps)
+    tolerance = 1e-5 if dtype == np.float32 else 1e-13
+    np.testing.assert_allclose(folded(x), want, rtol=tolerance, atol=tolerance)
+
+
+def test_fold_batch_norm_rounds_once():
+    """In float32 all the way, the result would be another: 1 + 2**-24 is no float32."""
+    layer = gconv.Conv1d(np.ones((1, 1, 1), np.float32), np.float32([2**-24]))
+    one = np.ones(1, np.float32)
+    folded = layer.fold_batch_norm(-one, one, one, np.float32([-1]), eps=0)
+    assert folded.bias[0] == np.float32(2**-24)
+
+
+def test_fold_batch_norm_keeps_everything_else(rng):
+    weight, two = normals(rng, (4, 2, 3, 3), np.float32), np.full(4, 2, np.float32)
+    layer = gconv.Conv2d(weight, stride=(1, 2), padding="same_lower", dilation=(2, 1), groups=2)
+    folded = layer.fold_batch_norm(two, two)
+    assert repr(folded) == repr(layer).replace(", bias=False", "")
+    causal = gconv.CausalConv1d(weight[..., 0], dilation=3, groups=2)
+    folded = causal.fold_batch_norm(two, two)
+    assert repr(folded) == repr(causal).replace(", bias=False", "")
+    y, _ = folded.step(np.ones((4, 5), np.float32), None)
+    np.testing.assert_array_equal(y, folded(np.ones((4, 5), np.float32)))
+
+
+def test_fold_batch_norm_of_lists_and_scalars():
+    layer = gconv.Conv1d(np.float32([[[2]], [[3]]]))
+    folded = layer.fold_batch_norm([1, 2], [4, 9], bias=[10, 20], eps=np.float32(0))
+    np.testing.assert_array_equal(folded.weight.ravel(), [1, 1])
+    np.testing.assert_array_equal(folded.bias, np.float32([9.5, 20 - 2 / 3]))
+
+
+FOUR = np.ones(4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "words"),
+    [
+        ((np.ones(3), FOUR), {}, ["mean", "(4,)", "(3,)"]),
+        ((FOUR, np.ones((4, 1))), {}, ["var", "(4,)", "(4, 1)"]),
+        ((FOUR, FOUR, np.ones(1)), {}, ["weight", "(4,)", "(1,)"]),
+        ((FOUR, FOUR, FOUR, np.float64(1)), {}, ["bias", "(4,)", "()"]),
+        ((FOUR, np.array([1, 0, -1e-9, 1])), {}, ["var", "-1e-09", "channel 2"]),
+        ((FOUR, np.array([1.0, 0, 1, 1])), {"eps": 0}, ["var", "0.0", "channel 1", "eps=0"]),
+        ((FOUR, FOUR), {"eps": -1e-5}, ["eps", "-1e-05"]),
+        ((FOUR, FOUR), {"eps": float("nan")}, ["eps", "nan"]),
+        ((FOUR, FOUR), {"eps": float("inf")}, ["eps", "inf"]),
+    ],
+)
+def test_fold_batch_norm_refuses_values(arguments, options, words):
+    layer = gconv.Conv2d(np.ones((4, 1, 3, 3)), groups=2)
+    with pytest.raises(ValueError, match=r"^Conv2d\.fold_batch_norm: ") as caught:
+        layer.fold_batch_norm(*arguments, **options)
+    assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "words"),
+    [
+        ((FOUR.astype(np.float32), FOUR), {}, ["mean", "must be float64", "is float32"]),
+        ((FOUR, FOUR.astype(int)), {}, ["var", "is int64", "var.astype(numpy.float64)"]),
+        ((FOUR, FOUR, np.ma.ones(4)), {}, ["weight", "MaskedArray"]),
+        ((FOUR, FOUR), {"eps": "1e-5"}, ["eps", "'1e-5'"]),
+        ((FOUR, FOUR), {"eps": True}, ["eps", "True"]),
+        ((FOUR, None), {}, ["var"]),
+    ],
+)
+def test_fold_batch_norm_refuses_types(arguments, options, words):
+    layer = gconv.Conv2d(np.ones((4, 1, 3, 3)), groups=2)
+    with pytest.raises(TypeError, match=r"^Conv2d\.fold_batch_norm: ") as caught:
+        layer.fold_batch_norm(*arguments, **options)
+    assert all(word in str(caught.value) for word in words)
+
+
 # ---- taken elsewhere
 
 
@@ -255,11 +397,39 @@ def test_shared_by_threads(isa, dtype, rng):
             future.result()
 
 
-def test_it_can_be_read(arrays):
-    _, weight, bias = arrays
-    text = repr(gconv.Conv2d(weight, bias, **OPTIONS))
-    for part in ("Conv2d", "8", "12", "3", "groups=2", "stride"):
-        assert part in text
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({}, ""),
+        ({"padding": 1}, ", padding=(1, 1)"),
+        ({"padding": (0, 2)}, ", padding=(0, 2)"),
+        ({"padding": ((1, 1), (3, 3))}, ", padding=(1, 3)"),
+        ({"padding": ((1, 1), (3, 2))}, ", padding=((1, 1), (3, 2))"),
+        ({"padding": "same"}, ", padding='same'"),
+        ({"padding": "same_upper", "dilation": (2, 1)}, ", padding='same_upper', dilation=(2, 1)"),
+        ({"padding": 2, "groups": 4}, ", padding=(2, 2), groups=4"),
+    ],
+)
+@pytest.mark.parametrize("bias", [True, False])
+def test_it_can_be_read(options, text, bias):
+    """As PyTorch writes its own, but for pairs and for the quotes of a name."""
+    groups = options.get("groups", 1)
+    layer = gconv.Conv2d(np.ones((12, 8 // groups, 3, 5)), np.ones(12) if bias else None, **options)
+    start = "Conv2d(8, 12, kernel_size=(3, 5), stride=(1, 1)"
+    assert repr(layer) == start + text + ("" if bias else ", bias=False") + ")"
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    "options", [{}, {"padding": 1, "stride": 2}, {"groups": 4, "dilation": 3, "padding": (2,)}]
+)
+def test_it_reads_as_in_pytorch(dims, bias, options):
+    torch = oracle("torch")
+    if "padding" in options and not isinstance(options["padding"], int):
+        options = options | {"padding": (2, 0, 1)[:dims]}
+    module = getattr(torch.nn, f"Conv{dims}d")(8, 12, 3, bias=bias, **options)
+    assert repr(gconv.from_torch(module)) == repr(module)
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])

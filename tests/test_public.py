@@ -16,6 +16,7 @@ from interpreter import printed
 import gconv
 
 NAMES = {
+    "CausalConv1d",
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -23,6 +24,7 @@ NAMES = {
     "conv2d",
     "conv3d",
     "filter_bank",
+    "from_torch",
     "get_num_threads",
     "set_num_threads",
     "show_config",
@@ -71,10 +73,12 @@ def test_a_public_object_is_documented(name):
 
 
 SIGNATURES = {
+    "CausalConv": "(weight, bias=None, *, dilation=1, groups=1)",
     "conv": "(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, out=None, "
     "num_threads=None)",
     "Conv": "(weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1)",
     "filter_bank": "(x, kernels, *, stride=1, padding=0, dilation=1, out=None, num_threads=None)",
+    "from_torch": "(module)",
     "get_num_threads": "()",
     "set_num_threads": "(num_threads)",
     "show_config": "()",

@@ -1,12 +1,15 @@
 """Grouped convolution for CPU inference on NumPy arrays: PyTorch's semantics, without PyTorch."""
 
+from gconv._causal import CausalConv1d
 from gconv._config import show_config
+from gconv._from_torch import from_torch
 from gconv._functional import conv1d, conv2d, conv3d, filter_bank
 from gconv._layers import Conv1d, Conv2d, Conv3d
 from gconv._threads import get_num_threads, set_num_threads, thread_limit
 from gconv._version import __version__
 
 __all__ = [
+    "CausalConv1d",
     "Conv1d",
     "Conv2d",
     "Conv3d",
@@ -15,6 +18,7 @@ __all__ = [
     "conv2d",
     "conv3d",
     "filter_bank",
+    "from_torch",
     "get_num_threads",
     "set_num_threads",
     "show_config",

@@ -58,6 +58,26 @@ def operands(
     )
 
 
+def operand_like(name: str, argument: str, value: ArrayLike, layer_weight: Array) -> Array:
+    """One more operand of a layer, as an array of the layer's dtype; see `operands`.
+
+    Raises
+    ------
+    TypeError
+        Where it cannot be made an array, or is one of another dtype.
+    """
+    dtype = layer_weight.dtype
+    if _is_plain(value):
+        return _from_plain(name, argument, value, dtype)
+    array = _as_array(name, argument, value)
+    if _native_dtype(array) != dtype:
+        hint = f"; use {argument}.astype(numpy.{dtype})" if array.dtype.kind in "biu" else ""
+        raise TypeError(
+            f"{name}: {argument} must be {dtype}, as the layer is, but is {array.dtype}{hint}"
+        )
+    return _native(array)
+
+
 def _native_dtype(array: Array) -> np.dtype[Any]:
     """The dtype in native byte order, where it has one at all (a new kind of text has none)."""
     return array.dtype if array.dtype.isnative else array.dtype.newbyteorder("=")

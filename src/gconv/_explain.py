@@ -159,7 +159,12 @@ class Explanation:
 
 
 def explain(
-    parameters: Parameters, weight: Array, bias: Array | None, shape: Shape, threads: int
+    parameters: Parameters,
+    weight: Array,
+    bias: Array | None,
+    shape: Shape,
+    threads: int,
+    channel_major: bool = False,
 ) -> Explanation:
     """What a layer does with an x of a given shape in C order."""
     geometry = parameters.applied_to(shape, weight.itemsize)
@@ -167,7 +172,9 @@ def explain(
     sizes = [math.prod(x_shape[axis + 1 :]) for axis in range(1, len(x_shape))]
     # From an image to the next: 0, as no plan depends on it.
     strides = (0, *(size * weight.itemsize for size in sizes))
-    spec = _plan.plan_for(geometry, weight.dtype, strides).spec
+    spec = _plan.plan_for(
+        geometry, weight.dtype, strides, channel_major=channel_major
+    ).spec
     elements = math.prod(x_shape) + weight.size + math.prod(geometry.out_shape)
     elements += 0 if bias is None else bias.size
     kernel, rows_over, vectors_over = WORDS[spec.family]

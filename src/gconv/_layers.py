@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,6 +26,8 @@ class Layer(call.LayerBase):
 
     __slots__ = ("_packed", "_parameters", "_settings")
     dimensions: ClassVar[int]
+    out_channel_axis: ClassVar[int] = 0  # of the weight of one group
+    channel_major: ClassVar[bool] = False  # see _plan.plan_for
 
     _parameters: Parameters
     _settings: dict[str, Any]
@@ -88,7 +91,10 @@ class Layer(call.LayerBase):
         parts = [str(p.in_channels), str(p.out_channels), f"kernel_size={p.kernel}",
                  f"stride={p.stride}"]
         if p.padding != ((0, 0),) * self.dimensions:
-            parts.append(f"padding={p.padding!r}")
+            padding = p.padding
+            if not isinstance(padding, str) and all(before == after for before, after in padding):
+                padding = tuple(before for before, _ in padding)  # type: ignore[misc]
+            parts.append(f"padding={padding!r}")
         if set(p.dilation) != {1}:
             parts.append(f"dilation={p.dilation}")
         if p.groups != 1:
@@ -140,7 +146,7 @@ class Layer(call.LayerBase):
         >>> how = layer.explain((1, 3, 224, 224), threads=2)
         >>> print(how)  # doctest: +ELLIPSIS
         Conv2d: x (1, 3, 224, 224), weight (30, 1, 3, 3), groups=3 -> (1, 30, 224, 224)
-          kernel      width lanes on ..., tiles of ...
+          kernel      ... on ..., tiles of ...
         >>> how.flops, how.as_dict()["compulsory_bytes"]
         (27095040, 6624312)
         """
@@ -153,7 +159,94 @@ class Layer(call.LayerBase):
             else _threads.checked(name, threads, "threads")
         )
         shape = a_shape(name, shape)
-        return explain(self._parameters, self.weight, self.bias, shape, threads)
+        return explain(
+            self._parameters, self.weight, self.bias, shape, threads, self.channel_major
+        )
+
+    def fold_batch_norm(
+        self,
+        mean: ArrayLike,
+        var: ArrayLike,
+        weight: ArrayLike | None = None,
+        bias: ArrayLike | None = None,
+        eps: float = 1e-5,
+    ) -> Self:
+        """A layer that does what this one and a batch normalisation after it do.
+
+        Parameters
+        ----------
+        mean, var : array_like
+            The running statistics, shape (C_out,) and of the layer's dtype. No variance may be
+            negative.
+        weight, bias : array_like, optional
+            The normalisation's own scale and shift, of the same shape and dtype; 1 and 0 if
+            left out.
+        eps : float
+            What is added to the variance.
+
+        Returns
+        -------
+        Layer
+            A new layer of the same class. It has a bias, whether or not this one has.
+
+        Raises
+        ------
+        ValueError
+            Where a shape is not (C_out,), a variance or eps is negative, or their sum is zero.
+        TypeError
+            Where a dtype is not the layer's, or eps is no number.
+
+        Notes
+        -----
+        The order of the arguments and their meaning are those of
+        `torch.nn.functional.batch_norm` in evaluation. Weight and bias are computed in float64
+        and rounded once.
+
+        Examples
+        --------
+        >>> import numpy as np, gconv
+        >>> layer = gconv.Conv1d([[[1.0, 1.0]]], [3.0])
+        >>> folded = layer.fold_batch_norm(mean=[2.0], var=[4.0], weight=[10.0], eps=0.0)
+        >>> folded.weight, folded.bias
+        (array([[[5., 5.]]]), array([5.]))
+        """
+        name = f"{type(self).__name__}.fold_batch_norm"
+        channels = self._parameters.out_channels
+        given: dict[str, Any] = {"mean": mean, "var": var, "weight": weight, "bias": bias}
+        values = {"weight": np.ones(channels), "bias": np.zeros(channels)}
+        for argument, value in given.items():
+            if value is None and argument in values:
+                continue
+            array = _arrays.operand_like(name, argument, value, self.weight)
+            if array.shape != (channels,):
+                raise ValueError(
+                    f"{name}: {argument} must have shape ({channels},), one value for each "
+                    f"output channel, got {array.shape}"
+                )
+            values[argument] = array.astype(np.float64)
+        if isinstance(eps, bool) or not isinstance(eps, (int, float, np.integer, np.floating)):
+            raise TypeError(f"{name}: eps must be a number, got {eps!r}")
+        if not (0 <= eps < math.inf):
+            raise ValueError(f"{name}: eps must be finite and not negative, got {eps!r}")
+        for channel, variance in enumerate(values["var"]):
+            if variance < 0 or variance + eps == 0:
+                raise ValueError(
+                    f"{name}: var must not be negative, nor zero with eps=0, got {variance} for "
+                    f"channel {channel} with eps={eps!r}"
+                )
+        scale = values["weight"] / np.sqrt(values["var"] + float(eps))
+        old_bias = np.zeros(channels) if self.bias is None else self.bias.astype(np.float64)
+        new_bias = (old_bias - values["mean"]) * scale + values["bias"]
+        groups = self._parameters.groups
+        # The weight's first axis is that of the groups; in a group, one axis is that of the
+        # output channels.
+        shape = [groups] + [1] * self.weight.ndim
+        shape[1 + self.out_channel_axis] = channels // groups
+        rows, *rest = self.weight.shape
+        grouped = self.weight.reshape(groups, rows // groups, *rest).astype(np.float64)
+        new_weight = (grouped * scale.reshape(shape)).reshape(self.weight.shape)
+        dtype = self.weight.dtype
+        return type(self)(new_weight.astype(dtype), new_bias.astype(dtype), **self._settings)
 
     def _call(self, x: ArrayLike, out: Array | None, num_threads: int | None) -> Array:
         """The whole way: everything is checked, and the next call like it takes a short cut."""
@@ -163,7 +256,7 @@ class Layer(call.LayerBase):
         geometry = self._parameters.applied_to(x.shape, x.itemsize)
         if out is not None:
             _arrays.check_out(name, out, geometry.out_shape, x.dtype)
-        plan = _run.plan_for(geometry, x)
+        plan = _run.plan_for(geometry, x, channel_major=self.channel_major)
         packed = self._packed_for(plan)
         if x.flags.c_contiguous:
             object.__setattr__(self, "_short_cut", _run.short_cut(geometry, plan, packed, x))
@@ -256,7 +349,7 @@ class Conv2d(Layer):
     >>> import numpy as np, gconv
     >>> layer = gconv.Conv2d(np.ones((9, 1, 3, 3), np.float32), padding=1, groups=3)
     >>> layer
-    Conv2d(3, 9, kernel_size=(3, 3), stride=(1, 1), padding=((1, 1), (1, 1)), groups=3, bias=False)
+    Conv2d(3, 9, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), groups=3, bias=False)
     >>> layer(np.ones((1, 3, 64, 64), np.float32)).shape
     (1, 9, 64, 64)
     """

@@ -51,6 +51,25 @@ class ShortCut:
         num_threads: int | None,
     ) -> NDArray[Any]: ...
 
+class Step:
+    def __init__(
+        self,
+        plan: Plan,
+        packed: NDArray[Any] | None,
+        chunk_shape: tuple[int, ...],
+        state_shape: tuple[int, ...],
+        y_shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+    ) -> None: ...
+    def __call__(
+        self,
+        chunk: ArrayLike,
+        state: ArrayLike | None,
+        weight: ArrayLike,
+        bias: ArrayLike | None,
+        num_threads: int | None,
+    ) -> tuple[NDArray[Any], NDArray[Any]]: ...
+
 class LayerBase:
     weight: NDArray[Any]
     bias: NDArray[Any] | None

@@ -7,6 +7,7 @@ a plan was made for and leaves everything else to them.
 
 from cpython.contextvars cimport get_value
 from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.string cimport memcpy, memset
 
 cimport cython
 cimport numpy as cnp
@@ -175,6 +176,7 @@ cdef class Plan:
         p.panel_phase = spec.panel_phase
         p.panel_columns = spec.panel_columns
         p.in_block = spec.in_block
+        p.channel_major = spec.channel_major
         p.column_runs = spec.column_runs
         p.prefetches = spec.prefetches
         p.three_columns = spec.three_columns
@@ -310,6 +312,137 @@ cdef class ShortCut:
             cnp.PyArray_DATA(<cnp.ndarray>bias) if bias is not None else NULL,
             cnp.PyArray_DATA(y), threads)
         return y
+
+
+# ---- a step of a stream ----------------------------------------------------------------------
+
+# A vector of any instruction set, in bytes: the room that plans may ask for behind a buffer.
+cdef enum:
+    ROOM = 64
+
+
+cdef inline void copy_generously(
+    char* to, const char* source, Py_ssize_t size, const char* source_end) noexcept nogil:
+    """`size` bytes and perhaps up to 63 more; `to` has room for these. Most rows of a state are
+    a few samples, for which a call of memcpy takes longer than the copy."""
+    if size <= 16 and source + 16 <= source_end:
+        memcpy(to, source, 16)
+    elif size <= 64 and source + 64 <= source_end:
+        memcpy(to, source, 64)
+    else:
+        memcpy(to, source, size)
+
+
+@cython.final
+cdef class Step:
+    """A step of a causal convolution, for chunks of one shape, in C order.
+
+    State and chunk are put behind each other in a buffer, which is convolved without padding;
+    what its end holds is the next state.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of the convolution of the buffer, which has room for a vector behind it.
+    packed : numpy.ndarray or None
+        The weights as the plan wants them.
+    chunk_shape, state_shape, y_shape : tuple of int
+    dtype : numpy.dtype
+    """
+
+    cdef Plan plan
+    cdef cnp.ndarray packed
+    cdef int type_number, dimensions
+    cdef Py_ssize_t itemsize, images, rows
+    cdef cnp.npy_intp chunk_shape[3]
+    cdef cnp.npy_intp state_shape[3]
+    cdef cnp.npy_intp y_shape[3]
+
+    def __cinit__(self, Plan plan, packed, tuple chunk_shape, tuple state_shape, tuple y_shape,
+                  cnp.dtype dtype):
+        cdef int axis
+        self.plan = plan
+        self.packed = packed
+        self.type_number = dtype.num
+        self.itemsize = dtype.itemsize
+        self.dimensions = len(chunk_shape)
+        for axis in range(self.dimensions):
+            self.chunk_shape[axis] = chunk_shape[axis]
+            self.state_shape[axis] = state_shape[axis]
+            self.y_shape[axis] = y_shape[axis]
+        self.images = chunk_shape[0] if len(chunk_shape) == 3 else 1
+        self.rows = self.images * chunk_shape[self.dimensions - 2]
+
+    def __call__(self, chunk, state, weight, bias, num_threads):
+        """(y, the next state), or NotImplemented where the arguments are not plainly what is
+        expected. State may be None: zeros. Weight and bias are taken to be right."""
+        cdef cnp.ndarray y, next_state, buffer
+        cdef cnp.npy_intp size
+        cdef Py_ssize_t past, new, row
+        cdef const char* chunk_row
+        cdef const char* chunk_end
+        cdef const char* state_row = NULL
+        cdef const char* state_end = NULL
+        cdef const char* buffer_end
+        cdef char* buffer_row
+        cdef char* next_row
+        cdef char* next_end
+        cdef int threads
+        if not (plain_array(chunk, self.type_number)
+                and has_shape(<cnp.ndarray>chunk, self.dimensions, self.chunk_shape)
+                and (state is None or (
+                    plain_array(state, self.type_number)
+                    and has_shape(<cnp.ndarray>state, self.dimensions, self.state_shape)))):
+            return NotImplemented
+        if num_threads is None:
+            threads = default_threads()
+        elif type(num_threads) is int and 1 <= num_threads <= 1024:
+            threads = num_threads
+        else:
+            return NotImplemented
+        past = self.state_shape[self.dimensions - 1] * self.itemsize
+        new = self.chunk_shape[self.dimensions - 1] * self.itemsize
+        size = self.rows * (past + new) + ROOM
+        buffer = cnp.PyArray_EMPTY(1, &size, cnp.NPY_UINT8, False)
+        y = cnp.PyArray_EMPTY(self.dimensions, self.y_shape, self.type_number, False)
+        next_state = cnp.PyArray_EMPTY(
+            self.dimensions, self.state_shape, self.type_number, False)
+        chunk_row = <const char*>cnp.PyArray_DATA(<cnp.ndarray>chunk)
+        chunk_end = chunk_row + self.rows * new
+        if state is not None:
+            state_row = <const char*>cnp.PyArray_DATA(<cnp.ndarray>state)
+            state_end = state_row + self.rows * past
+        buffer_row = <char*>cnp.PyArray_DATA(buffer)
+        next_row = <char*>cnp.PyArray_DATA(next_state)
+        next_end = next_row + self.rows * past
+        with nogil:
+            # What a copy writes beyond its end is written again after it.
+            for row in range(self.rows):
+                if state_row != NULL:
+                    copy_generously(buffer_row, state_row, past, state_end)
+                    state_row += past
+                else:
+                    memset(buffer_row, 0, past)
+                copy_generously(buffer_row + past, chunk_row, new, chunk_end)
+                chunk_row += new
+                buffer_row += past + new
+            memset(buffer_row, 0, ROOM)
+            buffer_row -= self.rows * (past + new)
+            buffer_end = buffer_row + size
+            for row in range(self.rows):
+                buffer_row += new
+                if next_row + 64 <= next_end:
+                    copy_generously(next_row, buffer_row, past, buffer_end)
+                else:
+                    memcpy(next_row, buffer_row, past)
+                buffer_row += past
+                next_row += past
+        self.plan.execute(
+            self.images, cnp.PyArray_DATA(buffer), cnp.PyArray_DATA(<cnp.ndarray>weight),
+            cnp.PyArray_DATA(self.packed) if self.packed is not None else NULL,
+            cnp.PyArray_DATA(<cnp.ndarray>bias) if bias is not None else NULL,
+            cnp.PyArray_DATA(y), threads)
+        return y, next_state
 
 
 cdef class LayerBase:

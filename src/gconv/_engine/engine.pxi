@@ -9,6 +9,7 @@
 #     panel.pxi      copies input rows into scratch, padded, so that tiles need no branches
 #     items.pxi      work items: which tiles, in what order
 #     sliding.pxi    the tiles and items of sliding windows, for AVX-512
+#     short.pxi      short rows of a buffer, for streaming
 #     tiles_16.pxi   the tiles for 16 vector registers; tiles_32.pxi for 32
 #
 # Assumptions everywhere: pointers and sizes are valid (gconv._geometry has checked them), y and
@@ -19,7 +20,7 @@ from cython.parallel cimport prange
 from libc.string cimport memcpy
 
 from gconv._engine.plan cimport (
-    CHANNEL, ConvPlan, DEPTHWISE, Family, PLAIN, SLIDING, WIDTH, run_function)
+    CHANNEL, ConvPlan, DEPTHWISE, Family, PLAIN, SHORT, SLIDING, WIDTH, run_function)
 
 
 cdef extern from "vector.h" nogil:
@@ -45,17 +46,19 @@ include "plain.pxi"
 include "tiles.pxi"
 include "panel.pxi"
 include "items.pxi"
+include "short.pxi"
 
 
 ctypedef void (*item_function)(
     const ConvPlan* p, Py_ssize_t item, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil
 
-cdef item_function ITEMS[5]
+cdef item_function ITEMS[6]
 ITEMS[<int>PLAIN] = plain_item
 ITEMS[<int>WIDTH] = width_item
 ITEMS[<int>DEPTHWISE] = depthwise_item
 ITEMS[<int>CHANNEL] = channel_item
+ITEMS[<int>SHORT] = short_item
 
 
 cdef void run(

@@ -34,5 +34,7 @@ cdef void plain_item(
                                     total = total + w[0] * xg[
                                         c * p.x_channel + d * p.x_axis[0]
                                         + h * p.x_axis[1] + col * p.x_axis[2]]
+                                elif p.channel_major:
+                                    total = total + w[0] * 0
                                 w = w + 1
                 yo[od * p.y_axis[0] + oh * p.y_axis[1] + ow * p.y_axis[2]] = total

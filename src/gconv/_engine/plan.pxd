@@ -12,6 +12,7 @@ cdef enum Family:
     DEPTHWISE
     CHANNEL
     SLIDING
+    SHORT
 
 
 cdef struct ConvPlan:
@@ -59,6 +60,8 @@ cdef struct ConvPlan:
 
     bint three_columns  # depthwise: a kernel row's three taps are neighbours
     bint prefetches  # channel lanes: tiles ask for the weights of the next block
+    # The taps' order is channel, column in every family and block, and none is left out.
+    bint channel_major
     bint column_runs  # channel lanes: pixels skip the kernel columns that lie in the padding
 
     # Taps of one output element in their order: input block, kd, kh, then channel, kw for width

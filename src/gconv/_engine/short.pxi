@@ -1,0 +1,63 @@
+# Short rows: a vector over an output row, x read in place.
+#
+# For a stream's next few samples the other families spend most of their time on getting ready:
+# their panels, strips and runs are made for work that lasts. Here x is a buffer that holds what
+# the convolution needs and nothing else, with room behind its last row, so that a vector may
+# read beyond a row. What it writes beyond its row belongs to the next rows of the item, which
+# are written later; not so behind the last ones.
+
+
+cdef enum:
+    SHORT_ROWS = 4  # enough sums at once to hide most of the latency of the additions
+
+
+cdef inline void short_tile(
+    const ConvPlan* p, Py_ssize_t channel, const real* x, const real* weight, const real* bias,
+    real* y, const real* y_end, real* spill, Py_ssize_t ROWS) noexcept nogil:
+    """ROWS output channels, neighbours in y, whatever their groups."""
+    cdef vec acc[SHORT_ROWS]
+    cdef const real* row[SHORT_ROWS]
+    cdef const real* w = weight + channel * p.in_channels * p.kernel[2]
+    cdef Py_ssize_t taps = p.in_channels * p.kernel[2]
+    cdef Py_ssize_t width = p.out_size[2], column = 0, j, k, offset
+    cdef real* to
+    for j in range(ROWS):
+        row[j] = x + (channel + j) // p.out_channels * p.in_channels * p.x_channel
+    while True:
+        for j in range(ROWS):
+            acc[j] = splat(bias[channel + j] if bias != NULL else 0)
+        for k in range(taps):
+            offset = p.x_taps[k] + column
+            for j in range(ROWS):
+                acc[j] = acc[j] + splat(w[j * taps + k]) * (<const uvec*>(row[j] + offset))[0]
+        for j in range(ROWS):
+            to = y + (channel + j) * p.y_channel + column
+            if to + LANES <= y_end:
+                (<uvec*>to)[0] = acc[j]
+            else:
+                (<uvec*>spill)[0] = acc[j]
+                copy_short(to, spill, width)
+        if column + LANES >= width:
+            return
+        # The last vector may overlap the one before; only where there is one alone is it longer
+        # than the row.
+        column = min(column + LANES, width - LANES)
+
+
+cdef void short_item(
+    const ConvPlan* p, Py_ssize_t number, const real* x, const real* weight, const real* packed,
+    const real* bias, real* y, char* scratch) noexcept nogil:
+    """Assumes one dimension, stride 1, no padding, rows of x and y of unit stride, y_channel the
+    length of a row, and LANES - 1 more elements behind x."""
+    cdef Item item = find_item(p, number)
+    cdef Py_ssize_t channel = item.first_group * p.out_channels
+    cdef Py_ssize_t last = item.last_group * p.out_channels
+    cdef real* spill = <real*>(scratch + HEADER_BYTES) + p.accumulators_at
+    x += item.image * p.x_image
+    y += item.image * p.y_image
+    while channel + SHORT_ROWS <= last:
+        short_tile(p, channel, x, weight, bias, y, y + last * p.y_channel, spill, SHORT_ROWS)
+        channel += SHORT_ROWS
+    while channel < last:
+        short_tile(p, channel, x, weight, bias, y, y + last * p.y_channel, spill, 1)
+        channel += 1
