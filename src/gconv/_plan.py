@@ -49,6 +49,7 @@ SCRATCH_BYTES = 512 * 1024  # promised: no thread ever has more
 ITEMS = 480
 ITEM_FLOPS = (40_000, 400_000)
 MANY_THREADS = 64
+FEW_ITEMS = 8  # but enough for most machines, where more would pack weights again
 EVEN = 1.15  # the most work of a thread over the mean
 # Large items first: they repeat less. Below a half, weights would be read too often.
 ITEM_SIZES = (4.0, 2.0, 1.0, 0.5)
@@ -949,6 +950,9 @@ class Layout:
         # Channel-lane bands must be contiguous in y: outer axes first, down to 1. For the others
         # the rows of one plane come first, as they share less of their input than planes do.
         channel = self.family == Family.CHANNEL
+        blocks = p.groups * -(-p.out_channels // self.channel_block)
+        if channel and self.packs and p.part_counts != (0, 0, 0) and blocks >= FEW_ITEMS:
+            return  # every band would pack the weights of all parts again
         for axis in (0, 1) if channel else (1, 0):
             least = self.least_band(axis)
             if flops() > 1.5 * target and self.band[axis] > least:
