@@ -24,6 +24,12 @@ from gconv import _plan
 
 FUNCTIONS = {1: gconv.conv1d, 2: gconv.conv2d, 3: gconv.conv3d}
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
+TRANSPOSED_FUNCTIONS = {
+    1: gconv.conv_transpose1d, 2: gconv.conv_transpose2d, 3: gconv.conv_transpose3d
+}
+TRANSPOSED_LAYERS = {
+    1: gconv.ConvTranspose1d, 2: gconv.ConvTranspose2d, 3: gconv.ConvTranspose3d
+}
 PAGE = mmap.PAGESIZE
 
 
@@ -113,12 +119,29 @@ def cases():
         yield (0, 2, height, width), (4, 2, 1, 1), {}
 
 
+def transposed_cases():
+    """Yield the same of transposed convolutions: strides with and without vectors, crops."""
+    for width, (inputs, outputs, groups) in itertools.product((*range(1, 20, 3), 8, 33), CHANNELS):
+        x = (1, inputs * groups, 3, width)
+        for kernel, stride, padding in ((4, 2, 1), (3, 2, 1), (8, 4, 2), (2, 3, 0), (9, 8, 0)):
+            weight = (inputs * groups, outputs, min(kernel, 3), kernel)
+            if (width - 1) * stride + kernel > 2 * padding:
+                yield x, weight, {"stride": (2, stride), "padding": padding, "groups": groups}
+    for width, (inputs, outputs, groups) in itertools.product((1, 7, 40), CHANNELS):
+        options = {"padding": ((0, 1), (3, 0)), "stride": 2, "dilation": 3, "groups": groups}
+        yield (2, inputs * groups, 2, width), (inputs * groups, outputs, 2, 3), options
+        options = {"stride": (2, 1, 2), "output_padding": (1, 0, 1), "groups": groups}
+        yield (1, inputs * groups, 2, 3, width), (inputs * groups, outputs, 2, 2, 3), options
+        options = {"stride": 8, "padding": 4, "groups": groups}
+        yield (1, inputs * groups, width), (inputs * groups, outputs, 16), options
+
+
 LAYOUTS = {"C": c_strides, "channels last": last_strides, "spaced": spaced_strides}
 
 
-def check(rooms, arrays, options, want, layout, at_end, num_threads):
+def check(rooms, operators, arrays, options, want, layout, at_end, num_threads):
     """Convolve with every array against a guard; compare with `want`."""
-    dims = want.ndim - 2
+    function, layer = operators
     place = LAYOUTS[layout]
     x, weight, bias = (
         rooms[name].place(
@@ -128,10 +151,10 @@ def check(rooms, arrays, options, want, layout, at_end, num_threads):
     )
     out = rooms["out"].place(np.full_like(want, np.nan), place(want.shape, want.itemsize), at_end)
     around = rooms["out"].around(out)
-    FUNCTIONS[dims](x, weight, bias, **options, out=out, num_threads=num_threads)
+    function(x, weight, bias, **options, out=out, num_threads=num_threads)
     np.testing.assert_array_equal(out, want)
     out[...] = np.nan
-    LAYERS[dims](weight, bias, **options)(x, out=out, num_threads=num_threads)
+    layer(weight, bias, **options)(x, out=out, num_threads=num_threads)
     np.testing.assert_array_equal(out, want)
     np.testing.assert_array_equal(rooms["out"].around(out), around)
     for placed, array in zip((x, weight, bias), arrays.values(), strict=True):
@@ -197,13 +220,19 @@ def main(isa, dtype):
     rng, families = np.random.default_rng(0), sorted(set(_plan.Family) - {_plan.Family.SHORT})
     rooms = {name: Room(1 << 20) for name in ("x", "weight", "bias", "out")}
     done = 0
-    for number, (x, weight, options) in enumerate(cases()):
+    all_cases = itertools.chain(
+        (((FUNCTIONS, LAYERS), *case) for case in cases()),
+        (((TRANSPOSED_FUNCTIONS, TRANSPOSED_LAYERS), *case) for case in transposed_cases()),
+    )
+    for number, (kinds, x, weight, options) in enumerate(all_cases):
+        operators = tuple(kind[len(x) - 2] for kind in kinds)
+        channels = weight[0] if kinds[0] is FUNCTIONS else weight[1] * options["groups"]
         arrays = {
             "x": integers(rng, x, dtype),
             "weight": integers(rng, weight, dtype),
-            "bias": integers(rng, weight[:1], dtype),
+            "bias": integers(rng, (channels,), dtype),
         }
-        want = FUNCTIONS[len(x) - 2](**arrays, **options)
+        want = operators[0](**arrays, **options)
         # The plan's own choice of kernels on plain arrays; other kernels and layouts take turns.
         forced = functools.partial(_plan.use_tile, families[number % len(families)])
         turns = (
@@ -213,10 +242,11 @@ def main(isa, dtype):
         )
         at_the_end = [(True, *turn) for turn in turns]
         for at_end, plans, layout in (*at_the_end, (False, *turns[number % len(turns)])):
-            case = f"{isa} {dtype} {x} {weight} {options} {plans} {layout} {at_end=}"
+            name = operators[0].__name__
+            case = f"{isa} {dtype} {name} {x} {weight} {options} {plans} {layout} {at_end=}"
             os.write(2, f"{case}\n".encode())
             with _plan.use_isa(isa), plans():
-                check(rooms, arrays, options, want, layout, at_end, 1 + number % 2)
+                check(rooms, operators, arrays, options, want, layout, at_end, 1 + number % 2)
             done += 1
     print(done)
 

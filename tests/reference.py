@@ -32,3 +32,28 @@ def reference(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
                 )
     y = y.reshape(len(x), groups * weight.shape[1], *size)
     return y if bias is None else y + bias.astype(np.float64).reshape(-1, *(1,) * dims)
+
+
+def transposed(x, weight, bias=None, stride=1, padding=0, output_padding=0, dilation=1, groups=1):
+    """Return the transposed convolution of x (N, C, *spatial), weight (C, O/groups, *kernel).
+
+    Each input adds the kernel, times itself, to the output. Options as above.
+    """
+    kernel, dims = weight.shape[2:], x.ndim - 2
+    stride, dilation, output_padding = (
+        (n,) * dims if isinstance(n, int) else n for n in (stride, dilation, output_padding)
+    )
+    padding = ((padding, padding),) * dims if isinstance(padding, int) else padding
+    sizes = zip(x.shape[2:], stride, dilation, kernel, output_padding, strict=True)
+    full = tuple(max(0, (n - 1) * s + d * (k - 1) + 1 + more) for n, s, d, k, more in sizes)
+    x = x.astype(np.float64).reshape(len(x), groups, len(weight) // groups, *x.shape[2:])
+    weight = weight.astype(np.float64).reshape(groups, len(weight) // groups, *weight.shape[1:])
+    y = np.zeros((len(x), groups, weight.shape[2], *full))
+    for source in np.ndindex(*x.shape[3:]):
+        for tap in np.ndindex(*kernel):
+            steps = zip(source, stride, tap, dilation, strict=True)
+            at = tuple(i * s + t * d for i, s, t, d in steps)
+            y[:, :, :, *at] += np.einsum("ngc,gco->ngo", x[:, :, :, *source], weight[:, :, :, *tap])
+    inside = tuple(slice(pad[0], n - pad[1]) for n, pad in zip(full, padding, strict=True))
+    y = y.reshape(len(x), groups * weight.shape[2], *full)[:, :, *inside]
+    return y if bias is None else y + bias.astype(np.float64).reshape(-1, *(1,) * dims)

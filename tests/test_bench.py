@@ -12,6 +12,7 @@ from gconv._bench import run
 from gconv._bench.contenders import CONTENDERS
 from gconv._bench.layers import read_layers
 from gconv._bench.targets import TARGETS, outcomes
+from gconv._bench.transposed import CASES
 
 ROW = "article_3to9_g3"
 TINY = ("--rows", ROW, "--threads", "1", "--rounds", "1", "--quick")
@@ -186,6 +187,17 @@ def test_the_other_benchmarks_run(module):
     assert done.returncode in (0, 1), done.stderr
     assert "Traceback" not in done.stderr
     assert (ROW if OTHERS[module] else "gconv") in done.stdout
+
+
+def test_the_benchmark_of_transposed_convolution_runs_and_is_right():
+    oracle("torch")
+    arguments = ("--threads", "1", "--rounds", "1")
+    done = run_python("-m", "gconv._bench.transposed", *arguments, timeout=120)
+    assert done.returncode in (0, 1), done.stderr
+    assert "Traceback" not in done.stderr
+    assert "WRONG" not in done.stdout
+    for case in CASES:
+        assert case.name in done.stdout
 
 
 # ---- the verdict -------------------------------------------------------------------------------

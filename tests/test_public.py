@@ -20,9 +20,15 @@ NAMES = {
     "Conv1d",
     "Conv2d",
     "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "conv1d",
     "conv2d",
     "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
     "filter_bank",
     "from_torch",
     "get_num_threads",
@@ -77,6 +83,10 @@ SIGNATURES = {
     "conv": "(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, out=None, "
     "num_threads=None)",
     "Conv": "(weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1)",
+    "conv_transpose": "(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, "
+    "dilation=1, *, out=None, num_threads=None)",
+    "ConvTranspose": "(weight, bias=None, *, stride=1, padding=0, output_padding=0, dilation=1, "
+    "groups=1)",
     "filter_bank": "(x, kernels, *, stride=1, padding=0, dilation=1, out=None, num_threads=None)",
     "from_torch": "(module)",
     "get_num_threads": "()",

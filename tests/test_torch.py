@@ -23,6 +23,12 @@ samples = oracle("torch.testing._internal.common_methods_invocations")
 
 FUNCTIONS = {1: gconv.conv1d, 2: gconv.conv2d, 3: gconv.conv3d}
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
+TRANSPOSED_FUNCTIONS = {
+    1: gconv.conv_transpose1d, 2: gconv.conv_transpose2d, 3: gconv.conv_transpose3d
+}
+TRANSPOSED_LAYERS = {
+    1: gconv.ConvTranspose1d, 2: gconv.ConvTranspose2d, 3: gconv.ConvTranspose3d
+}
 OPERATORS = {
     dims: next(op for op in samples.op_db if op.name == f"nn.functional.conv{dims}d")
     for dims in (1, 2, 3)
@@ -35,40 +41,54 @@ def arrays_of(sample):
     return [None if t is None else t.numpy() for t in (sample.input, weight, bias)]
 
 
-def torch_sum(dims, x, weight, bias, options):
+def torch_sum(name, x, weight, bias, options):
     """Return PyTorch's result in float64."""
     tensors = [
         None if a is None else torch.from_numpy(a.astype(np.float64)) for a in (x, weight, bias)
     ]
-    return getattr(torch.nn.functional, f"conv{dims}d")(*tensors, **options).numpy()
+    return getattr(torch.nn.functional, name)(*tensors, **options).numpy()
 
 
 @functools.cache
-def cases(dims, dtype):
+def cases(name, dtype):
     """Return (x, weight, bias, options, PyTorch's sum, its magnitude) for every sample."""
+    operator = next(op for op in samples.op_db if op.name == f"nn.functional.{name}")
     torch.manual_seed(0)
     made = []
     with warnings.catch_warnings():
         # PyTorch says that an odd padding costs it a copy.
         warnings.simplefilter("ignore")
-        for sample in OPERATORS[dims].sample_inputs("cpu", getattr(torch, np.dtype(dtype).name)):
+        for sample in operator.sample_inputs("cpu", getattr(torch, np.dtype(dtype).name)):
             arrays, options = arrays_of(sample), sample.kwargs
             magnitudes = [None if array is None else abs(array) for array in arrays]
-            sums = [torch_sum(dims, *terms, options) for terms in (arrays, magnitudes)]
+            sums = [torch_sum(name, *terms, options) for terms in (arrays, magnitudes)]
             made.append((*arrays, options, *sums))
     return made
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_samples(dims, isa, dtype):
-    for x, weight, bias, options, want, magnitude in cases(dims, dtype):
+    for x, weight, bias, options, want, magnitude in cases(f"conv{dims}d", dtype):
         assert x.dtype == dtype
         depth = int(np.prod(weight.shape[1:]))
         got = FUNCTIONS[dims](x, weight, bias, **options)
         assert got.dtype == dtype
         assert_close(got, want, magnitude, depth)
         assert_close(LAYERS[dims](weight, bias, **options)(x), want, magnitude, depth)
-    assert len(cases(dims, dtype)) >= 10
+    assert len(cases(f"conv{dims}d", dtype)) >= 10
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_transposed_samples(dims, isa, dtype):
+    made = cases(f"conv_transpose{dims}d", dtype)
+    for x, weight, bias, options, want, magnitude in made:
+        assert x.dtype == dtype
+        depth = int(np.prod(weight.shape) / weight.shape[1])
+        got = TRANSPOSED_FUNCTIONS[dims](x, weight, bias, **options)
+        assert got.dtype == dtype
+        assert_close(got, want, magnitude, depth)
+        assert_close(TRANSPOSED_LAYERS[dims](weight, bias, **options)(x), want, magnitude, depth)
+    assert len(made) >= 5
 
 
 #: What PyTorch says, and what gconv says instead.

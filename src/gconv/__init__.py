@@ -3,8 +3,23 @@
 from gconv._causal import CausalConv1d
 from gconv._config import show_config
 from gconv._from_torch import from_torch
-from gconv._functional import conv1d, conv2d, conv3d, filter_bank
-from gconv._layers import Conv1d, Conv2d, Conv3d
+from gconv._functional import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    filter_bank,
+)
+from gconv._layers import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+)
 from gconv._threads import get_num_threads, set_num_threads, thread_limit
 from gconv._version import __version__
 
@@ -13,10 +28,16 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "__version__",
     "conv1d",
     "conv2d",
     "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
     "filter_bank",
     "from_torch",
     "get_num_threads",

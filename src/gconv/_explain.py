@@ -13,7 +13,7 @@ from typing import Any
 from gconv import _plan
 from gconv._arrays import Array
 from gconv._geometry import Parameters, Shape
-from gconv._plan import Family, Spec, Triple
+from gconv._plan import Family, Triple
 from gconv._work import balance, flops_inside
 
 # Family: (its name, what a tile's rows run over, what its vectors run over).
@@ -126,7 +126,7 @@ class Explanation:
             else f"through a panel of {_bytes(self.panel_bytes)}",
             "work item": f"{_counted(self.group_block, 'group')} of {self.groups}, "
             f"{_counted(self.channel_block, 'output channel')} of "
-            f"{self.weight_shape[0] // self.groups}, {extents(self.band)} of "
+            f"{self.y_shape[-dimensions - 1] // self.groups}, {extents(self.band)} of "
             f"{extents(self.out_size)} outputs",
             "work items": f"{self.items_per_image} an image (group blocks {self.group_blocks}, "
             f"bands {extents(self.bands)}, channel blocks {self.channel_blocks}), "
@@ -208,18 +208,13 @@ def explain(
         balance=balance(spec, geometry.batch, threads),
         scratch_bytes_per_thread=spec.scratch_bytes,
         scratch_bytes=spec.scratch_bytes * threads,
-        packed_weight_bytes=packed_size(spec) * weight.itemsize,
+        packed_weight_bytes=0
+        if _plan.packing(spec) is None
+        else _plan.packed_size(spec) * weight.itemsize,
         flops=geometry.flops * geometry.batch,
         flops_inside=flops_inside(spec) * geometry.batch,
         compulsory_bytes=elements * weight.itemsize,
     )
-
-
-def packed_size(spec: Spec) -> int:
-    """Elements of the packed weights: output channels are filled up to whole vectors."""
-    if _plan.packing(spec) is None:
-        return 0
-    return spec.groups * -(-spec.out_channels // spec.lanes) * spec.lanes * spec.taps
 
 
 # ---- words -------------------------------------------------------------------------------------

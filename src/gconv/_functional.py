@@ -8,7 +8,13 @@ from numpy.typing import ArrayLike
 from gconv import _arrays, _plan, _run, _threads
 from gconv._arrays import Array
 from gconv._engine import call
-from gconv._geometry import IntOrSequence, Padding, convolution
+from gconv._geometry import (
+    IntOrSequence,
+    NumericPadding,
+    Padding,
+    TransposedParameters,
+    convolution,
+)
 
 
 class ShortCuts:
@@ -200,6 +206,173 @@ def conv3d(
                      num_threads)
 
 
+def conv_transpose1d(
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: IntOrSequence = 1,
+    padding: NumericPadding = 0,
+    output_padding: IntOrSequence = 0,
+    groups: int = 1,
+    dilation: IntOrSequence = 1,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
+) -> Array:
+    """Grouped transposed convolution over one spatial dimension.
+
+    The parameters are those of `conv_transpose2d`, with one spatial dimension: x of shape
+    (N, C_in, L) or (C_in, L), weight of shape (C_in, C_out/groups, k).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (N, C_out, L_out), or (C_out, L_out) for an unbatched x.
+
+    See Also
+    --------
+    conv_transpose2d : all parameters, errors and notes.
+
+    Examples
+    --------
+    >>> import numpy as np, gconv
+    >>> x = np.array([[1.0, 2.0, 3.0]])
+    >>> gconv.conv_transpose1d(x, np.array([[[1.0, 10.0, 100.0]]]), stride=2)
+    array([[  1.,  10., 102.,  20., 203.,  30., 300.]])
+    """
+    return _conv_transpose("conv_transpose1d", 1, x, weight, bias, stride, padding,
+                           output_padding, groups, dilation, out, num_threads)
+
+
+def conv_transpose2d(
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: IntOrSequence = 1,
+    padding: NumericPadding = 0,
+    output_padding: IntOrSequence = 0,
+    groups: int = 1,
+    dilation: IntOrSequence = 1,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
+) -> Array:
+    """Grouped transposed convolution over two spatial dimensions.
+
+    The adjoint of `conv2d`: every element of x adds the kernel, scaled by it, to the output, and
+    neighbours do so a stride apart. Also known as fractionally strided convolution, or
+    deconvolution; it enlarges maps where `conv2d` with a stride reduces them.
+
+    Parameters
+    ----------
+    x : array_like
+        Shape (N, C_in, H, W), or (C_in, H, W) for one image. float32 or float64, any strides.
+    weight : array_like
+        Shape (C_in, C_out/groups, kH, kW), of the dtype of x.
+    bias : array_like, optional
+        Shape (C_out,), of the dtype of x.
+    stride : int or sequence of int
+        At least 1; one for all spatial dimensions, or one for each.
+    padding : int, sequence of int, or sequence of (before, after) pairs
+        How much is cropped of the output's sides: one number for all of them, one for each
+        spatial dimension, or a pair for each. A `conv2d` with this padding is the adjoint.
+    output_padding : int or sequence of int
+        Rows and columns added at the end of the output, fewer than the stride or the dilation.
+        They are computed like all the others; only their number is a matter of choice, as
+        several sizes of input lead `conv2d` to one size of output.
+    groups : int
+        Must divide C_in; C_out is ``groups * weight.shape[1]``.
+    dilation : int or sequence of int
+        Distance between neighbouring taps, at least 1.
+    out : numpy.ndarray, optional
+        Where to put the result: of its shape and dtype, any strides. May overlap the inputs.
+    num_threads : int, optional
+        At least 1; see `get_num_threads` for the default. The result does not depend on it.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (N, C_out, H_out, W_out), or (C_out, H_out, W_out) for an unbatched x, where ``H_out
+        = (H - 1) * stride - before - after + dilation * (kH - 1) + output_padding + 1``.
+        Channels-last in memory where x is, C order otherwise; `out` itself where it is given.
+
+    Raises
+    ------
+    ValueError
+        Where shapes, groups, stride, padding, output padding or dilation do not fit each other,
+        or `out` has the wrong shape, is read-only or overlaps itself.
+    TypeError
+        Where a dtype is not supported, dtypes differ (nothing is promoted silently), or a
+        parameter is not an integer.
+    MemoryError
+        Where the result is too large.
+
+    Notes
+    -----
+    The semantics, and the order of the parameters, are those of
+    `torch.nn.functional.conv_transpose2d` [1]_. No zeros are inserted into x: the outputs of each
+    stride phase are an ordinary convolution with those taps of the kernel that meet them.
+
+    References
+    ----------
+    .. [1] https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.conv_transpose2d.html
+
+    Examples
+    --------
+    Twice the size by bilinear interpolation, each channel by itself:
+
+    >>> import numpy as np, gconv
+    >>> tent = np.array([0.25, 0.75, 0.75, 0.25], np.float32)
+    >>> weight = np.broadcast_to(np.outer(tent, tent), (3, 1, 4, 4))
+    >>> x = np.ones((1, 3, 8, 8), np.float32)
+    >>> y = gconv.conv_transpose2d(x, weight, stride=2, padding=1, groups=3)
+    >>> y.shape
+    (1, 3, 16, 16)
+    >>> float(y[0, 0, 7, 7])
+    1.0
+    """
+    return _conv_transpose("conv_transpose2d", 2, x, weight, bias, stride, padding,
+                           output_padding, groups, dilation, out, num_threads)
+
+
+def conv_transpose3d(
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: IntOrSequence = 1,
+    padding: NumericPadding = 0,
+    output_padding: IntOrSequence = 0,
+    groups: int = 1,
+    dilation: IntOrSequence = 1,
+    *,
+    out: Array | None = None,
+    num_threads: int | None = None,
+) -> Array:
+    """Grouped transposed convolution over three spatial dimensions.
+
+    The parameters are those of `conv_transpose2d`, with three spatial dimensions: x of shape
+    (N, C_in, D, H, W) or (C_in, D, H, W), weight of shape (C_in, C_out/groups, kD, kH, kW).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (N, C_out, D_out, H_out, W_out), without N for an unbatched x.
+
+    See Also
+    --------
+    conv_transpose2d : all parameters, errors and notes.
+
+    Examples
+    --------
+    >>> import numpy as np, gconv
+    >>> x = np.ones((1, 4, 2, 6, 6))
+    >>> gconv.conv_transpose3d(x, np.ones((4, 3, 2, 2, 2)), stride=2).shape
+    (1, 3, 4, 12, 12)
+    """
+    return _conv_transpose("conv_transpose3d", 3, x, weight, bias, stride, padding,
+                           output_padding, groups, dilation, out, num_threads)
+
+
 def filter_bank(
     x: ArrayLike,
     kernels: ArrayLike,
@@ -271,14 +444,14 @@ def filter_bank(
     )
     batch = geometry.out_shape[: x.ndim - dims - 1]
     shape = (*batch, channels, bank, *geometry.out_size)
-    plan = _run.plan_for(geometry, x, packs=True)
+    plan = _run.plan_for(geometry, x, packs=True, one_bank=True)
     if out is not None:
         _arrays.check_out(name, out, shape, x.dtype)
-    weight = np.tile(kernels[:, None], (channels,) + (1,) * (dims + 1))
+    kernels = np.ascontiguousarray(kernels)
     if out is None:
-        return _run.run(geometry, plan, x, weight, None, None, None, threads).reshape(shape)
+        return _run.run(geometry, plan, x, kernels, None, None, None, threads).reshape(shape)
     flat = out.reshape(geometry.out_shape)
-    _run.run(geometry, plan, x, weight, None, None, flat, threads)
+    _run.run(geometry, plan, x, kernels, None, None, flat, threads)
     if not np.may_share_memory(flat, out):  # its strides allowed no view of that shape
         out[...] = flat.reshape(shape)
     return out
@@ -333,6 +506,57 @@ def _convolve(
         groups,
         x.itemsize,
     )
+    if out is not None:
+        _arrays.check_out(name, out, geometry.out_shape, x.dtype)
+    weight = np.ascontiguousarray(weight)
+    bias = None if bias is None else np.ascontiguousarray(bias)
+    plan = _run.plan_for(geometry, x, packs=True)
+    if key is not None and x.flags.c_contiguous:
+        short_cuts.put(key, _run.short_cut(geometry, plan, None, x))
+    return _run.run(geometry, plan, x, weight, None, bias, out, threads)
+
+
+def _conv_transpose(
+    name: str,
+    dims: int,
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None,
+    stride: IntOrSequence,
+    padding: NumericPadding,
+    output_padding: IntOrSequence,
+    groups: int,
+    dilation: IntOrSequence,
+    out: Array | None,
+    num_threads: int | None,
+) -> Array:
+    key = None
+    if (
+        all(map(is_plain, (stride, padding, output_padding, dilation)))
+        and type(groups) is int
+        and type(x) is type(weight) is np.ndarray
+        and (bias is None or type(bias) is np.ndarray)
+    ):
+        key = (name, x.shape, weight.shape, bias is None or bias.shape, stride, padding,
+               output_padding, groups, dilation, x.dtype.char, _plan.current())
+        short_cut = short_cuts.get(key)
+        if short_cut is not None:
+            result = short_cut(x, weight, bias, out, num_threads)
+            if result is not NotImplemented:
+                return result
+    threads = _threads.resolve(name, num_threads)
+    x, weight, bias = _arrays.operands(name, x, weight, bias)
+    geometry = TransposedParameters.of(
+        name,
+        dims,
+        weight.shape,
+        None if bias is None else bias.shape,
+        stride,
+        padding,
+        dilation,
+        groups,
+        output_padding,
+    ).applied_to(x.shape, x.itemsize)
     if out is not None:
         _arrays.check_out(name, out, geometry.out_shape, x.dtype)
     weight = np.ascontiguousarray(weight)

@@ -10,11 +10,12 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any, ClassVar, TypeAlias, TypeGuard
 
 Shape: TypeAlias = tuple[int, ...]
 IntOrSequence: TypeAlias = int | Sequence[int]
-Padding: TypeAlias = str | int | Sequence[int] | Sequence[Sequence[int]]
+NumericPadding: TypeAlias = int | Sequence[int] | Sequence[Sequence[int]]
+Padding: TypeAlias = str | NumericPadding
 
 PADDING_NAMES = ("valid", "same", "same_upper", "same_lower")
 MOST_BYTES = 2**63 - 1
@@ -49,6 +50,7 @@ class Geometry:
     dilation: Shape
     padding: tuple[tuple[int, int], ...]
     out_size: Shape
+    transposed: bool = False
 
     @property
     def out_shape(self) -> Shape:
@@ -64,6 +66,8 @@ class Geometry:
     @property
     def flops(self) -> int:
         """Floating-point operations of one image: a product and a sum for every tap."""
+        if self.transposed:  # every tap of every input, those that padding crops included
+            return 2 * self.taps * self.out_channels * math.prod(self.in_size)
         return 2 * self.taps * self.out_channels * math.prod(self.out_size)
 
 
@@ -124,6 +128,12 @@ class Parameters:
     stride: Shape
     dilation: Shape
     padding: str | tuple[tuple[int, int], ...]
+    transposed: ClassVar[bool] = False
+
+    @property
+    def weight_shape(self) -> Shape:
+        """The shape of the weight."""
+        return (self.out_channels, self.in_channels // self.groups, *self.kernel)
 
     @classmethod
     def of(
@@ -195,22 +205,12 @@ class Parameters:
         if in_channels % groups:
             raise ValueError(f"{name}: groups={groups} must divide in_channels={in_channels}")
         if in_channels != self.in_channels:
-            weight_shape = (self.out_channels, self.in_channels // groups, *self.kernel)
             raise ValueError(
-                f"{name}: with groups={groups}, a weight of shape {weight_shape} expects "
+                f"{name}: with groups={groups}, a weight of shape {self.weight_shape} expects "
                 f"{self.in_channels} input channels, but x has {in_channels} (shape {x_shape})"
             )
         padding = self.resolved_padding(in_size)
-        out_size = tuple(map(output_size, in_size, self.kernel, self.stride, padding,
-                             self.dilation))
-        for axis, size in enumerate(out_size):
-            if size < 1:
-                padded = tuple(n + sum(p) for n, p in zip(in_size, padding, strict=True))
-                dilated = tuple(map(dilated_extent, self.kernel, self.dilation))
-                raise ValueError(
-                    f"{name}: the dilated kernel {dilated} is larger than the padded input "
-                    f"{padded} in spatial dimension {axis}"
-                )
+        out_size = self.out_size(in_size, padding, itemsize)
         geometry = Geometry(
             operator=name,
             batched=batched,
@@ -224,6 +224,7 @@ class Parameters:
             dilation=self.dilation,
             padding=padding,
             out_size=out_size,
+            transposed=self.transposed,
         )
         # Counted for one image at least: the engine's index arithmetic must hold for an empty
         # batch too, and a padded coordinate is an index like any other.
@@ -239,6 +240,22 @@ class Parameters:
                 "addressed"
             )
         return geometry
+
+    def out_size(
+        self, in_size: Shape, padding: tuple[tuple[int, int], ...], itemsize: int
+    ) -> Shape:
+        """Extents of the output; those below 1 are refused."""
+        out_size = tuple(map(output_size, in_size, self.kernel, self.stride, padding,
+                             self.dilation))
+        for axis, size in enumerate(out_size):
+            if size < 1:
+                padded = tuple(n + sum(p) for n, p in zip(in_size, padding, strict=True))
+                dilated = tuple(map(dilated_extent, self.kernel, self.dilation))
+                raise ValueError(
+                    f"{self.operator}: the dilated kernel {dilated} is larger than the padded "
+                    f"input {padded} in spatial dimension {axis}"
+                )
+        return out_size
 
     def resolved_padding(self, in_size: Shape) -> tuple[tuple[int, int], ...]:
         """Zeros before and after each spatial dimension of an input of a given size."""
@@ -257,6 +274,110 @@ class Parameters:
             before = total - total // 2 if self.padding == "same_lower" else total // 2
             pairs.append((before, total - before))
         return tuple(pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class TransposedParameters(Parameters):
+    """What a transposed convolution knows before it sees an input."""
+
+    output_padding: Shape = ()
+    transposed: ClassVar[bool] = True
+
+    @property
+    def weight_shape(self) -> Shape:
+        """The shape of the weight."""
+        return (self.in_channels, self.out_channels // self.groups, *self.kernel)
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        dimensions: int,
+        weight_shape: Shape,
+        bias_shape: Shape | None,
+        stride: IntOrSequence,
+        padding: Padding,
+        dilation: IntOrSequence,
+        groups: int,
+        output_padding: IntOrSequence = 0,
+    ) -> TransposedParameters:
+        """Validate everything that does not depend on the input."""
+        dims = dimensions
+        if len(weight_shape) != dims + 2:
+            raise ValueError(
+                f"{name}: weight must have {dims + 2} dimensions "
+                f"(C_in, C_out/groups, *kernel), got shape {weight_shape}"
+            )
+        groups = an_integer(name, "groups", groups)
+        if groups < 1:
+            raise ValueError(f"{name}: groups must be at least 1, got {groups}")
+        in_channels, group_channels, *kernel = weight_shape
+        if 0 in (in_channels, group_channels):
+            raise ValueError(
+                f"{name}: weight must have at least one input and one output channel, "
+                f"got shape {weight_shape}"
+            )
+        if in_channels % groups:
+            raise ValueError(f"{name}: groups={groups} must divide in_channels={in_channels}")
+        if 0 in kernel:
+            raise ValueError(f"{name}: every extent of the kernel must be at least 1, "
+                             f"got kernel shape {tuple(kernel)}")
+        out_channels = group_channels * groups
+        if bias_shape is not None and bias_shape != (out_channels,):
+            raise ValueError(
+                f"{name}: bias must have shape ({out_channels},) to go with groups={groups} and a "
+                f"weight of shape {weight_shape}, got {bias_shape}"
+            )
+        if isinstance(padding, str):
+            raise ValueError(
+                f"{name}: padding must be made of integers, got {padding!r}: a transposed "
+                "convolution has no names for it"
+            )
+        strides = per_dimension(name, "stride", stride, dims, least=1)
+        dilations = per_dimension(name, "dilation", dilation, dims, least=1)
+        extra = per_dimension(name, "output_padding", output_padding, dims, least=0)
+        for more, step, gap in zip(extra, strides, dilations, strict=True):
+            if more >= max(step, gap):
+                raise ValueError(
+                    f"{name}: output_padding must be less than stride or less than dilation, got "
+                    f"output_padding={output_padding!r} with stride={stride!r} and "
+                    f"dilation={dilation!r}"
+                )
+        return cls(
+            operator=name,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            groups=groups,
+            kernel=tuple(kernel),
+            stride=strides,
+            dilation=dilations,
+            padding=normal_padding(name, padding, dims),
+            output_padding=extra,
+        )
+
+    def out_size(
+        self, in_size: Shape, padding: tuple[tuple[int, int], ...], itemsize: int
+    ) -> Shape:
+        """Extents of the output; those below 1 are refused."""
+        uncropped = tuple(
+            (size - 1) * stride + dilated_extent(kernel, dilation) + extra
+            for size, kernel, stride, dilation, extra in zip(
+                in_size, self.kernel, self.stride, self.dilation, self.output_padding, strict=True
+            )
+        )
+        sizes = tuple(n - sum(pair) for n, pair in zip(uncropped, padding, strict=True))
+        if min(sizes) < 1:
+            raise ValueError(
+                f"{self.operator}: an input of size {in_size} makes an output of size {uncropped} "
+                f"with stride={self.stride}, of which padding={padding} leaves {sizes}; "
+                "every extent must be at least 1"
+            )
+        if max(uncropped) * itemsize > MOST_BYTES:
+            raise MemoryError(
+                f"{self.operator}: an output of size {uncropped} before cropping is more than "
+                "can be addressed"
+            )
+        return sizes
 
 
 def dilated_extent(kernel: int, dilation: int) -> int:

@@ -11,7 +11,15 @@ from numpy.typing import ArrayLike
 from gconv import _arrays, _plan, _run, _threads
 from gconv._arrays import Array
 from gconv._engine import call
-from gconv._geometry import IntOrSequence, Padding, Parameters, Shape, a_shape
+from gconv._geometry import (
+    IntOrSequence,
+    NumericPadding,
+    Padding,
+    Parameters,
+    Shape,
+    TransposedParameters,
+    a_shape,
+)
 
 if TYPE_CHECKING:
     from gconv._explain import Explanation
@@ -28,6 +36,8 @@ class Layer(call.LayerBase):
     dimensions: ClassVar[int]
     out_channel_axis: ClassVar[int] = 0  # of the weight of one group
     channel_major: ClassVar[bool] = False  # see _plan.plan_for
+    parameters: ClassVar[type[Parameters]] = Parameters
+    weight_shape: ClassVar[str] = "(C_out, C_in/groups, *kernel)"
 
     _parameters: Parameters
     _settings: dict[str, Any]
@@ -43,30 +53,34 @@ class Layer(call.LayerBase):
         dilation: IntOrSequence = 1,
         groups: int = 1,
     ) -> None:
+        self._make(
+            weight, bias, extra, stride=stride, padding=padding, dilation=dilation, groups=groups
+        )
+
+    def _make(
+        self, weight: ArrayLike, bias: ArrayLike | None, extra: tuple[object, ...], **options: Any
+    ) -> None:
+        """Check everything, and take copies."""
         name = type(self).__name__
         if extra or isinstance(weight, int):
+            defaults = ", ".join(
+                f"{option}={1 if option in ('stride', 'dilation', 'groups') else 0}"
+                for option in options
+            )
             raise TypeError(
                 f"{name} is made from trained weights, not from channel counts as "
-                f"torch.nn.{name} is: {name}(weight, bias, *, stride=1, padding=0, dilation=1, "
-                "groups=1), with a weight of shape (C_out, C_in/groups, *kernel)"
+                f"torch.nn.{name} is: {name}(weight, bias, *, {defaults}), "
+                f"with a weight of shape {self.weight_shape}"
             )
         weight_, _, bias_ = _arrays.operands(name, weight, weight, bias, x_name="weight")
-        parameters = Parameters.of(
+        parameters = self.parameters.of(
             name,
             self.dimensions,
             weight_.shape,
             None if bias_ is None else bias_.shape,
-            stride,
-            padding,
-            dilation,
-            groups,
+            **options,
         )
-        settings = {
-            "stride": parameters.stride,
-            "padding": parameters.padding,
-            "dilation": parameters.dilation,
-            "groups": parameters.groups,
-        }
+        settings = {option: getattr(parameters, option) for option in options}
         fields = {
             "weight": _own(weight_),
             "bias": None if bias_ is None else _own(bias_),
@@ -95,6 +109,8 @@ class Layer(call.LayerBase):
             if not isinstance(padding, str) and all(before == after for before, after in padding):
                 padding = tuple(before for before, _ in padding)  # type: ignore[misc]
             parts.append(f"padding={padding!r}")
+        if any(self._settings.get("output_padding", ())):
+            parts.append(f"output_padding={self._settings['output_padding']}")
         if set(p.dilation) != {1}:
             parts.append(f"dilation={p.dilation}")
         if p.groups != 1:
@@ -386,6 +402,141 @@ class Conv3d(Layer):
     >>> layer = gconv.Conv3d(np.ones((4, 1, 3, 3, 3)), padding="same", groups=4)
     >>> layer.out_shape((4, 8, 28, 28))
     (4, 8, 28, 28)
+    """
+
+    __slots__ = ()
+    dimensions = 3
+
+
+class TransposedLayer(Layer):
+    """What the transposed layers of all dimensions share."""
+
+    __slots__ = ()
+    out_channel_axis = 1
+    parameters = TransposedParameters
+    weight_shape = "(C_in, C_out/groups, *kernel)"
+
+    def __init__(
+        self,
+        weight: ArrayLike,
+        bias: ArrayLike | None = None,
+        *extra: object,
+        stride: IntOrSequence = 1,
+        padding: NumericPadding = 0,
+        output_padding: IntOrSequence = 0,
+        dilation: IntOrSequence = 1,
+        groups: int = 1,
+    ) -> None:
+        self._make(
+            weight,
+            bias,
+            extra,
+            stride=stride,
+            padding=padding,
+            output_padding=output_padding,
+            dilation=dilation,
+            groups=groups,
+        )
+
+
+class ConvTranspose1d(TransposedLayer):
+    """Grouped transposed convolution over one spatial dimension, as a layer.
+
+    Parameters
+    ----------
+    weight : array_like
+        Shape (C_in, C_out/groups, k); copied.
+    bias : array_like, optional
+        Shape (C_out,); copied.
+    stride, padding, output_padding, dilation, groups
+        As in `conv_transpose1d`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `conv_transpose1d`, for whatever does not depend on the input.
+
+    Notes
+    -----
+    ``layer(x, *, out=None, num_threads=None)`` convolves x as `conv_transpose1d` does, with the
+    same errors. Any number of threads may call one layer at once.
+
+    Examples
+    --------
+    >>> import numpy as np, gconv
+    >>> layer = gconv.ConvTranspose1d(np.ones((8, 4, 16), np.float32), stride=8, padding=4)
+    >>> layer(np.ones((1, 8, 100), np.float32)).shape
+    (1, 4, 800)
+    """
+
+    __slots__ = ()
+    dimensions = 1
+
+
+class ConvTranspose2d(TransposedLayer):
+    """Grouped transposed convolution over two spatial dimensions, as a layer.
+
+    Parameters
+    ----------
+    weight : array_like
+        Shape (C_in, C_out/groups, kH, kW); copied.
+    bias : array_like, optional
+        Shape (C_out,); copied.
+    stride, padding, output_padding, dilation, groups
+        As in `conv_transpose2d`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `conv_transpose2d`, for whatever does not depend on the input.
+
+    Notes
+    -----
+    ``layer(x, *, out=None, num_threads=None)`` convolves x as `conv_transpose2d` does, with the
+    same errors. Any number of threads may call one layer at once.
+
+    Examples
+    --------
+    >>> import numpy as np, gconv
+    >>> layer = gconv.ConvTranspose2d(np.ones((6, 2, 4, 4)), stride=2, padding=1, groups=3)
+    >>> layer.out_shape((1, 6, 28, 28))
+    (1, 6, 56, 56)
+    >>> gconv.ConvTranspose2d(np.ones((6, 2, 3, 3)), stride=2, output_padding=1)
+    ConvTranspose2d(6, 2, kernel_size=(3, 3), stride=(2, 2), output_padding=(1, 1), bias=False)
+    """
+
+    __slots__ = ()
+    dimensions = 2
+
+
+class ConvTranspose3d(TransposedLayer):
+    """Grouped transposed convolution over three spatial dimensions, as a layer.
+
+    Parameters
+    ----------
+    weight : array_like
+        Shape (C_in, C_out/groups, kD, kH, kW); copied.
+    bias : array_like, optional
+        Shape (C_out,); copied.
+    stride, padding, output_padding, dilation, groups
+        As in `conv_transpose3d`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `conv_transpose3d`, for whatever does not depend on the input.
+
+    Notes
+    -----
+    ``layer(x, *, out=None, num_threads=None)`` convolves x as `conv_transpose3d` does, with the
+    same errors. Any number of threads may call one layer at once.
+
+    Examples
+    --------
+    >>> import numpy as np, gconv
+    >>> layer = gconv.ConvTranspose3d(np.ones((4, 2, 2, 2, 2), np.float32), stride=2)
+    >>> layer(np.ones((4, 5, 6, 7), np.float32)).shape
+    (2, 10, 12, 14)
     """
 
     __slots__ = ()

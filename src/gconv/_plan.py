@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cache, lru_cache
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from gconv import _isa
 from gconv._engine import call
 from gconv._geometry import Geometry, Shape
+from gconv._phases import ONE, Axis, Phase, axes_of
 from gconv._work import balance
 
 Triple = tuple[int, int, int]
@@ -31,15 +33,23 @@ Triple = tuple[int, int, int]
 # output; one that feeds few output channels is read so little that it should stay in the first.
 PANEL_BYTES = 192 * 1024
 DEPTHWISE_PANEL_BYTES = 24 * 1024
+# A width-lane tile whose rows of input leave the first-level cache (32 KiB) little room waits for
+# the second: measured on Zen 4, transposed convolutions of 128 and 256 channels run at 55 GFLOP/s
+# where channel lanes reach 90.
+ROWS_BYTES = 20 * 1024
+FAR_LOADS = 8.0
 # Weights of one block of output channels stay in the first-level cache (32 KiB).
 WEIGHT_BLOCK_BYTES = 24 * 1024
 # Sums of a channel-lane item: pixels x lanes.
 SUMS_BYTES = 48 * 1024
+# Outputs of a transposed convolution's parts, before they are interleaved.
+OUTPUT_BYTES = 128 * 1024
 SCRATCH_BYTES = 512 * 1024  # promised: no thread ever has more
 # Work items: enough for 64 threads to share evenly, yet each worth its overhead.
 ITEMS = 480
 ITEM_FLOPS = (40_000, 400_000)
 MANY_THREADS = 64
+FEW_ITEMS = 8  # but enough for most machines, where more would pack weights again
 EVEN = 1.15  # the most work of a thread over the mean
 # Large items first: they repeat less. Below a half, weights would be read too often.
 ITEM_SIZES = (4.0, 2.0, 1.0, 0.5)
@@ -56,6 +66,16 @@ class Family(IntEnum):
     CHANNEL = 3
     SLIDING = 4
     SHORT = 5
+
+
+class Addresses(NamedTuple):
+    """Where weights lie: elements from the first tap of all, and from one to the next."""
+
+    origin: int
+    group: int
+    channel: int
+    input: int
+    axis: Triple
 
 
 # Problem and Spec are not frozen: it would add 3 ms to every import. Nothing changes them.
@@ -83,9 +103,15 @@ class Problem:
     y_image: int
     y_channel: int
     y_axis: Triple
+    weights: Addresses
     flops: int
     channel_major: bool  # the order of taps depends on the kernel and the channels alone
     room: bool  # behind x a vector may be read
+    # What a panel holds before the first input, and from the first input of an output to the
+    # last. Parts of a transposed convolution share it: so many do along each axis, 0 otherwise.
+    panel_padding: Triple
+    panel_reach: Triple
+    part_counts: Triple
 
     @property
     def volume(self) -> int:
@@ -99,13 +125,18 @@ class Problem:
 
     @property
     def column_padding(self) -> bool:
-        """Whether a column tap of some output lies outside the image."""
+        """Whether a column tap of some output, of any part, lies outside the image."""
         reach = (
-            (self.out_size[2] - 1) * self.stride[2]
-            - self.padding[2]
-            + (self.kernel[2] - 1) * self.dilation[2]
+            (self.out_size[2] - 1) * self.stride[2] - self.panel_padding[2] + self.panel_reach[2]
         )
-        return self.padding[2] > 0 or reach >= self.in_size[2]
+        return self.panel_padding[2] > 0 or reach >= self.in_size[2]
+
+    @property
+    def weights_in_order(self) -> Addresses:
+        """Weights of the shape (groups, out_channels, in_channels, *kernel) in C order."""
+        _, rows, columns = self.kernel
+        return Addresses(0, self.out_channels * self.taps, self.taps, self.volume,
+                         (rows * columns, columns, 1))
 
 
 @dataclass(eq=False, repr=False)
@@ -146,9 +177,21 @@ class Spec(Problem):
     x_taps: NDArray[np.intp]
     w_taps: NDArray[np.intp]
     tap_places: NDArray[np.intp]
+    read: Addresses
+    w_in_order: bool
+    panel_offset: int
     accumulators_at: int
     weights_at: int
+    outputs_at: int
     scratch_bytes: int
+    # A transposed convolution of more than one part.
+    parts: tuple[Spec, ...] = ()
+    part_phases: tuple[NDArray[np.intp], ...] = ()
+    y_step: Triple = (1, 1, 1)
+    y_size: Triple = (0, 0, 0)
+    bias_alone: bool = False
+    column_parts: int = 0
+    packed_at: int = 0
 
 
 # ---- the current instruction set, and tests' way to another -----------------------------------
@@ -212,16 +255,18 @@ def plan_for(
     packs: bool = False,
     channel_major: bool = False,
     room: bool = False,
+    one_bank: bool = False,
 ) -> call.Plan:
     """The plan of a convolution of an x with these strides (in bytes), from the cache or new.
 
-    `packs` says that weights come as they are, and are packed as they are needed.
+    `packs` says that weights come as they are, and are packed as they are needed; `one_bank` that
+    they are those of one group, and serve every group.
     `channel_major` makes the order of the sum independent of the size of x: all plans for the
     same kernel, channels, dtype and instruction set then give the same bits.
     `room` says that a vector may be read from where the last element of x lies.
     """
     return _cached(replace(geometry, operator="", batch=1, batched=True), dtype, x_strides,
-                   packs, channel_major, room, _isa_name, _forced_tile)
+                   packs, channel_major, room, one_bank, _isa_name, _forced_tile)
 
 
 @lru_cache(maxsize=512)
@@ -232,12 +277,20 @@ def _cached(
     packs: bool,
     channel_major: bool,
     room: bool,
+    one_bank: bool,
     isa: str,
     forced: Tile | None,
 ) -> call.Plan:
-    problem = problem_of(geometry, tuple(s // dtype.itemsize for s in x_strides))
-    problem = replace(problem, channel_major=channel_major, room=room)
-    spec = spec_of(problem, machine(isa, dtype), forced, packs)
+    strides = tuple(s // dtype.itemsize for s in x_strides)
+    if geometry.transposed:
+        spec = transposed_spec_of(geometry, strides, machine(isa, dtype), forced, packs)
+    else:
+        problem = problem_of(geometry, strides)
+        problem.channel_major = channel_major
+        problem.room = room
+        if one_bank:
+            problem.weights = problem.weights._replace(group=0)
+        spec = spec_of(problem, machine(isa, dtype), forced, packs)
     return call.Plan(spec, _isa.engine(isa, dtype))
 
 
@@ -260,10 +313,6 @@ def machine(isa: str, dtype: np.dtype[np.floating]) -> Machine:
 def problem_of(geometry: Geometry, x_strides: Shape) -> Problem:
     """The geometry on three axes, for an x of given strides and a C-contiguous y."""
     g = geometry
-
-    def on_three_axes(values: Shape, fill: int) -> Triple:
-        return (fill,) * (3 - len(values)) + values  # type: ignore[return-value]
-
     in_size, out_size = on_three_axes(g.in_size, 1), on_three_axes(g.out_size, 1)
     kernel = on_three_axes(g.kernel, 1)
     # A stride that takes no step and a dilation without a second tap mean nothing, however large.
@@ -290,6 +339,7 @@ def problem_of(geometry: Geometry, x_strides: Shape) -> Problem:
         x_axis = (0, 0, 1)
     rows = out_size[1] * out_size[2]
     pixels = out_size[0] * rows
+    taps, volume = g.taps, math.prod(kernel)
     return Problem(
         dimensions=len(g.kernel),
         groups=g.groups,
@@ -307,10 +357,24 @@ def problem_of(geometry: Geometry, x_strides: Shape) -> Problem:
         y_image=g.out_channels * pixels,
         y_channel=pixels,
         y_axis=(rows, out_size[2], 1),
+        weights=Addresses(0, g.out_channels // g.groups * taps, taps, volume,
+                          (kernel[1] * kernel[2], kernel[2], 1)),
         flops=g.flops,
         channel_major=False,
         room=False,
+        panel_padding=padding,
+        panel_reach=(
+            (kernel[0] - 1) * dilation[0],
+            (kernel[1] - 1) * dilation[1],
+            (kernel[2] - 1) * dilation[2],
+        ),
+        part_counts=(0, 0, 0),
     )
+
+
+def on_three_axes(values: Shape, fill: int) -> Triple:
+    """Values of one to three spatial dimensions, and those of the missing ones in front."""
+    return (fill,) * (3 - len(values)) + values  # type: ignore[return-value]
 
 
 def spec_of(
@@ -325,7 +389,7 @@ def spec_of(
         if spec.scratch_bytes <= SCRATCH_BYTES:
             return spec
     # The plain loop nest needs no scratch: for taps so far apart that no panel can hold them.
-    return Layout(problem, machine, Family.PLAIN, 1, 1).plain()
+    return Layout(problem, machine, Family.PLAIN, 1, 1, packs).plain()
 
 
 def balanced_spec(
@@ -342,6 +406,165 @@ def balanced_spec(
             return spec
     # None is even: the most even of those whose size costs nothing.
     return min(specs[:-1], key=lambda entry: entry[:2])[2]
+
+
+# ---- transposed convolutions: parts (see _phases and _engine/transposed.pxi) -------------------
+
+
+def transposed_spec_of(
+    geometry: Geometry, x_strides: Shape, machine: Machine, forced: Tile | None, packs: bool
+) -> Spec:
+    """The spec of a transposed convolution: that of its only part, or one that holds several."""
+    axes = axes_of(geometry)
+    if not all(axis.phases for axis in axes):  # no output has a tap: the bias alone
+        empty = replace(
+            geometry, transposed=False, in_channels=0, in_size=geometry.out_size,
+            kernel=(1,) * len(axes), stride=(1,) * len(axes), dilation=(1,) * len(axes),
+            padding=((0, 0),) * len(axes),
+        )
+        return spec_of(problem_of(empty, x_strides), machine, forced, packs)
+    depth, row, column = (ONE,) * (3 - len(axes)) + axes
+    axes = (depth, row, column)
+    problems = [
+        part_problem(geometry, x_strides, axes, phases)
+        for phases in product(*(axis.phases for axis in axes))
+    ]
+    if {axis.step for axis in axes} == {1}:
+        (only,) = problems
+        only.part_counts = (0, 0, 0)
+        return spec_of(only, machine, forced, packs)
+    largest = max(problems, key=lambda problem: problem.volume)
+    family, rows, vectors = choose_tile(largest, machine, forced)
+    if family != Family.PLAIN:
+        like = balanced_spec(largest, machine, family, rows, vectors, packs)
+        spec = with_parts(like, [
+            Layout.of_part(like, problem, machine, packs).finished() for problem in problems
+        ], geometry, axes, machine.itemsize, packs)
+        if spec.scratch_bytes <= SCRATCH_BYTES:
+            return spec
+    like = Layout(largest, machine, Family.PLAIN, 1, 1, packs).plain()
+    # The plain loop nest writes each part's own outputs, and straight to y.
+    rows_of_y, columns_of_y = on_three_axes(geometry.out_size, 1)[1:]
+    pixels = math.prod(geometry.out_size)
+    exact = [
+        replace(
+            problem,
+            out_size=tuple(  # type: ignore[arg-type]
+                -(-(size - phase.phase) // axis.step)
+                for size, phase, axis in zip(
+                    on_three_axes(geometry.out_size, 1), phases, axes, strict=True
+                )
+            ),
+            y_image=geometry.out_channels * pixels,
+            y_channel=pixels,
+            y_axis=(depth.step * rows_of_y * columns_of_y, row.step * columns_of_y, column.step),
+        )
+        for problem, phases in zip(
+            problems, product(*(axis.phases for axis in axes)), strict=True
+        )
+    ]
+    parts = [Layout(problem, machine, Family.PLAIN, 1, 1, packs).plain() for problem in exact]
+    return with_parts(like, parts, geometry, axes, machine.itemsize, packs)
+
+
+def part_problem(
+    geometry: Geometry, x_strides: Shape, axes: tuple[Axis, Axis, Axis], phases: tuple[Phase, ...]
+) -> Problem:
+    """The ordinary convolution that computes the outputs of one phase on every axis.
+
+    Its y is not yet known: it lies in scratch, as large as a band.
+    """
+    g = geometry
+    kernel = on_three_axes(g.kernel, 1)
+    in_channels, out_channels = g.in_channels // g.groups, g.out_channels // g.groups
+    volume = math.prod(kernel)
+    tap = (kernel[1] * kernel[2], kernel[2], 1)
+    before = tuple(max(phase.padding for phase in axis.phases) for axis in axes)
+    after = tuple(max(phase.reach - phase.padding for phase in axis.phases) for axis in axes)
+    out_size = tuple(axis.positions for axis in axes)
+    rows = out_size[1] * out_size[2]
+    pixels = out_size[0] * rows
+    return Problem(
+        dimensions=len(g.kernel),
+        groups=g.groups,
+        in_channels=in_channels,
+        out_channels=out_channels,
+        in_size=on_three_axes(g.in_size, 1),
+        out_size=out_size,  # type: ignore[arg-type]
+        kernel=tuple(phase.kernel for phase in phases),  # type: ignore[arg-type]
+        stride=(1, 1, 1),
+        dilation=tuple(phase.dilation for phase in phases),  # type: ignore[arg-type]
+        padding=tuple(phase.padding for phase in phases),  # type: ignore[arg-type]
+        x_image=x_strides[0],
+        x_channel=x_strides[1],
+        x_axis=on_three_axes(x_strides[2:], 0),
+        y_image=g.out_channels * pixels,
+        y_channel=pixels,
+        y_axis=(rows, out_size[2], 1),
+        # Of the shape (groups, in_channels, out_channels, *kernel), the taps backwards.
+        weights=Addresses(
+            sum(phase.first_tap * step for phase, step in zip(phases, tap, strict=True)),
+            in_channels * out_channels * volume,
+            volume,
+            out_channels * volume,
+            tuple(  # type: ignore[arg-type]
+                -phase.tap_step * step for phase, step in zip(phases, tap, strict=True)
+            ),
+        ),
+        flops=g.flops,
+        channel_major=False,
+        room=False,
+        panel_padding=before,  # type: ignore[arg-type]
+        panel_reach=tuple(b + a for b, a in zip(before, after, strict=True)),  # type: ignore[arg-type]
+        part_counts=tuple(len(axis.phases) for axis in axes),  # type: ignore[arg-type]
+    )
+
+
+def with_parts(
+    like: Spec,
+    parts: list[Spec],
+    geometry: Geometry,
+    axes: tuple[Axis, ...],
+    itemsize: int,
+    packs: bool,
+) -> Spec:
+    """A spec that holds those of its parts, laid out like one of them."""
+    y_size = on_three_axes(geometry.out_size, 1)
+    line = 64 // itemsize
+    packed = 0
+    for part in parts:
+        if not packs:
+            part.packed_at = packed
+            packed += -(-packed_size(part) // line) * line
+    outputs_at = max(part.outputs_at for part in parts)
+    outputs = column_parts = 0
+    if like.family != Family.PLAIN:
+        # In scratch: [column's phase][channel][band].
+        rows, columns = like.band[1:]
+        for part in parts:
+            part.y_image = 0
+            part.y_channel = math.prod(like.band)
+            part.y_axis = (rows * columns, columns, 1)
+        of_a_part = like.group_block * like.channel_block * math.prod(like.band)
+        most = max(1, OUTPUT_BYTES // (of_a_part * itemsize))
+        column_parts = min(like.part_counts[2], most)
+        outputs = column_parts * of_a_part
+    return replace(
+        like,
+        y_image=geometry.out_channels * math.prod(y_size),
+        y_channel=math.prod(y_size),
+        y_axis=(y_size[1] * y_size[2], y_size[2], 1),
+        parts=tuple(parts),
+        part_phases=tuple(
+            np.array([phase.phase for phase in axis.phases], np.intp) for axis in axes
+        ),
+        y_step=tuple(axis.step for axis in axes),  # type: ignore[arg-type]
+        y_size=y_size,
+        bias_alone=not all(axis.complete for axis in axes),
+        column_parts=column_parts,
+        outputs_at=outputs_at,
+        scratch_bytes=-(-(64 + (outputs_at + outputs) * itemsize) // 64) * 64,
+    )
 
 
 # ---- which tile -------------------------------------------------------------------------------
@@ -404,9 +627,15 @@ def width_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[float
     """(estimated cycles of one image, tile) of the best width-lane tile."""
     row_vectors = -(-p.out_size[2] // machine.lanes)
 
+    def vector_loads(vectors: int) -> float:
+        lines = p.in_channels * p.kernel[0] * p.kernel[1] * (vectors + (p.kernel[2] > 1))
+        if p.part_counts != (0, 0, 0) and lines * machine.lanes * machine.itemsize > ROWS_BYTES:
+            return FAR_LOADS
+        return 1.5  # half of the loads are split
+
     def cycles(rows: int, vectors: int) -> float:
         return p.groups * p.out_size[0] * p.out_size[1] * sum(
-            n * m * tile_cycles(r, v, p.taps, 1.0, 1.5)  # 1.5: half of the loads are split
+            n * m * tile_cycles(r, v, p.taps, 1.0, vector_loads(v))
             for n, r in split(p.out_channels, rows)
             for m, v in split(row_vectors, vectors)
         )
@@ -579,6 +808,22 @@ class Layout:
         self.panel_channels = self.in_block
         self.in_place = self.can_read_in_place()
 
+    @classmethod
+    def of_part(cls, like: Spec, problem: Problem, machine: Machine, packs: bool) -> Layout:
+        """The layout of a part whose bands, blocks and panel are those of another part."""
+        tile = (like.family, like.tile_rows, like.tile_vectors)
+        if like.family == Family.DEPTHWISE:  # which tiles there are depends on the kernel
+            tile = depthwise_tile(problem, machine, None)[1]
+        if like.family == Family.SLIDING:
+            tile = sliding_tile(problem, machine, None)[1]
+        layout = cls(problem, machine, *tile, packs)
+        layout.band = like.band
+        layout.group_block = like.group_block
+        layout.channel_block = like.channel_block
+        layout.in_block = like.in_block
+        layout.panel_channels = like.panel_channels
+        return layout
+
     def can_read_in_place(self) -> bool:
         """Whether tiles may read x itself: no padded columns, and rows of unit stride."""
         p = self.p
@@ -600,7 +845,7 @@ class Layout:
     @property
     def phases(self) -> int:
         """Phases of the columns that some tap uses."""
-        return min(self.phase_step, (self.p.kernel[2] - 1) * self.p.dilation[2] + 1)
+        return min(self.phase_step, self.p.panel_reach[2] + 1)
 
     @property
     def panel_phase(self) -> int:
@@ -613,7 +858,7 @@ class Layout:
     def panel_columns(self) -> int:
         """Columns of one phase: what the widest vector of the band's rows reads."""
         p = self.p
-        taps = (p.kernel[2] - 1) * p.dilation[2]
+        taps = p.panel_reach[2]
         if self.family == Family.CHANNEL:
             return (self.band[2] - 1) * p.stride[2] + taps + 1
         return max(self.band[2], self.lanes) + taps // self.phase_step
@@ -625,13 +870,12 @@ class Layout:
     def plain_slots(self, axis: int) -> int:
         """Input rows between the first and the last that a band reads, along an axis."""
         p = self.p
-        return (
-            (self.band[axis] - 1) * p.stride[axis] + (p.kernel[axis] - 1) * p.dilation[axis] + 1
-        )
+        return (self.band[axis] - 1) * p.stride[axis] + p.panel_reach[axis] + 1
 
     def expanded(self, axis: int) -> bool:
         """Whether a row for each pair of output row and kernel row takes less than that."""
-        if self.family == Family.DEPTHWISE:  # its tiles use a row for several kernel rows
+        # Depthwise tiles use a row for several kernel rows, and parts of different kernels do.
+        if self.family == Family.DEPTHWISE or self.p.part_counts != (0, 0, 0):
             return False
         return self.band[axis] * self.p.kernel[axis] < self.plain_slots(axis)
 
@@ -679,6 +923,8 @@ class Layout:
             # A last tile of one vector may overlap the tile before it, which has then gone on
             # from the partial sums already. Splitting by 3 leaves no such tile.
             self.rows, self.vectors = 4, 3
+        if self.p.part_counts != (0, 0, 0):
+            self.limit_outputs()
         self.limit_item()
         self.order_items()
         return self.finished()
@@ -741,6 +987,33 @@ class Layout:
         band[axis] = size
         self.band = (band[0], band[1], band[2])
 
+    @property
+    def unit(self) -> int:
+        """Output channels of a tile."""
+        if self.family in (Family.DEPTHWISE, Family.SLIDING):
+            return 1
+        return self.rows if self.family == Family.WIDTH else self.vectors * self.lanes
+
+    def output_bytes(self) -> int:
+        """Of a work item's outputs for a row of parts, one group's; sixteen parts at most, as
+        more are not computed at once where they are too large."""
+        outputs = self.channel_block * math.prod(self.band) * min(16, self.p.part_counts[2])
+        return outputs * self.machine.itemsize
+
+    def limit_outputs(self) -> None:
+        """Fewer channels, then a smaller band, until the outputs of the parts fit scratch."""
+        blocks = -(-self.p.out_channels // self.unit)
+        block = max(1, self.output_bytes() // blocks)
+        self.channel_block = even_part(blocks, OUTPUT_BYTES // block) * self.unit
+        for axis in (0, 1):
+            while self.output_bytes() > OUTPUT_BYTES and self.band[axis] > 1:
+                self.shrink(axis, max(1, self.band[axis] // 2))
+        while self.output_bytes() > OUTPUT_BYTES and self.band[2] > self.lanes:
+            before = self.band[2]
+            self.shrink(2, max(self.lanes, before // 2))
+            if self.band[2] == before:
+                break
+
     def limit_item(self) -> None:
         """Work items of a size worth sharing out: several groups, or a part of one."""
         p = self.p
@@ -751,24 +1024,28 @@ class Layout:
             target = round(min(max(p.flops // ITEMS, low), high) * self.size)
 
         def flops() -> int:
-            return 2 * p.taps * self.channel_block * math.prod(self.band)
+            return 2 * p.taps * self.channel_block * math.prod(self.band) * copies
 
-        whole = self.band == p.out_size
+        copies = math.prod(p.part_counts) or 1  # parts of a transposed convolution
+        whole = self.band == p.out_size and self.channel_block >= p.out_channels
         if flops() < target and whole and self.family != Family.CHANNEL:
             most = max(1, min(p.groups, target // max(flops(), 1)))
+            if p.part_counts != (0, 0, 0):
+                most = max(1, min(most, OUTPUT_BYTES // self.output_bytes()))
             # A block that divides the groups leaves no smaller one behind.
             divisors = (n for n in range(most, most // 2, -1) if p.groups % n == 0)
             self.group_block = next(divisors, even_part(p.groups, most))
             return
-        unit = {Family.WIDTH: self.rows, Family.SLIDING: 1}.get(
-            self.family, self.vectors * self.lanes)
         if self.family != Family.DEPTHWISE and flops() > target:
-            blocks = -(-p.out_channels // unit)
+            blocks = -(-self.channel_block // self.unit)
             wanted = max(1, math.ceil(blocks * target / flops()))
-            self.channel_block = even_part(blocks, wanted) * unit
+            self.channel_block = even_part(-(-p.out_channels // self.unit), wanted) * self.unit
         # Channel-lane bands must be contiguous in y: outer axes first, down to 1. For the others
         # the rows of one plane come first, as they share less of their input than planes do.
         channel = self.family == Family.CHANNEL
+        blocks = p.groups * -(-p.out_channels // self.channel_block)
+        if channel and self.packs and p.part_counts != (0, 0, 0) and blocks >= FEW_ITEMS:
+            return  # every band would pack the weights of all parts again
         for axis in (0, 1) if channel else (1, 0):
             least = self.least_band(axis)
             if flops() > 1.5 * target and self.band[axis] > least:
@@ -787,6 +1064,7 @@ class Layout:
         block = self.p.taps * lanes * self.machine.itemsize
         if (
             self.packs
+            and self.p.part_counts == (0, 0, 0)
             and self.family == Family.CHANNEL
             and self.band != self.p.out_size
             and self.panel_bytes + SUMS_BYTES + block + 4096 <= SCRATCH_BYTES
@@ -799,7 +1077,7 @@ class Layout:
         the next one, at most a quarter of them; and a channel-lane item reads its weights once
         for all its pixels, at least a hundred."""
         p = self.p
-        shared = (p.kernel[axis] - 1) * p.dilation[axis] / p.stride[axis]
+        shared = p.panel_reach[axis] / p.stride[axis]
         least = 0 if self.in_place else math.ceil(4 * shared)
         if self.family == Family.CHANNEL:
             least = max(least, 100 // math.prod(p.out_size[axis + 1 :]))
@@ -841,8 +1119,12 @@ class Layout:
             plane = self.line_and_tap(0)[1] * self.panel_plane
             row = self.line_and_tap(1)[1] * self.panel_row
             channel = self.panel_channel
+        read = self.read
         if self.family in (Family.DEPTHWISE, Family.SLIDING):
-            return column.astype(np.intp), np.zeros(0, np.intp)
+            w_tap = (
+                kd[:, None, None] * read.axis[0] + kh[:, None] * read.axis[1] + kw * read.axis[2]
+            )
+            return column.astype(np.intp), w_tap.ravel().astype(np.intp)
         whole_panel = self.in_place or self.panel_channels >= p.in_channels
         x_taps, w_taps = [], []
         for first in range(0, p.in_channels, self.in_block):
@@ -854,10 +1136,12 @@ class Layout:
                 + where[:, None] * channel
                 + column
             )
-            axes = np.ix_(kd, kh, c, kw)
             w_tap = (
-                (axes[2] * p.kernel[0] + axes[0]) * p.kernel[1] + axes[1]
-            ) * p.kernel[2] + axes[3]
+                kd[:, None, None, None] * read.axis[0]
+                + kh[:, None, None] * read.axis[1]
+                + c[:, None] * read.input
+                + kw * read.axis[2]
+            )
             if self.family == Family.CHANNEL and not p.channel_major:
                 x_tap, w_tap = x_tap.swapaxes(2, 3), w_tap.swapaxes(2, 3)
             x_taps.append(x_tap)
@@ -867,6 +1151,11 @@ class Layout:
             np.concatenate([t.ravel() for t in x_taps] or empty).astype(np.intp),
             np.concatenate([t.ravel() for t in w_taps] or empty).astype(np.intp),
         )
+
+    @property
+    def read(self) -> Addresses:
+        """Where the engine finds the weights: a layer has put them in order."""
+        return self.p.weights if self.packs else self.p.weights_in_order
 
     def finished(self) -> Spec:
         p, size = self.p, self.machine.itemsize
@@ -882,8 +1171,13 @@ class Layout:
             weights = (p.in_channels if self.bands_inside else self.in_block) * p.volume * lanes
         else:
             sums, weights = self.rows * self.lanes, 0
+            if self.family in (Family.DEPTHWISE, Family.SLIDING) and not in_order(p, self.read):
+                weights = p.volume
         x_taps, w_taps = self.taps()
         scratch = -(-(64 + (panel + sums + weights) * size) // 64) * 64
+        shift = [
+            inside - before for inside, before in zip(p.panel_padding, p.padding, strict=True)
+        ]
         pixel_step = p.stride[2] * (p.x_axis[2] if self.in_place else 1)
         return Spec(
             **{name: getattr(p, name) for name in Problem.__dataclass_fields__},
@@ -921,8 +1215,12 @@ class Layout:
             x_taps=x_taps,
             w_taps=w_taps,
             tap_places=np.argsort(w_taps),
+            read=self.read,
+            w_in_order=in_order(p, self.read),
+            panel_offset=shift[0] * self.panel_plane + shift[1] * self.panel_row + shift[2],
             accumulators_at=panel,
             weights_at=panel + sums,
+            outputs_at=-(-(panel + sums + weights) // line) * line,
             scratch_bytes=scratch,
         )
 
@@ -949,32 +1247,77 @@ def even_part(total: int, most: int) -> int:
 # ---- packed weights ---------------------------------------------------------------------------
 
 
-def packing(spec: Spec) -> tuple[int, ...] | None:
+def in_order(p: Problem, weights: Addresses) -> bool:
+    """Whether the taps of an output channel are contiguous, in the order (in_channels, *kernel)."""
+    wanted = p.weights_in_order
+    extents = (p.in_channels, *p.kernel)
+    steps = zip((weights.input, *weights.axis), (wanted.input, *wanted.axis), strict=True)
+    return all(n <= 1 or step == right for n, (step, right) in zip(extents, steps, strict=True))
+
+
+def packing(spec: Spec) -> tuple[object, ...] | None:
     """What the packed weights of a plan depend on; None where it reads them as they are."""
+    if spec.parts:
+        return tuple(map(_packing_of_one, spec.parts))
+    if spec.family == Family.CHANNEL or not in_order(spec, spec.weights):
+        return _packing_of_one(spec)
+    return None
+
+
+def _packing_of_one(spec: Spec) -> tuple[object, ...]:
     if spec.family != Family.CHANNEL:
-        return None
+        return (spec.weights, spec.kernel)
     in_block = 0 if spec.channel_major else spec.in_block  # the order is the same for all
-    return (spec.lanes, spec.tile_vectors, in_block)
+    return (spec.weights, spec.kernel, spec.lanes, spec.tile_vectors, in_block)
+
+
+def packed_size(spec: Spec) -> int:
+    """Elements of the packed weights: channel lanes fill output channels up to whole vectors."""
+    if spec.parts:
+        return spec.parts[-1].packed_at + packed_size(spec.parts[-1])
+    channels = spec.out_channels
+    if spec.family == Family.CHANNEL:
+        channels = -(-channels // spec.lanes) * spec.lanes
+    return spec.groups * channels * spec.taps
 
 
 def pack_weights(spec: Spec, weight: NDArray[np.floating]) -> NDArray[np.floating]:
-    """The weights as channel-lane tiles read them: [group][channel block][tap][lanes].
+    """The weights, of any shape in C order, as the tiles of a plan read them.
 
-    A block is `tile_vectors` vectors of output channels wide, the last one as wide as what is
-    left; lanes beyond the last channel are zero.
+    Channel lanes: [group][channel block][tap][lanes]. A block is `tile_vectors` vectors of output
+    channels wide, the last one as wide as what is left; lanes beyond the last channel are zero.
+    Other tiles: [group][channel][tap]. Parts follow each other, each from a cache line on.
     """
-    lanes, wide = spec.lanes, spec.tile_vectors * spec.lanes
-    channels = -(-spec.out_channels // lanes) * lanes
-    taps = spec.w_taps.size
-    ordered = weight.reshape(spec.groups, spec.out_channels, taps)[:, :, spec.w_taps]
     line = 64 // weight.itemsize
-    memory = np.zeros(spec.groups * channels * taps + line, weight.dtype)
+    size = packed_size(spec)
+    memory = np.zeros(size + line, weight.dtype)
     start = -(memory.ctypes.data // weight.itemsize) % line
-    packed = memory[start : start + spec.groups * channels * taps]
-    blocks = packed.reshape(spec.groups, channels * taps)
-    for first in range(0, spec.out_channels, wide):
-        block = ordered[:, first : first + wide].swapaxes(1, 2)  # [group][tap][channel]
-        lanes_here = min(wide, channels - first)
-        to = blocks[:, first * taps : (first + lanes_here) * taps]
-        to.reshape(spec.groups, taps, lanes_here)[:, :, : block.shape[2]] = block
+    packed = memory[start : start + size]
+    for part in spec.parts or (spec,):
+        _pack_one(part, weight, packed[part.packed_at : part.packed_at + packed_size(part)])
     return packed
+
+
+def _pack_one(
+    spec: Spec, weight: NDArray[np.floating], packed: NDArray[np.floating]
+) -> None:
+    groups, channels, taps = spec.groups, spec.out_channels, spec.taps
+    where = spec.weights
+    steps = (where.group, where.channel, where.input, *where.axis)
+    ordered = np.lib.stride_tricks.as_strided(
+        weight.reshape(-1)[where.origin :],
+        (groups, channels, spec.in_channels, *spec.kernel),
+        [step * weight.itemsize for step in steps],
+    ).reshape(groups, channels, taps)
+    if spec.family != Family.CHANNEL:
+        packed.reshape(ordered.shape)[...] = ordered
+        return
+    ordered = ordered[:, :, spec.w_taps]
+    lanes, wide = spec.lanes, spec.tile_vectors * spec.lanes
+    filled = -(-channels // lanes) * lanes
+    blocks = packed.reshape(groups, filled * taps)
+    for first in range(0, channels, wide):
+        block = ordered[:, first : first + wide].swapaxes(1, 2)  # [group][tap][channel]
+        lanes_here = min(wide, filled - first)
+        to = blocks[:, first * taps : (first + lanes_here) * taps]
+        to.reshape(groups, taps, lanes_here)[:, :, : block.shape[2]] = block

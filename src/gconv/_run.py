@@ -11,14 +11,15 @@ from gconv._geometry import Geometry
 
 
 def plan_for(
-    geometry: Geometry, x: Array, *, packs: bool = False, channel_major: bool = False
+    geometry: Geometry, x: Array, *, packs: bool = False, channel_major: bool = False,
+    one_bank: bool = False,
 ) -> call.Plan:
     """The plan of a convolution of x, whose strides it depends on; see `_plan.plan_for`."""
     strides = x.strides if geometry.batched else (0, *x.strides)
     if geometry.batch == 1:
         strides = (0, *strides[1:])  # never used; one plan for all of them
     return _plan.plan_for(geometry, x.dtype, strides, packs=packs,
-                          channel_major=channel_major)
+                          channel_major=channel_major, one_bank=one_bank)
 
 
 def short_cut(

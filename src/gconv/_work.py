@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from gconv._geometry import Shape
     from gconv._plan import Problem, Spec
 
 
-def flops_inside(p: Problem) -> int:
+def flops_inside(spec: Spec) -> int:
     """Floating-point operations of one image, taps in the padding left out."""
-    taps = (int(taps_before(p, axis, np.array([p.out_size[axis]]))[0]) for axis in range(3))
-    return 2 * p.groups * p.out_channels * p.in_channels * math.prod(taps)
+    pairs = 2 * spec.groups * spec.out_channels * spec.in_channels
+    if not spec.parts:
+        return pairs * _taps_inside(spec, spec.out_size)
+    taps = 0
+    for part, phases in zip(spec.parts, product(*spec.part_phases), strict=True):
+        # A part may count more outputs than its phase has.
+        own = (
+            -(-(size - int(phase)) // step)
+            for size, phase, step in zip(spec.y_size, phases, spec.y_step, strict=True)
+        )
+        taps += _taps_inside(part, tuple(own))
+    return pairs * taps
+
+
+def _taps_inside(p: Problem, outputs: Shape) -> int:
+    return math.prod(
+        int(taps_before(p, axis, np.array([outputs[axis]]))[0]) for axis in range(3)
+    )
 
 
 def taps_before(p: Problem, axis: int, positions: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -38,7 +56,12 @@ def balance(spec: Spec, images: int, threads: int) -> float:
     """
     least, more = divmod(spec.items * images, threads)
     thread = np.arange(threads + 1)
-    edges = work_before(work_by_level(spec, images), thread * least + np.minimum(thread, more))
+    begins = thread * least + np.minimum(thread, more)
+    # An item of a transposed convolution computes its band of every part.
+    edges = sum(
+        (work_before(work_by_level(part, images), begins) for part in spec.parts or (spec,)),
+        np.zeros(threads + 1),
+    )
     if edges[-1] == 0:
         return 1.0
     return float(np.max(np.diff(edges)) * threads / edges[-1])

@@ -6,6 +6,7 @@ a plan was made for and leaves everything else to them.
 """
 
 from cpython.contextvars cimport get_value
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.string cimport memcpy, memset
 
@@ -124,7 +125,8 @@ cdef class Plan:
     cdef run_function function
     cdef Py_ssize_t flops
     cdef readonly object spec
-    cdef object x_taps, w_taps, tap_places, capsule
+    cdef object x_taps, w_taps, tap_places, part_phases, part_plans, capsule
+    cdef ConvPlan* parts
 
     def __cinit__(self, spec, engine):
         cdef int axis
@@ -146,6 +148,15 @@ cdef class Plan:
             p.y_axis[axis] = spec.y_axis[axis]
             p.band[axis] = spec.band[axis]
             p.bands[axis] = spec.bands[axis]
+            p.w_axis[axis] = spec.read.axis[axis]
+            p.panel_padding[axis] = spec.panel_padding[axis]
+            p.panel_reach[axis] = spec.panel_reach[axis]
+        p.w_origin = spec.read.origin
+        p.w_group = spec.read.group
+        p.w_channel = spec.read.channel
+        p.w_input = spec.read.input
+        p.w_in_order = spec.w_in_order
+        p.panel_offset = spec.panel_offset
         p.x_image = spec.x_image
         p.x_channel = spec.x_channel
         p.y_image = spec.y_image
@@ -188,8 +199,36 @@ cdef class Plan:
         p.w_taps = <const Py_ssize_t*>cnp.PyArray_DATA(self.w_taps)
         p.accumulators_at = spec.accumulators_at
         p.weights_at = spec.weights_at
+        p.outputs_at = spec.outputs_at
+        p.packed_at = spec.packed_at
         p.scratch_bytes = spec.scratch_bytes
         self.flops = spec.flops
+        if spec.parts:
+            self.take_parts([Plan(part, engine) for part in spec.parts])
+
+    cdef int take_parts(self, list plans) except -1:
+        """A transposed convolution's parts; their plans live as long as this one."""
+        cdef ConvPlan* p = &self.plan
+        cdef Py_ssize_t axis, i
+        self.part_plans = plans
+        self.part_phases = self.spec.part_phases
+        self.parts = <ConvPlan*>PyMem_Malloc(len(plans) * sizeof(ConvPlan))
+        if self.parts == NULL:
+            raise MemoryError("gconv: cannot allocate a plan")
+        for i in range(len(plans)):
+            self.parts[i] = (<Plan>plans[i]).plan
+        p.parts = self.parts
+        p.bias_alone = self.spec.bias_alone
+        p.column_parts = self.spec.column_parts
+        for axis in range(3):
+            p.part_counts[axis] = len(self.part_phases[axis])
+            p.part_phases[axis] = <const Py_ssize_t*>cnp.PyArray_DATA(self.part_phases[axis])
+            p.y_step[axis] = self.spec.y_step[axis]
+            p.y_size[axis] = self.spec.y_size[axis]
+        return 0
+
+    def __dealloc__(self):
+        PyMem_Free(self.parts)
 
     cdef int execute(
         self, Py_ssize_t images, const void* x, const void* weight, const void* packed,

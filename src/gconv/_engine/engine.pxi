@@ -10,6 +10,7 @@
 #     items.pxi      work items: which tiles, in what order
 #     sliding.pxi    the tiles and items of sliding windows, for AVX-512
 #     short.pxi      short rows of a buffer, for streaming
+#     transposed.pxi transposed convolution: items of several such convolutions, interleaved
 #     tiles_16.pxi   the tiles for 16 vector registers; tiles_32.pxi for 32
 #
 # Assumptions everywhere: pointers and sizes are valid (gconv._geometry has checked them), y and
@@ -61,12 +62,19 @@ ITEMS[<int>CHANNEL] = channel_item
 ITEMS[<int>SHORT] = short_item
 
 
+include "transposed.pxi"
+
+
 cdef void run(
     const ConvPlan* plan, Py_ssize_t images, const void* x, const void* weight,
     const void* packed, const void* bias, void* y, int threads, char* scratch) noexcept nogil:
     cdef item_function item = ITEMS[<int>plan.family]
     cdef Py_ssize_t items = images * plan.items
     cdef Py_ssize_t i
+    if plan.parts != NULL:
+        item = plain_parts if plan.family == PLAIN else transposed_item
+    if packed != NULL:  # tiles without channel lanes read weights that have been put in order
+        weight = packed
     for i in range(threads):
         (<Header*>(scratch + i * plan.scratch_bytes)).panel_number = NOTHING
         (<Header*>(scratch + i * plan.scratch_bytes)).weights_number = NOTHING

@@ -79,7 +79,7 @@ cdef inline Source in_place_source(
     source.tap_row = p.dilation[1] * p.x_axis[1]
     source.origin = (
         x + item.image * p.x_image + group * p.in_channels * p.x_channel
-        - p.padding[0] * p.x_axis[0] - p.padding[1] * p.x_axis[1]
+        - p.padding[0] * p.x_axis[0] - p.padding[1] * p.x_axis[1] - p.padding[2] * p.x_axis[2]
         + item.band.begin[2] * p.pixel_step)
     return source
 
@@ -114,7 +114,8 @@ cdef inline Source panel_source(
     source.tap_plane = p.panel_tap[0] * p.panel_plane
     source.tap_row = p.panel_tap[1] * p.panel_row
     source.origin = (
-        panel - item.band.begin[0] * source.plane - item.band.begin[1] * source.row)
+        panel + p.panel_offset
+        - item.band.begin[0] * source.plane - item.band.begin[1] * source.row)
     return source
 
 
@@ -174,7 +175,6 @@ cdef void width_item(
     const real* bias, real* y, char* scratch) noexcept nogil:
     cdef Item item = find_item(p, number)
     cdef Band* band = &item.band
-    cdef Py_ssize_t taps = p.in_channels * p.kernel[0] * p.kernel[1] * p.kernel[2]
     cdef Py_ssize_t width = band.end[2] - band.begin[2]
     cdef Parts blocks = split(item.last_channel - item.first_channel, p.tile_rows)
     cdef Parts across = split((width + LANES - 1) // LANES, p.tile_vectors)
@@ -184,7 +184,7 @@ cdef void width_item(
     cdef Source source
     cdef WidthStrip s
     begin_item(p, &item, scratch)
-    s.w_channel = taps
+    s.w_channel = p.w_channel
     s.y_channel = p.y_channel
     s.y_line = p.y_axis[1]
     for group in range(item.first_group, item.last_group):
@@ -205,7 +205,8 @@ cdef void width_item(
             o = group * p.out_channels + item.first_channel
             for block in range(blocks.count):
                 rows = blocks.size + (block < blocks.larger)
-                s.weight = weight + o * taps
+                s.weight = (weight + p.w_origin + group * p.w_group
+                            + (o - group * p.out_channels) * p.w_channel)
                 s.bias = bias + o if bias != NULL else NULL
                 for od in range(band.begin[0], band.end[0]):
                     tap_range(p, 0, od, &first_plane, &last_plane)
@@ -284,6 +285,21 @@ cdef inline void depthwise_rows(
     tiles[across.size](&s)
 
 
+cdef inline const real* weights_in_order(
+    const ConvPlan* p, Py_ssize_t group, Py_ssize_t channel, const real* weight, char* scratch
+) noexcept nogil:
+    """The kernel of an output channel of a group with one input channel: where it lies, or in
+    scratch where its taps are not contiguous."""
+    cdef const real* kernel = weight + p.w_origin + group * p.w_group + channel * p.w_channel
+    cdef real* taps = <real*>(scratch + HEADER_BYTES) + p.weights_at
+    cdef Py_ssize_t k
+    if p.w_in_order:
+        return kernel
+    for k in range(p.kernel[0] * p.kernel[1] * p.kernel[2]):
+        taps[k] = kernel[p.w_taps[k]]
+    return taps
+
+
 cdef void depthwise_item(
     const ConvPlan* p, Py_ssize_t number, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
@@ -310,7 +326,7 @@ cdef void depthwise_item(
             source = panel_source(p, &item, x, group, 0, 1, scratch)
         s.x_plane = source.tap_plane
         s.x_row = source.tap_row
-        s.weight = weight + group * p.kernel[0] * p.kernel[1] * p.kernel[2]
+        s.weight = weights_in_order(p, group, 0, weight, scratch)
         s.bias = bias + group if bias != NULL else NULL
         for od in range(band.begin[0], band.end[0]):
             tap_range(p, 0, od, &s.first_plane, &s.last_plane)
@@ -382,14 +398,15 @@ cdef inline void pack_weights(
     Py_ssize_t channels, Py_ssize_t width, real* to) noexcept nogil:
     """weight[channel][tap] of a block of input channels into to[place of tap][width], zeros
     beyond the last channel; `to` is where the block's first place goes."""
-    cdef Py_ssize_t taps = p.in_channels * p.kernel[0] * p.kernel[1] * p.kernel[2]
-    cdef Py_ssize_t n, tap, block, j, lane
+    cdef Py_ssize_t n, tap, place, block, j, lane
     cdef vec square[LANES_AT_MOST]
-    if last_tap - first_tap < LANES:
+    if last_tap - first_tap < LANES or not p.w_in_order:
         for tap in range(first_tap, last_tap):
-            for j in range(width):
-                to[(p.tap_places[tap] - first_tap) * width + j] = (
-                    weight[j * taps + tap] if j < channels else 0)
+            place = p.tap_places[tap]
+            for j in range(channels):
+                to[(place - first_tap) * width + j] = weight[j * p.w_channel + p.w_taps[place]]
+            for j in range(channels, width):
+                to[(place - first_tap) * width + j] = 0
         return
     for block in range(width // LANES):
         j = block * LANES
@@ -398,7 +415,7 @@ cdef inline void pack_weights(
         while True:
             for lane in range(LANES):
                 if lane < n:
-                    square[lane] = (<const uvec*>(weight + (j + lane) * taps + tap))[0]
+                    square[lane] = (<const uvec*>(weight + (j + lane) * p.w_channel + tap))[0]
                 else:
                     square[lane] = splat(0)
             transpose_square(square)
@@ -526,8 +543,8 @@ cdef void channel_item(
                 c = 0
                 while c < p.in_channels:
                     in_block = min(p.in_block, p.in_channels - c)
-                    pack_weights(p, weight + (group * p.out_channels + o) * taps, c * volume,
-                                 (c + in_block) * volume, channels, lanes,
+                    pack_weights(p, weight + p.w_origin + group * p.w_group + o * p.w_channel,
+                                 c * volume, (c + in_block) * volume, channels, lanes,
                                  weights + c * volume * lanes)
                     c += in_block
                 header.weights_number = group * p.out_channels + o
@@ -550,8 +567,8 @@ cdef void channel_item(
             elif p.bands_inside:
                 s.weight = weights + c * volume * lanes
             else:
-                pack_weights(p, weight + (group * p.out_channels + o) * taps, c * volume,
-                             (c + in_block) * volume, channels, lanes, weights)
+                pack_weights(p, weight + p.w_origin + group * p.w_group + o * p.w_channel,
+                             c * volume, (c + in_block) * volume, channels, lanes, weights)
                 s.weight = weights
             # Layers with few pixels read their weights as fast as the third-level cache allows.
             s.share = 0

@@ -49,7 +49,7 @@ cdef struct Slots:
 cdef inline Slots slots_of(const ConvPlan* p, const Band* band, int axis) noexcept nogil:
     cdef Slots slots
     cdef Py_ssize_t outputs = band.end[axis] - band.begin[axis]
-    slots.start = band.begin[axis] * p.stride[axis] - p.padding[axis]
+    slots.start = band.begin[axis] * p.stride[axis] - p.panel_padding[axis]
     if p.expanded[axis]:
         slots.blocks = p.kernel[axis]
         slots.block_step = p.dilation[axis]
@@ -59,8 +59,7 @@ cdef inline Slots slots_of(const ConvPlan* p, const Band* band, int axis) noexce
     else:
         slots.blocks = 1
         slots.block_step = slots.block_pitch = 0
-        slots.count = (
-            (outputs - 1) * p.stride[axis] + (p.kernel[axis] - 1) * p.dilation[axis] + 1)
+        slots.count = (outputs - 1) * p.stride[axis] + p.panel_reach[axis] + 1
         slots.step = 1
     return slots
 
@@ -120,7 +119,7 @@ cdef inline void image_columns(
     const ConvPlan* p, const Band* band, Py_ssize_t phase, Py_ssize_t* first, Py_ssize_t* last
 ) noexcept nogil:
     """The columns [first, last) of a panel row's phase that lie in the image."""
-    cdef Py_ssize_t start = band.begin[2] * p.stride[2] - p.padding[2] + phase
+    cdef Py_ssize_t start = band.begin[2] * p.stride[2] - p.panel_padding[2] + phase
     cdef Py_ssize_t step = p.phase_step
     first[0] = min(p.panel_columns, divide_up(-start, step) if start < 0 else 0)
     last[0] = 0
@@ -203,7 +202,8 @@ cdef inline void pack_rows(
         image_columns(p, band, phase, &begin, &end)
     n = end - begin
     row = x + (
-        band.begin[2] * p.stride[2] - p.padding[2] + phase + begin * p.phase_step) * p.x_axis[2]
+        band.begin[2] * p.stride[2] - p.panel_padding[2] + phase
+        + begin * p.phase_step) * p.x_axis[2]
     to = panel + phase * p.panel_phase + begin
     if packing.pairs:
         odds = packing.first[other] - begin + (other - phase) * p.panel_phase

@@ -30,6 +30,11 @@ cdef struct ConvPlan:
     Py_ssize_t x_axis[3]
     Py_ssize_t y_image, y_channel
     Py_ssize_t y_axis[3]
+    # And a weight: from the first tap of all to the next group's, output channel's, input
+    # channel's, plane's, row's, column's. In order: the taps of an output channel are contiguous.
+    Py_ssize_t w_origin, w_group, w_channel, w_input
+    Py_ssize_t w_axis[3]
+    bint w_in_order
 
     # Work items of one image: group block x depth band x row band x column band x channel block.
     Py_ssize_t items
@@ -57,6 +62,12 @@ cdef struct ConvPlan:
     Py_ssize_t panel_line[2]
     Py_ssize_t panel_tap[2]
     bint expanded[2]
+    # What the panel holds of the image: elements before the first one, and from the first to the
+    # last that an output reads. The parts of a transposed convolution share a panel: each begins
+    # to read `panel_offset` elements further on.
+    Py_ssize_t panel_padding[3]
+    Py_ssize_t panel_reach[3]
+    Py_ssize_t panel_offset
 
     bint three_columns  # depthwise: a kernel row's three taps are neighbours
     bint prefetches  # channel lanes: tiles ask for the weights of the next block
@@ -66,20 +77,33 @@ cdef struct ConvPlan:
 
     # Taps of one output element in their order: input block, kd, kh, then channel, kw for width
     # lanes (neighbouring taps share cache lines) and kw, channel for channel lanes;
-    # where each lies in the panel (or in x), its weight among those of one output channel, and
-    # the other way round, the place in the order of each weight.
+    # where each lies in the panel (or in x), its weight from the first tap of its output channel,
+    # and the places of the taps in the order of their weights in memory.
     Py_ssize_t in_block
     const Py_ssize_t* x_taps
     const Py_ssize_t* w_taps
     const Py_ssize_t* tap_places
 
-    # Scratch of one thread: elements up to the accumulators, to the weights, and bytes in all.
-    Py_ssize_t accumulators_at, weights_at
+    # A transposed convolution: its parts, one for each stride phase that has taps (see
+    # transposed.pxi): how many along each axis, which phases they are, the stride and y's extents.
+    # The fields above then are those of the first part's like: out_size counts one phase.
+    const ConvPlan* parts  # NULL: an ordinary convolution
+    Py_ssize_t part_counts[3]
+    const Py_ssize_t* part_phases[3]
+    Py_ssize_t y_step[3]
+    Py_ssize_t y_size[3]
+    bint bias_alone  # some phase has no taps
+    Py_ssize_t column_parts  # so many are computed before they are interleaved
+    Py_ssize_t packed_at  # where a part's weights begin among those of all; 0 if not packed
+
+    # Scratch of one thread: elements up to the accumulators, to the weights, to the outputs of
+    # parts, and bytes in all.
+    Py_ssize_t accumulators_at, weights_at, outputs_at
     Py_ssize_t scratch_bytes
 
 
 # What a module of the engine offers: y[image] = bias + weight * x[image] for all images.
-# packed may be NULL; scratch holds plan.scratch_bytes for each thread; nothing is checked.
+# packed, the weights as the plan wants them, may be NULL; scratch holds plan.scratch_bytes for each thread; nothing is checked.
 ctypedef void (*run_function)(
     const ConvPlan* plan, Py_ssize_t images, const void* x, const void* weight,
     const void* packed, const void* bias, void* y, int threads, char* scratch) noexcept nogil

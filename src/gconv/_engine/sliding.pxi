@@ -173,7 +173,7 @@ cdef void sliding_item(
     cdef Py_ssize_t width = band.end[2] - band.begin[2]
     cdef Parts across = split((width + LANES - 1) // LANES, p.tile_vectors)
     cdef sliding_function* tiles = &SLIDING_TILES[p.stride[2]][p.kernel[1]][0]
-    cdef Py_ssize_t group, o, od, phase, oh, top
+    cdef Py_ssize_t group, channel, o, od, phase, oh, top
     cdef Source source
     cdef SlidingStrip s
     if taps == 9 and p.kernel[1] == 3 and p.kernel[2] == 3:
@@ -193,9 +193,9 @@ cdef void sliding_item(
         source = in_place_source(p, &item, x, group)
         s.x_plane = source.tap_plane
         s.x_row = source.tap_row
-        for o in range(group * p.out_channels + item.first_channel,
-                       group * p.out_channels + item.last_channel):
-            s.weight = weight + o * taps
+        for channel in range(item.first_channel, item.last_channel):
+            o = group * p.out_channels + channel
+            s.weight = weights_in_order(p, group, channel, weight, scratch)
             s.bias = bias + o if bias != NULL else NULL
             for od in range(band.begin[0], band.end[0]):
                 tap_range(p, 0, od, &s.first_plane, &s.last_plane)
@@ -208,7 +208,7 @@ cdef void sliding_item(
                     s.last_window = 0
                     if top < p.in_size[1]:
                         s.last_window = divide_up(p.in_size[1] - top, dilation)
-                    s.x = source.origin - p.padding[2] + od * source.plane + oh * source.row
+                    s.x = source.origin + od * source.plane + oh * source.row
                     s.y = (y + item.image * p.y_image + o * p.y_channel + od * p.y_axis[0]
                            + oh * p.y_axis[1] + band.begin[2])
                     sliding_columns(s, tiles, &across, p.stride[2])
@@ -228,11 +228,20 @@ cdef void sliding_1_s1_5(const SlidingStrip* s) noexcept nogil: sliding_strip(s,
 cdef void sliding_1_s1_6(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 1, 1, 6, 0, False, False)
 cdef void sliding_1_s1_7(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 1, 1, 7, 0, False, False)
 cdef void sliding_1_s1_8(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 1, 1, 8, 0, False, False)
+cdef void sliding_2_s1_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 2, 1, 1, 0, False, False)
+cdef void sliding_2_s1_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 2, 1, 2, 0, False, False)
+cdef void sliding_2_s1_3(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 2, 1, 3, 0, False, False)
+cdef void sliding_2_s1_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 2, 1, 4, 0, False, False)
 cdef void sliding_3_s1_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1, 1, 0, False, False)
 cdef void sliding_3_s1_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1, 2, 0, False, False)
 cdef void sliding_3_s1_3(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1, 3, 0, False, False)
 cdef void sliding_3_s1_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1, 4, 0, False, False)
+cdef void sliding_4_s1_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 4, 1, 1, 0, False, False)
+cdef void sliding_4_s1_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 4, 1, 2, 0, False, False)
+cdef void sliding_4_s1_3(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 4, 1, 3, 0, False, False)
+cdef void sliding_4_s1_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 4, 1, 4, 0, False, False)
 cdef void sliding_5_s1_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 5, 1, 1, 0, False, False)
+cdef void sliding_6_s1_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 6, 1, 1, 0, False, False)
 cdef void sliding_7_s1_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 7, 1, 1, 0, False, False)
 cdef void sliding_1_s2_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 1, 2, 1, 0, False, False)
 cdef void sliding_1_s2_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 1, 2, 2, 0, False, False)
@@ -244,11 +253,20 @@ cdef void sliding_3_s2_3(const SlidingStrip* s) noexcept nogil: sliding_strip(s,
 cdef void sliding_3_s2_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 2, 4, 0, False, False)
 cdef void sliding_5_s2_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 5, 2, 1, 0, False, False)
 cdef void sliding_7_s2_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 7, 2, 1, 0, False, False)
+cdef void square_2_s1_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 2, 1, 1, 2, True, False)
+cdef void square_2_s1_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 2, 1, 2, 2, True, False)
+cdef void square_2_s1_3(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 2, 1, 3, 2, True, False)
+cdef void square_2_s1_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 2, 1, 4, 2, True, False)
 cdef void square_3_s1_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1, 1, 3, True, False)
 cdef void square_3_s1_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1, 2, 3, True, False)
 cdef void square_3_s1_3(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1, 3, 3, True, False)
 cdef void square_3_s1_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1, 4, 3, True, False)
+cdef void square_4_s1_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 4, 1, 1, 4, True, False)
+cdef void square_4_s1_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 4, 1, 2, 4, True, False)
+cdef void square_4_s1_3(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 4, 1, 3, 4, True, False)
+cdef void square_4_s1_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 4, 1, 4, 4, True, False)
 cdef void square_5_s1_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 5, 1, 1, 5, True, False)
+cdef void square_6_s1_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 6, 1, 1, 6, True, False)
 cdef void square_7_s1_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 7, 1, 1, 7, True, False)
 cdef void square_3_s2_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 2, 1, 3, True, False)
 cdef void square_3_s2_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 2, 2, 3, True, False)
@@ -271,15 +289,21 @@ cdef void dilated_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1
 
 SLIDING_TILES[1][1][1:9] = [sliding_1_s1_1, sliding_1_s1_2, sliding_1_s1_3, sliding_1_s1_4,
     sliding_1_s1_5, sliding_1_s1_6, sliding_1_s1_7, sliding_1_s1_8]
+SLIDING_TILES[1][2][1:5] = [sliding_2_s1_1, sliding_2_s1_2, sliding_2_s1_3, sliding_2_s1_4]
 SLIDING_TILES[1][3][1:5] = [sliding_3_s1_1, sliding_3_s1_2, sliding_3_s1_3, sliding_3_s1_4]
+SLIDING_TILES[1][4][1:5] = [sliding_4_s1_1, sliding_4_s1_2, sliding_4_s1_3, sliding_4_s1_4]
 SLIDING_TILES[1][5][1:2] = [sliding_5_s1_1]
+SLIDING_TILES[1][6][1:2] = [sliding_6_s1_1]
 SLIDING_TILES[1][7][1:2] = [sliding_7_s1_1]
 SLIDING_TILES[2][1][1:5] = [sliding_1_s2_1, sliding_1_s2_2, sliding_1_s2_3, sliding_1_s2_4]
 SLIDING_TILES[2][3][1:5] = [sliding_3_s2_1, sliding_3_s2_2, sliding_3_s2_3, sliding_3_s2_4]
 SLIDING_TILES[2][5][1:2] = [sliding_5_s2_1]
 SLIDING_TILES[2][7][1:2] = [sliding_7_s2_1]
+SQUARE_TILES[1][2][1:5] = [square_2_s1_1, square_2_s1_2, square_2_s1_3, square_2_s1_4]
 SQUARE_TILES[1][3][1:5] = [square_3_s1_1, square_3_s1_2, square_3_s1_3, square_3_s1_4]
+SQUARE_TILES[1][4][1:5] = [square_4_s1_1, square_4_s1_2, square_4_s1_3, square_4_s1_4]
 SQUARE_TILES[1][5][1:2] = [square_5_s1_1]
+SQUARE_TILES[1][6][1:2] = [square_6_s1_1]
 SQUARE_TILES[1][7][1:2] = [square_7_s1_1]
 SQUARE_TILES[2][3][1:5] = [square_3_s2_1, square_3_s2_2, square_3_s2_3, square_3_s2_4]
 SQUARE_TILES[2][5][1:2] = [square_5_s2_1]

@@ -1,0 +1,169 @@
+# Transposed convolution, as a gather. Output position p along an axis of stride s takes the taps k
+# with k * dilation = p + padding (mod s): which they are depends on the phase p mod s alone, and
+# the outputs of one phase are an ordinary convolution of stride 1 with them (gconv._phases). A
+# phase on every axis makes a part; a part has a ConvPlan like any other.
+#
+# An item computes its band of every part, one row of parts (those that differ in the column's
+# phase only) after another, into scratch, and from there each row of outputs into y:
+#
+#     scratch, part 0    a0 a1 a2 a3 ...
+#              part 1    b0 b1 b2 b3 ...        y    a0 b0 a1 b1 a2 b2 a3 b3 ...
+#
+# Assumes that all parts have the bands, the blocks and the panel of the plan. They count as many
+# outputs as the longest phase has; what others compute beyond their end is left in scratch.
+
+
+cdef struct Outputs:
+    # One row of outputs of every part in scratch, and where it goes.
+    const real* parts
+    Py_ssize_t part  # from a part to the next
+    const Py_ssize_t* phases
+    Py_ssize_t count
+    real* y
+    Py_ssize_t step, size  # the stride, and how many elements of y there are
+
+
+cdef inline void interleave_row(const Outputs* row, Py_ssize_t n, Py_ssize_t STEP) noexcept nogil:
+    """n >= LANES elements of each of STEP parts; STEP is a literal power of 2 up to 8."""
+    cdef vec v[8]
+    cdef vec other[8]
+    cdef Py_ssize_t j, round, i = 0
+    while True:
+        for j in range(STEP):
+            v[j] = (<const uvec*>(row.parts + j * row.part + i))[0]
+        for round in range(3):
+            if (1 << round) >= STEP:
+                break
+            for j in range(STEP // 2):
+                other[2 * j] = interleave_low(v[j], v[j + STEP // 2])
+                other[2 * j + 1] = interleave_high(v[j], v[j + STEP // 2])
+            for j in range(STEP):
+                v[j] = other[j]
+        for j in range(STEP):
+            (<uvec*>(row.y + i * STEP + j * LANES))[0] = v[j]
+        if i == n - LANES:
+            return
+        i = min(i + LANES, n - LANES)
+
+
+cdef inline void store_row(const Outputs* row) noexcept nogil:
+    cdef Py_ssize_t part, i, n, done = 0
+    cdef real* y
+    cdef const real* source
+    if row.count == row.step:
+        n = row.size // row.step  # whole steps
+        if n >= LANES and row.step in (2, 4, 8):
+            if row.step == 2:
+                interleave_row(row, n, 2)
+            elif row.step == 4:
+                interleave_row(row, n, 4)
+            else:
+                interleave_row(row, n, 8)
+            done = n
+    for part in range(row.count):
+        source = row.parts + part * row.part
+        y = row.y + row.phases[part]
+        n = (row.size - row.phases[part] + row.step - 1) // row.step
+        if row.step == 1:
+            copy_row(y, source, 1, n)
+        else:
+            for i in range(done, n):
+                y[i * row.step] = source[i]
+
+
+cdef inline void fill_with_bias(
+    const ConvPlan* p, const Py_ssize_t* begin, const Py_ssize_t* end, Py_ssize_t channels,
+    const real* bias, real* y) noexcept nogil:
+    """The outputs from `begin` up to `end`; bias and y are those of the first channel."""
+    cdef Py_ssize_t c, d, h, i
+    cdef real value
+    cdef real* row
+    for c in range(channels):
+        value = bias[c] if bias != NULL else 0
+        for d in range(begin[0], end[0]):
+            for h in range(begin[1], end[1]):
+                row = y + c * p.y_channel + d * p.y_axis[0] + h * p.y_axis[1]
+                for i in range(begin[2], end[2]):
+                    row[i] = value
+
+
+cdef void plain_parts(
+    const ConvPlan* p, Py_ssize_t number, const real* x, const real* weight, const real* packed,
+    const real* bias, real* y, char* scratch) noexcept nogil:
+    """One output channel of one image: the plain loop nest needs no scratch, and writes to y."""
+    cdef Py_ssize_t channel = number % (p.groups * p.out_channels)
+    cdef Py_ssize_t image = number // (p.groups * p.out_channels)
+    cdef Py_ssize_t begin[3]
+    cdef Py_ssize_t d, h, w, axis
+    cdef const ConvPlan* part = p.parts
+    if p.bias_alone:
+        for axis in range(3):
+            begin[axis] = 0
+        fill_with_bias(p, begin, p.y_size, 1, bias + channel if bias != NULL else NULL,
+                       y + image * p.y_image + channel * p.y_channel)
+    for d in range(p.part_counts[0]):
+        for h in range(p.part_counts[1]):
+            for w in range(p.part_counts[2]):
+                plain_item(
+                    part, number, x, weight + part.packed_at, NULL,
+                    bias, y + p.part_phases[0][d] * p.y_axis[0]
+                    + p.part_phases[1][h] * p.y_axis[1] + p.part_phases[2][w], scratch)
+                part += 1
+
+
+cdef void transposed_item(
+    const ConvPlan* p, Py_ssize_t number, const real* x, const real* weight, const real* packed,
+    const real* bias, real* y, char* scratch) noexcept nogil:
+    cdef Item item = find_item(p, number)
+    cdef Band* band = &item.band
+    cdef item_function compute = ITEMS[<int>p.family]
+    cdef Py_ssize_t first = item.first_group * p.out_channels + item.first_channel
+    cdef Py_ssize_t channels = (item.last_group - item.first_group) * (
+        item.last_channel - item.first_channel)
+    cdef real* outputs = <real*>(scratch + HEADER_BYTES) + p.outputs_at
+    # Where a part's first output would lie, if its band began with the first output of all.
+    cdef Py_ssize_t behind = (
+        first * p.parts.y_channel + band.begin[0] * p.parts.y_axis[0]
+        + band.begin[1] * p.parts.y_axis[1] + band.begin[2])
+    cdef Py_ssize_t begin[3]
+    cdef Py_ssize_t end[3]
+    cdef Py_ssize_t axis, d, h, w, first_part, last_part, c, od, oh, y_plane, y_row
+    cdef Outputs row
+    cdef const ConvPlan* part
+    for axis in range(3):
+        begin[axis] = band.begin[axis] * p.y_step[axis]
+        end[axis] = min(p.y_size[axis], band.end[axis] * p.y_step[axis])
+    y += item.image * p.y_image + first * p.y_channel
+    if p.bias_alone:
+        fill_with_bias(p, begin, end, channels, bias + first if bias != NULL else NULL, y)
+    row.part = p.group_block * p.channel_block * p.parts.y_channel
+    row.step = p.y_step[2]
+    row.size = end[2] - begin[2]
+    for d in range(p.part_counts[0]):
+        for h in range(p.part_counts[1]):
+            first_part = 0
+            while first_part < p.part_counts[2]:
+                last_part = min(p.part_counts[2], first_part + p.column_parts)
+                for w in range(first_part, last_part):
+                    part = p.parts + (d * p.part_counts[1] + h) * p.part_counts[2] + w
+                    compute(
+                        part, number, x, weight + part.packed_at,
+                        NULL if packed == NULL else packed + part.packed_at, bias,
+                        outputs + (w - first_part) * row.part - behind, scratch)
+                row.phases = p.part_phases[2] + first_part
+                row.count = last_part - first_part
+                for c in range(channels):
+                    for od in range(band.begin[0], band.end[0]):
+                        y_plane = od * p.y_step[0] + p.part_phases[0][d]
+                        for oh in range(band.begin[1], band.end[1]):
+                            y_row = oh * p.y_step[1] + p.part_phases[1][h]
+                            if y_plane >= end[0] or y_row >= end[1]:
+                                continue
+                            row.parts = (
+                                outputs + c * p.parts.y_channel
+                                + (od - band.begin[0]) * p.parts.y_axis[0]
+                                + (oh - band.begin[1]) * p.parts.y_axis[1])
+                            row.y = (y + c * p.y_channel + y_plane * p.y_axis[0]
+                                     + y_row * p.y_axis[1] + begin[2])
+                            store_row(&row)
+                first_part = last_part
