@@ -71,10 +71,12 @@ def test_a_public_object_is_documented(name):
 
 
 SIGNATURES = {
-    "conv": "(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, out=None, "
-    "num_threads=None)",
-    "Conv": "(weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1)",
-    "filter_bank": "(x, kernels, *, stride=1, padding=0, dilation=1, out=None, num_threads=None)",
+    "conv": "(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, "
+    "padding_mode='zeros', out=None, num_threads=None)",
+    "Conv": "(weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, "
+    "padding_mode='zeros')",
+    "filter_bank": "(x, kernels, *, stride=1, padding=0, dilation=1, padding_mode='zeros', "
+    "out=None, num_threads=None)",
     "get_num_threads": "()",
     "set_num_threads": "(num_threads)",
     "show_config": "()",

@@ -39,13 +39,15 @@ class Layer(call.LayerBase):
         padding: Padding = 0,
         dilation: IntOrSequence = 1,
         groups: int = 1,
+        padding_mode: str = "zeros",
     ) -> None:
         name = type(self).__name__
         if extra or isinstance(weight, int):
             raise TypeError(
                 f"{name} is made from trained weights, not from channel counts as "
                 f"torch.nn.{name} is: {name}(weight, bias, *, stride=1, padding=0, dilation=1, "
-                "groups=1), with a weight of shape (C_out, C_in/groups, *kernel)"
+                'groups=1, padding_mode="zeros"), with a weight of shape '
+                "(C_out, C_in/groups, *kernel)"
             )
         weight_, _, bias_ = _arrays.operands(name, weight, weight, bias, x_name="weight")
         parameters = Parameters.of(
@@ -57,12 +59,14 @@ class Layer(call.LayerBase):
             padding,
             dilation,
             groups,
+            padding_mode,
         )
         settings = {
             "stride": parameters.stride,
             "padding": parameters.padding,
             "dilation": parameters.dilation,
             "groups": parameters.groups,
+            "padding_mode": parameters.padding_mode,
         }
         fields = {
             "weight": _own(weight_),
@@ -95,6 +99,8 @@ class Layer(call.LayerBase):
             parts.append(f"groups={p.groups}")
         if self.bias is None:
             parts.append("bias=False")
+        if p.padding_mode != "zeros":
+            parts.append(f"padding_mode={p.padding_mode!r}")
         return f"{type(self).__name__}({', '.join(parts)})"
 
     def out_shape(self, shape: Shape) -> Shape:
@@ -204,7 +210,7 @@ class Conv1d(Layer):
         Shape (C_out, C_in/groups, k); copied.
     bias : array_like, optional
         Shape (C_out,); copied.
-    stride, padding, dilation, groups
+    stride, padding, dilation, groups, padding_mode
         As in `conv1d`.
 
     Raises
@@ -238,7 +244,7 @@ class Conv2d(Layer):
         Shape (C_out, C_in/groups, kH, kW); copied.
     bias : array_like, optional
         Shape (C_out,); copied.
-    stride, padding, dilation, groups
+    stride, padding, dilation, groups, padding_mode
         As in `conv2d`.
 
     Raises
@@ -274,7 +280,7 @@ class Conv3d(Layer):
         Shape (C_out, C_in/groups, kD, kH, kW); copied.
     bias : array_like, optional
         Shape (C_out,); copied.
-    stride, padding, dilation, groups
+    stride, padding, dilation, groups, padding_mode
         As in `conv3d`.
 
     Raises

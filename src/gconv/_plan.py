@@ -55,6 +55,15 @@ class Family(IntEnum):
     CHANNEL = 3
 
 
+class PaddingMode(IntEnum):
+    """What the padding holds, numbered as in the engine."""
+
+    ZEROS = 0
+    REFLECT = 1
+    REPLICATE = 2
+    CIRCULAR = 3
+
+
 # Problem and Spec are not frozen: it would add 3 ms to every import. Nothing changes them.
 @dataclass(eq=False, repr=False)
 class Problem:
@@ -74,6 +83,7 @@ class Problem:
     stride: Triple
     dilation: Triple
     padding: Triple
+    padding_mode: PaddingMode
     x_image: int
     x_channel: int
     x_axis: Triple
@@ -92,15 +102,24 @@ class Problem:
         """Taps of one output element."""
         return self.in_channels * self.volume
 
+    def has_padding(self, axis: int) -> bool:
+        """Whether a tap of some output lies outside the image, along an axis."""
+        reach = (
+            (self.out_size[axis] - 1) * self.stride[axis]
+            - self.padding[axis]
+            + (self.kernel[axis] - 1) * self.dilation[axis]
+        )
+        return self.padding[axis] > 0 or reach >= self.in_size[axis]
+
     @property
     def column_padding(self) -> bool:
         """Whether a column tap of some output lies outside the image."""
-        reach = (
-            (self.out_size[2] - 1) * self.stride[2]
-            - self.padding[2]
-            + (self.kernel[2] - 1) * self.dilation[2]
-        )
-        return self.padding[2] > 0 or reach >= self.in_size[2]
+        return self.has_padding(2)
+
+    @property
+    def zero_padding(self) -> bool:
+        """Whether taps in the padding add nothing, and so may be left out."""
+        return self.padding_mode == PaddingMode.ZEROS
 
 
 @dataclass(eq=False, repr=False)
@@ -274,7 +293,7 @@ def problem_of(geometry: Geometry, x_strides: Shape) -> Problem:
         x_axis = (0, 0, 1)
     rows = out_size[1] * out_size[2]
     pixels = out_size[0] * rows
-    return Problem(
+    problem = Problem(
         dimensions=len(g.kernel),
         groups=g.groups,
         in_channels=g.in_channels // g.groups,
@@ -285,6 +304,7 @@ def problem_of(geometry: Geometry, x_strides: Shape) -> Problem:
         stride=stride,
         dilation=dilation,
         padding=padding,
+        padding_mode=PaddingMode[g.padding_mode.upper()],
         x_image=x_strides[0],
         x_channel=x_strides[1],
         x_axis=x_axis,
@@ -293,6 +313,9 @@ def problem_of(geometry: Geometry, x_strides: Shape) -> Problem:
         y_axis=(rows, out_size[2], 1),
         flops=g.flops,
     )
+    if not any(map(problem.has_padding, range(3))):  # the stride may pass over it
+        problem.padding_mode = PaddingMode.ZEROS
+    return problem
 
 
 def spec_of(
@@ -493,9 +516,10 @@ class Layout:
         self.in_place = self.can_read_in_place()
 
     def can_read_in_place(self) -> bool:
-        """Whether tiles may read x itself: no padded columns, and rows of unit stride."""
+        """Whether tiles may read x itself: no padded columns, and rows of unit stride. Rows of
+        padding are left out where they are zeros, and have to be in a panel otherwise."""
         p = self.p
-        if p.column_padding or p.in_channels == 0:
+        if p.column_padding or not p.zero_padding or p.in_channels == 0:
             return False
         if self.family == Family.CHANNEL:
             return True
@@ -719,7 +743,7 @@ class Layout:
         """Whether to skip kernel columns in the padding: where that leaves runs of pixels long
         enough for a tile, as with a large dilation, and saves some of the taps."""
         p = self.p
-        if self.family != Family.CHANNEL or not p.column_padding:
+        if self.family != Family.CHANNEL or not p.column_padding or not p.zero_padding:
             return False
         kernel, stride, dilation, size = p.kernel[2], p.stride[2], p.dilation[2], p.in_size[2]
         start = np.arange(p.out_size[2])[:, None] * stride - p.padding[2]

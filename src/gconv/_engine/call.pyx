@@ -13,7 +13,7 @@ cimport numpy as cnp
 
 import contextvars
 
-from gconv._engine.plan cimport ConvPlan, Family, run_function
+from gconv._engine.plan cimport ConvPlan, Family, PaddingMode, run_function
 
 cnp.import_array()
 
@@ -145,6 +145,7 @@ cdef class Plan:
             p.y_axis[axis] = spec.y_axis[axis]
             p.band[axis] = spec.band[axis]
             p.bands[axis] = spec.bands[axis]
+        p.padding_mode = <PaddingMode><int>spec.padding_mode
         p.x_image = spec.x_image
         p.x_channel = spec.x_channel
         p.y_image = spec.y_image

@@ -18,6 +18,7 @@ from cython.parallel cimport prange
 from libc.string cimport memcpy
 
 from gconv._engine.plan cimport CHANNEL, ConvPlan, DEPTHWISE, Family, PLAIN, WIDTH, run_function
+from gconv._engine.plan cimport CIRCULAR, REFLECT, REPLICATE, ZEROS
 
 
 cdef extern from "vector.h" nogil:

@@ -13,6 +13,13 @@ cdef enum Family:
     CHANNEL
 
 
+cdef enum PaddingMode:
+    ZEROS
+    REFLECT
+    REPLICATE
+    CIRCULAR
+
+
 cdef struct ConvPlan:
     # One image: groups of input and output channels, extents per axis.
     Py_ssize_t groups, in_channels, out_channels  # channels per group
@@ -22,6 +29,7 @@ cdef struct ConvPlan:
     Py_ssize_t stride[3]
     Py_ssize_t dilation[3]
     Py_ssize_t padding[3]  # before the first element; what comes after follows from out_size
+    PaddingMode padding_mode  # ZEROS where no tap lies in padding
 
     # Where an element lies in the arrays. Rows of y are contiguous.
     Py_ssize_t x_image, x_channel
