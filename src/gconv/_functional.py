@@ -106,8 +106,8 @@ def conv2d(
     stride : int or sequence of int
         At least 1; one for all spatial dimensions, or one for each.
     padding : int, sequence of int, sequence of (before, after) pairs, or str
-        Elements added around x: one number for all sides, one for each spatial dimension, or a pair for
-        each. ``"valid"``: none. ``"same"``: as PyTorch, for stride 1. ``"same_upper"`` and
+        Elements added around x: one number for all sides, one for each spatial dimension, or a
+        pair for each. ``"valid"``: none. ``"same"``: as PyTorch, for stride 1. ``"same_upper"`` and
         ``"same_lower"``: as ONNX, for any stride.
     dilation : int or sequence of int
         Distance between neighbouring taps, at least 1.
@@ -146,9 +146,10 @@ def conv2d(
     The semantics are those of `torch.nn.functional.conv2d` [1]_; the padding names
     ``"same_upper"`` and ``"same_lower"`` are ONNX's ``auto_pad`` [2]_, and the padding modes
     those of `torch.nn.Conv2d` [3]_: NumPy's `pad` has ``"reflect"`` too and calls the others
-    ``"edge"`` and ``"wrap"``; in `scipy.ndimage` ``"mirror"`` is what is ``"reflect"`` here. Sums are taken in the
-    precision of the operands. Infinities and NaNs in x propagate as in the plain sum; where a
-    *weight* is not finite and meets padding, whether the result is NaN is not specified.
+    ``"edge"`` and ``"wrap"``; in `scipy.ndimage` ``"mirror"`` is what is ``"reflect"`` here. Sums are
+    taken in the precision of the operands. Infinities and NaNs in x propagate as in the plain
+    sum; where a *weight* is not finite and meets padding of zeros, whether the result is NaN is
+    not specified.
 
     References
     ----------
