@@ -146,7 +146,7 @@ def conv2d(
     The semantics are those of `torch.nn.functional.conv2d` [1]_; the padding names
     ``"same_upper"`` and ``"same_lower"`` are ONNX's ``auto_pad`` [2]_, and the padding modes
     those of `torch.nn.Conv2d` [3]_: NumPy's `pad` has ``"reflect"`` too and calls the others
-    ``"edge"`` and ``"wrap"``; in `scipy.ndimage` ``"mirror"`` is what is ``"reflect"`` here. Sums are
+    ``"edge"`` and ``"wrap"``; in `scipy.ndimage` ``"mirror"`` is our ``"reflect"``. Sums are
     taken in the precision of the operands. Infinities and NaNs in x propagate as in the plain
     sum; where a *weight* is not finite and meets padding of zeros, whether the result is NaN is
     not specified.
