@@ -141,6 +141,7 @@ cdef class Plan:
             p.stride[axis] = spec.stride[axis]
             p.dilation[axis] = spec.dilation[axis]
             p.padding[axis] = spec.padding[axis]
+            p.has_padding[axis] = spec.has_padding(axis)
             p.x_axis[axis] = spec.x_axis[axis]
             p.y_axis[axis] = spec.y_axis[axis]
             p.band[axis] = spec.band[axis]

@@ -324,28 +324,30 @@ cdef inline void pack_margins(
 cdef inline void pack_parts(
     const ConvPlan* p, const Band* band, const Packing* packing, const real* x,
     Py_ssize_t channels, real* panel, int PARTS) noexcept nogil:
-    """The first part of each axis, the image, or all three of them."""
+    """The first part of each axis, the image, or all three of those that have padding."""
     cdef const Slots* planes = &packing.planes
     cdef const Slots* rows = &packing.rows
-    cdef int plane_part, row_part
+    cdef int plane_part, plane_parts = PARTS if p.has_padding[0] else 1
+    cdef int row_part, row_parts = PARTS if p.has_padding[1] else 1
+    cdef bint has_margins = PARTS > 1 and p.has_padding[2]
     cdef Py_ssize_t c, plane_block, row_block, plane, phase, d, n, x_row
     cdef Segment planes_here, rows_here
     cdef Margins margins[2]
     cdef const real* first_row
     cdef real* to
     for phase in range(packing.early, packing.early + 1 if packing.pairs else p.phases):
-        if PARTS > 1:
+        if has_margins:
             margins[0] = margins_of(p, band, 0 if packing.pairs else phase)
             if packing.pairs:
                 margins[1] = margins_of(p, band, 1)
         for c in range(channels):
             for plane_block in range(planes.blocks):
-                for plane_part in range(PARTS):
+                for plane_part in range(plane_parts):
                     planes_here = segment_of_block(p, 0, plane_part, planes, plane_block)
                     d = planes_here.row
                     for plane in range(planes_here.first, planes_here.last):
                         for row_block in range(rows.blocks):
-                            for row_part in range(PARTS):
+                            for row_part in range(row_parts):
                                 rows_here = segment_of_block(p, 1, row_part, rows, row_block)
                                 n = rows_here.last - rows_here.first
                                 if PARTS > 1 and n == 0:
@@ -359,7 +361,7 @@ cdef inline void pack_parts(
                                       + (row_block * rows.block_pitch + rows_here.first)
                                       * p.panel_row)
                                 pack_rows(p, band, packing, phase, first_row, x_row, to, n)
-                                if PARTS > 1:
+                                if has_margins:
                                     pack_margins(
                                         p, packing, margins, phase, first_row, x_row, to, n)
                         d += planes_here.step

@@ -30,6 +30,7 @@ cdef struct ConvPlan:
     Py_ssize_t dilation[3]
     Py_ssize_t padding[3]  # before the first element; what comes after follows from out_size
     PaddingMode padding_mode  # ZEROS where no tap lies in padding
+    bint has_padding[3]  # whether a tap lies there, by axis
 
     # Where an element lies in the arrays. Rows of y are contiguous.
     Py_ssize_t x_image, x_channel
