@@ -102,14 +102,24 @@ class Problem:
         """Taps of one output element."""
         return self.in_channels * self.volume
 
-    def has_padding(self, axis: int) -> bool:
-        """Whether a tap of some output lies outside the image, along an axis."""
-        reach = (
+    def reach(self, axis: int) -> int:
+        """Where the last tap of the last output lies, along an axis."""
+        return (
             (self.out_size[axis] - 1) * self.stride[axis]
             - self.padding[axis]
             + (self.kernel[axis] - 1) * self.dilation[axis]
         )
-        return self.padding[axis] > 0 or reach >= self.in_size[axis]
+
+    def has_padding(self, axis: int) -> bool:
+        """Whether a tap of some output lies outside the image, along an axis."""
+        return self.padding[axis] > 0 or self.reach(axis) >= self.in_size[axis]
+
+    def filled(self, axis: int) -> tuple[int, int]:
+        """The positions, from the first up to the second, that hold elements of the image: in
+        padding of zeros none."""
+        if self.zero_padding:
+            return 0, self.in_size[axis]
+        return -self.padding[axis], max(self.in_size[axis], self.reach(axis) + 1)
 
     @property
     def column_padding(self) -> bool:

@@ -142,6 +142,7 @@ cdef class Plan:
             p.dilation[axis] = spec.dilation[axis]
             p.padding[axis] = spec.padding[axis]
             p.has_padding[axis] = spec.has_padding(axis)
+            p.filled_begin[axis], p.filled_end[axis] = spec.filled(axis)
             p.x_axis[axis] = spec.x_axis[axis]
             p.y_axis[axis] = spec.y_axis[axis]
             p.band[axis] = spec.band[axis]

@@ -317,13 +317,11 @@ cdef void depthwise_item(
                         continue
                     top = oh - p.padding[1]
                     s.first_window = 0
-                    s.last_window = s.tiles_down * size + p.kernel[1] - 1
-                    if p.padding_mode == ZEROS:
-                        if top < 0:
-                            s.first_window = divide_up(-top, dilation)
-                        s.last_window = 0
-                        if top < p.in_size[1]:
-                            s.last_window = divide_up(p.in_size[1] - top, dilation)
+                    if top < p.filled_begin[1]:
+                        s.first_window = divide_up(p.filled_begin[1] - top, dilation)
+                    s.last_window = 0
+                    if top < p.filled_end[1]:
+                        s.last_window = divide_up(p.filled_end[1] - top, dilation)
                     s.x = source.origin + od * source.plane + oh * source.row
                     s.y = (y + item.image * p.y_image + group * p.y_channel
                            + od * p.y_axis[0] + oh * p.y_axis[1] + band.begin[2])

@@ -35,14 +35,11 @@ cdef inline void tap_range(
     """The taps of an output position that meet elements of the image, along an axis."""
     cdef Py_ssize_t start = position * p.stride[axis] - p.padding[axis]
     cdef Py_ssize_t dilation = p.dilation[axis]
-    if p.padding_mode != ZEROS:
-        first[0] = 0
-        last[0] = p.kernel[axis]
-        return
-    first[0] = min(p.kernel[axis], divide_up(-start, dilation) if start < 0 else 0)
+    cdef Py_ssize_t begin = p.filled_begin[axis], end = p.filled_end[axis]
+    first[0] = min(p.kernel[axis], divide_up(begin - start, dilation) if start < begin else 0)
     last[0] = 0
-    if start < p.in_size[axis]:
-        last[0] = min(p.kernel[axis], divide_up(p.in_size[axis] - start, dilation))
+    if start < end:
+        last[0] = min(p.kernel[axis], divide_up(end - start, dilation))
     last[0] = max(first[0], last[0])
 
 
@@ -179,9 +176,8 @@ cdef inline Py_ssize_t columns_read(
     const ConvPlan* p, const Band* band, Py_ssize_t phase) noexcept nogil:
     """The columns of a panel row's phase that some tap uses; vectors may read on behind them,
     where there may be neither image nor padding."""
-    cdef Py_ssize_t end = ((p.out_size[2] - 1) * p.stride[2]
-                           + (p.kernel[2] - 1) * p.dilation[2] + 1 - p.padding[2])
-    return min(p.panel_columns, divide_up(end - first_column(p, band, phase), p.phase_step))
+    return min(p.panel_columns,
+               divide_up(p.filled_end[2] - first_column(p, band, phase), p.phase_step))
 
 
 cdef inline void clear_padding(const ConvPlan* p, const Band* band, real* panel) noexcept nogil:
