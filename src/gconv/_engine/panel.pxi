@@ -366,8 +366,18 @@ cdef inline void pack_parts(
 # Not inline, and by value: whatever a pointer into an item escapes to keeps that item out of
 # registers, and either cost the packing beside zeros 5 %.
 cdef void pack_all_parts(
-    const ConvPlan* p, Band band, Packing packing, const real* x, Py_ssize_t channels, real* panel
-) noexcept nogil:
+    const ConvPlan* p, Py_ssize_t begin_0, Py_ssize_t end_0, Py_ssize_t begin_1,
+    Py_ssize_t end_1, Py_ssize_t begin_2, Py_ssize_t end_2, const real* x, Py_ssize_t channels,
+    real* panel) noexcept nogil:
+    cdef Band band
+    cdef Packing packing
+    band.begin[0] = begin_0
+    band.begin[1] = begin_1
+    band.begin[2] = begin_2
+    band.end[0] = end_0
+    band.end[1] = end_1
+    band.end[2] = end_2
+    prepare_packing(p, &band, &packing)
     pack_parts(p, &band, &packing, x, channels, panel, 3)
 
 
@@ -378,4 +388,5 @@ cdef inline void pack_panel(
     if p.padding_mode == ZEROS:
         pack_parts(p, band, packing, x, channels, panel, 1)
     else:
-        pack_all_parts(p, band[0], packing[0], x, channels, panel)
+        pack_all_parts(p, band.begin[0], band.end[0], band.begin[1], band.end[1], band.begin[2],
+                       band.end[2], x, channels, panel)
