@@ -117,6 +117,15 @@ def cases():
         yield (1, 48, height, width), (32, 48, 3, 3), {"padding": 1}
         yield (1, 64, height, width), (40, 64, 1, 1), {"stride": 2}
         yield (0, 2, height, width), (4, 2, 1, 1), {}
+    # Padding from the image itself: as far from its edge as each mode goes.
+    modes = {"reflect": lambda size: size - 1, "replicate": lambda size: 9, "circular": int}
+    for width, (inputs, outputs, groups) in itertools.product((1, 2, 7, 8, 31, 40), CHANNELS):
+        for (mode, most), stride in itertools.product(modes.items(), (1, 2, 3)):
+            padding = (most(3), min(most(width), 20))
+            options = {"stride": (1, stride), "padding": padding, "groups": groups}
+            options["padding_mode"] = mode
+            kernel = min(3, width + 2 * padding[1])
+            yield (1, inputs * groups, 3, width), (outputs * groups, inputs, 3, kernel), options
 
 
 def transposed_cases():

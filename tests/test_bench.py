@@ -173,6 +173,7 @@ OTHERS = {
     "overhead": (),
     "versus_torch": ("--rows", ROW, "--threads", "1", "--rounds", "1"),
     "beside_torch": ("--rows", ROW, "--rounds", "1"),
+    "padding_modes": ("--rows", ROW, "--rounds", "1"),
 }
 
 

@@ -80,14 +80,16 @@ def test_a_public_object_is_documented(name):
 
 SIGNATURES = {
     "CausalConv": "(weight, bias=None, *, dilation=1, groups=1)",
-    "conv": "(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, out=None, "
-    "num_threads=None)",
-    "Conv": "(weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1)",
+    "conv": "(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, "
+    "padding_mode='zeros', out=None, num_threads=None)",
+    "Conv": "(weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, "
+    "padding_mode='zeros')",
     "conv_transpose": "(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, "
     "dilation=1, *, out=None, num_threads=None)",
     "ConvTranspose": "(weight, bias=None, *, stride=1, padding=0, output_padding=0, dilation=1, "
     "groups=1)",
-    "filter_bank": "(x, kernels, *, stride=1, padding=0, dilation=1, out=None, num_threads=None)",
+    "filter_bank": "(x, kernels, *, stride=1, padding=0, dilation=1, padding_mode='zeros', "
+    "out=None, num_threads=None)",
     "from_torch": "(module)",
     "get_num_threads": "()",
     "set_num_threads": "(num_threads)",

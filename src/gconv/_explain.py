@@ -69,7 +69,8 @@ class Explanation:
     packed_weight_bytes : int
         The layer's packed copy of the weights; 0 where the kernel reads them as they are.
     flops, flops_inside : int
-        Two for every tap, and two for every tap that lies inside the image.
+        Two for every tap, and two for every tap that meets an element of the image: those in
+        padding of zeros do not.
     compulsory_bytes : int
         x, weight and bias read once, y written once.
     """

@@ -52,6 +52,7 @@ def conv1d(
     dilation: IntOrSequence = 1,
     groups: int = 1,
     *,
+    padding_mode: str = "zeros",
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
@@ -77,8 +78,8 @@ def conv1d(
     >>> gconv.conv1d(x, np.array([[[1.0, 10.0]]]))
     array([[21., 32., 43.]])
     """
-    return _convolve("conv1d", 1, x, weight, bias, stride, padding, dilation, groups, out,
-                     num_threads)
+    return _convolve("conv1d", 1, x, weight, bias, stride, padding, dilation, groups,
+                     padding_mode, out, num_threads)
 
 
 def conv2d(
@@ -90,6 +91,7 @@ def conv2d(
     dilation: IntOrSequence = 1,
     groups: int = 1,
     *,
+    padding_mode: str = "zeros",
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
@@ -110,13 +112,18 @@ def conv2d(
     stride : int or sequence of int
         At least 1; one for all spatial dimensions, or one for each.
     padding : int, sequence of int, sequence of (before, after) pairs, or str
-        Zeros around x: one number for all sides, one for each spatial dimension, or a pair for
-        each. ``"valid"``: none. ``"same"``: as PyTorch, for stride 1. ``"same_upper"`` and
+        Elements added around x: one number for all sides, one for each spatial dimension, or a
+        pair for each. ``"valid"``: none. ``"same"``: as PyTorch, for stride 1. ``"same_upper"`` and
         ``"same_lower"``: as ONNX, for any stride.
     dilation : int or sequence of int
         Distance between neighbouring taps, at least 1.
     groups : int
         Must divide C_in and C_out.
+    padding_mode : {"zeros", "reflect", "replicate", "circular"}
+        What the padding holds. ``"reflect"``: x mirrored about its first and last elements,
+        which are not repeated; less padding than x has elements. ``"replicate"``: the nearest
+        element of x. ``"circular"``: the other end of x; no more padding than x has elements.
+        None of these pads a dimension that is empty.
     out : numpy.ndarray, optional
         Where to put the result: of its shape and dtype, any strides. May overlap the inputs.
     num_threads : int, optional
@@ -132,25 +139,29 @@ def conv2d(
     Raises
     ------
     ValueError
-        Where shapes, groups, stride, padding or dilation do not fit each other, or `out` has
-        the wrong shape, is read-only or overlaps itself.
+        Where shapes, groups, stride, padding or dilation do not fit each other, the padding is
+        too much for its mode, or `out` has the wrong shape, is read-only or overlaps itself.
     TypeError
         Where a dtype is not supported, dtypes differ (nothing is promoted silently), or a
-        parameter is not an integer.
+        parameter is not an integer (`padding_mode`: not a string).
     MemoryError
         Where the result is too large.
 
     Notes
     -----
     The semantics are those of `torch.nn.functional.conv2d` [1]_; the padding names
-    ``"same_upper"`` and ``"same_lower"`` are ONNX's ``auto_pad`` [2]_. Sums are taken in the
-    precision of the operands. Infinities and NaNs in x propagate as in the plain sum; where a
-    *weight* is not finite and meets padding, whether the result is NaN is not specified.
+    ``"same_upper"`` and ``"same_lower"`` are ONNX's ``auto_pad`` [2]_, and the padding modes
+    those of `torch.nn.Conv2d` [3]_: NumPy's `pad` has ``"reflect"`` too and calls the others
+    ``"edge"`` and ``"wrap"``; in `scipy.ndimage` ``"mirror"`` is our ``"reflect"``. Sums are
+    taken in the precision of the operands. Infinities and NaNs in x propagate as in the plain
+    sum; where a *weight* is not finite and meets padding of zeros, whether the result is NaN is
+    not specified.
 
     References
     ----------
     .. [1] https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.conv2d.html
     .. [2] https://onnx.ai/onnx/operators/onnx__Conv.html
+    .. [3] https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html
 
     Examples
     --------
@@ -164,9 +175,16 @@ def conv2d(
     (1, 6, 8, 8)
     >>> float(y[0, 0, 0, 0]), float(y[0, 0, 4, 4])
     (4.0, 9.0)
+
+    A moving mean that is not darker at the edges:
+
+    >>> mean = np.full((3, 1, 3, 3), 1 / 9, np.float32)
+    >>> y = gconv.conv2d(x, mean, padding="same", groups=3, padding_mode="replicate")
+    >>> bool(np.allclose(y, 1))
+    True
     """
-    return _convolve("conv2d", 2, x, weight, bias, stride, padding, dilation, groups, out,
-                     num_threads)
+    return _convolve("conv2d", 2, x, weight, bias, stride, padding, dilation, groups,
+                     padding_mode, out, num_threads)
 
 
 def conv3d(
@@ -178,6 +196,7 @@ def conv3d(
     dilation: IntOrSequence = 1,
     groups: int = 1,
     *,
+    padding_mode: str = "zeros",
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
@@ -202,8 +221,8 @@ def conv3d(
     >>> gconv.conv3d(x, np.ones((4, 1, 3, 3, 3)), stride=(1, 2, 2), groups=4).shape
     (1, 4, 2, 2, 2)
     """
-    return _convolve("conv3d", 3, x, weight, bias, stride, padding, dilation, groups, out,
-                     num_threads)
+    return _convolve("conv3d", 3, x, weight, bias, stride, padding, dilation, groups,
+                     padding_mode, out, num_threads)
 
 
 def conv_transpose1d(
@@ -380,6 +399,7 @@ def filter_bank(
     stride: IntOrSequence = 1,
     padding: Padding = 0,
     dilation: IntOrSequence = 1,
+    padding_mode: str = "zeros",
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
@@ -394,7 +414,7 @@ def filter_bank(
         Shape (N, C, *spatial) or (C, *spatial), with one to three spatial dimensions.
     kernels : array_like
         Shape (M, *k): M kernels with as many dimensions as x has spatial ones.
-    stride, padding, dilation, num_threads
+    stride, padding, dilation, padding_mode, num_threads
         As in `conv2d`.
     out : numpy.ndarray, optional
         As in `conv2d`, of the shape below.
@@ -440,7 +460,8 @@ def filter_bank(
         raise ValueError(f"{name}: there must be at least one kernel, got shape {kernels.shape}")
     weight_shape = (channels * bank, 1, *kernels.shape[1:])
     geometry = convolution(
-        name, dims, x.shape, weight_shape, None, stride, padding, dilation, channels, x.itemsize
+        name, dims, x.shape, weight_shape, None, stride, padding, dilation, channels, x.itemsize,
+        padding_mode,
     )
     batch = geometry.out_shape[: x.ndim - dims - 1]
     shape = (*batch, channels, bank, *geometry.out_size)
@@ -473,6 +494,7 @@ def _convolve(
     padding: Padding,
     dilation: IntOrSequence,
     groups: int,
+    padding_mode: str,
     out: Array | None,
     num_threads: int | None,
 ) -> Array:
@@ -482,11 +504,12 @@ def _convolve(
         and is_plain(stride)
         and is_plain(dilation)
         and (type(padding) is str or is_plain(padding))
+        and type(padding_mode) is str
         and type(x) is type(weight) is np.ndarray
         and (bias is None or type(bias) is np.ndarray)
     ):
         key = (name, x.shape, weight.shape, bias is None or bias.shape, stride, padding, dilation,
-               groups, x.dtype.char, _plan.current())
+               groups, padding_mode, x.dtype.char, _plan.current())
         short_cut = short_cuts.get(key)
         if short_cut is not None:
             result = short_cut(x, weight, bias, out, num_threads)
@@ -505,6 +528,7 @@ def _convolve(
         dilation,
         groups,
         x.itemsize,
+        padding_mode,
     )
     if out is not None:
         _arrays.check_out(name, out, geometry.out_shape, x.dtype)

@@ -18,6 +18,15 @@ NumericPadding: TypeAlias = int | Sequence[int] | Sequence[Sequence[int]]
 Padding: TypeAlias = str | NumericPadding
 
 PADDING_NAMES = ("valid", "same", "same_upper", "same_lower")
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+# What NumPy and SciPy call them. SciPy's "reflect" is yet another, which repeats the edge.
+OTHER_MODE_NAMES = {
+    "constant": "zeros",
+    "mirror": "reflect",
+    "nearest": "replicate",
+    "edge": "replicate",
+    "wrap": "circular",
+}
 MOST_BYTES = 2**63 - 1
 
 
@@ -35,7 +44,9 @@ class Geometry:
     in_size, kernel, stride, dilation, out_size : tuple of int
         One entry for each spatial dimension, first dimension first.
     padding : tuple of (int, int)
-        Zeros before and after each spatial dimension.
+        Padding before and after each spatial dimension.
+    padding_mode : str
+        What is there, one of `PADDING_MODES`; "zeros" where there is no padding.
     """
 
     operator: str
@@ -50,6 +61,7 @@ class Geometry:
     dilation: Shape
     padding: tuple[tuple[int, int], ...]
     out_size: Shape
+    padding_mode: str = "zeros"
     transposed: bool = False
 
     @property
@@ -82,6 +94,7 @@ def convolution(
     dilation: IntOrSequence,
     groups: int,
     itemsize: int = 8,
+    padding_mode: str = "zeros",
 ) -> Geometry:
     """Validate a convolution and work out its geometry.
 
@@ -97,18 +110,20 @@ def convolution(
         As the public functions take them.
     itemsize : int
         Bytes in an element, for the check that everything can be addressed.
+    padding_mode : str
+        As the public functions take it.
 
     Raises
     ------
     TypeError
-        Where a parameter is not made of integers.
+        Where a parameter is not made of integers, or `padding_mode` is not a string.
     ValueError
         Where a rule is broken; the message names the operator, the values and the rule.
     MemoryError
         Where the result has more bytes than an address can count.
     """
     parameters = Parameters.of(
-        name, dimensions, weight_shape, bias_shape, stride, padding, dilation, groups
+        name, dimensions, weight_shape, bias_shape, stride, padding, dilation, groups, padding_mode
     )
     return parameters.applied_to(x_shape, itemsize)
 
@@ -128,6 +143,7 @@ class Parameters:
     stride: Shape
     dilation: Shape
     padding: str | tuple[tuple[int, int], ...]
+    padding_mode: str = "zeros"
     transposed: ClassVar[bool] = False
 
     @property
@@ -146,6 +162,7 @@ class Parameters:
         padding: Padding,
         dilation: IntOrSequence,
         groups: int,
+        padding_mode: str = "zeros",
     ) -> Parameters:
         """Validate everything that does not depend on the input."""
         dims = dimensions
@@ -181,6 +198,7 @@ class Parameters:
             stride=per_dimension(name, "stride", stride, dims, least=1),
             dilation=per_dimension(name, "dilation", dilation, dims, least=1),
             padding=normal_padding(name, padding, dims),
+            padding_mode=a_padding_mode(name, padding_mode),
         )
         if parameters.padding == "same" and set(parameters.stride) != {1}:
             raise ValueError(
@@ -211,6 +229,9 @@ class Parameters:
             )
         padding = self.resolved_padding(in_size)
         out_size = self.out_size(in_size, padding, itemsize)
+        padding_mode = self.padding_mode if any(map(any, padding)) else "zeros"
+        for axis, (size, pair) in enumerate(zip(in_size, padding, strict=True)):
+            check_mode(name, padding_mode, axis, size, pair)
         geometry = Geometry(
             operator=name,
             batched=batched,
@@ -225,6 +246,7 @@ class Parameters:
             padding=padding,
             out_size=out_size,
             transposed=self.transposed,
+            padding_mode=padding_mode,
         )
         # Counted for one image at least: the engine's index arithmetic must hold for an empty
         # batch too, and a padded coordinate is an index like any other.
@@ -258,7 +280,7 @@ class Parameters:
         return out_size
 
     def resolved_padding(self, in_size: Shape) -> tuple[tuple[int, int], ...]:
-        """Zeros before and after each spatial dimension of an input of a given size."""
+        """Padding before and after each spatial dimension of an input of a given size."""
         if not isinstance(self.padding, str):
             return self.padding
         pairs = []
@@ -289,7 +311,7 @@ class TransposedParameters(Parameters):
         return (self.in_channels, self.out_channels // self.groups, *self.kernel)
 
     @classmethod
-    def of(
+    def of(  # type: ignore[override]  # there are no padding modes here
         cls,
         name: str,
         dimensions: int,
@@ -443,6 +465,36 @@ def normal_padding(name: str, padding: object, dims: int) -> str | tuple[tuple[i
             f"{before!r} before and {after!r} after write (({before!r}, {after!r}),)"
         )
     return tuple((n, n) for n in per_dimension(name, "padding", padding, dims, least=0))
+
+
+def a_padding_mode(name: str, value: object) -> str:
+    """One of the padding modes; the names that others have for them are told ours."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: padding_mode must be a string, got {value!r}")
+    if value not in PADDING_MODES:
+        ours = OTHER_MODE_NAMES.get(value)
+        hint = f'; here that is "{ours}"' if ours else ""
+        allowed = ", ".join(map(repr, PADDING_MODES))
+        raise ValueError(f"{name}: unknown padding_mode {value!r}{hint}; the modes are {allowed}")
+    return str(value)
+
+
+def check_mode(name: str, mode: str, axis: int, size: int, padding: tuple[int, int]) -> None:
+    """Refuse padding for which a dimension has too few elements."""
+    most = max(padding)
+    where = f"padding {padding} of spatial dimension {axis}, which has size {size}"
+    if mode == "reflect" and 0 < most >= size:
+        raise ValueError(
+            f'{name}: padding_mode="reflect" needs padding smaller than the input, got {where}'
+        )
+    if mode == "circular" and most > size:
+        raise ValueError(
+            f'{name}: padding_mode="circular" needs padding not larger than the input, got {where}'
+        )
+    if mode == "replicate" and most > 0 == size:
+        raise ValueError(
+            f'{name}: padding_mode="replicate" needs an element to repeat, got {where}'
+        )
 
 
 def a_shape(name: str, value: object) -> Shape:

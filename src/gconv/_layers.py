@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -52,9 +53,17 @@ class Layer(call.LayerBase):
         padding: Padding = 0,
         dilation: IntOrSequence = 1,
         groups: int = 1,
+        padding_mode: str = "zeros",
     ) -> None:
         self._make(
-            weight, bias, extra, stride=stride, padding=padding, dilation=dilation, groups=groups
+            weight,
+            bias,
+            extra,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
+            padding_mode=padding_mode,
         )
 
     def _make(
@@ -63,10 +72,8 @@ class Layer(call.LayerBase):
         """Check everything, and take copies."""
         name = type(self).__name__
         if extra or isinstance(weight, int):
-            defaults = ", ".join(
-                f"{option}={1 if option in ('stride', 'dilation', 'groups') else 0}"
-                for option in options
-            )
+            signature = inspect.signature(type(self).__init__).parameters
+            defaults = ", ".join(f"{option}={signature[option].default!r}" for option in options)
             raise TypeError(
                 f"{name} is made from trained weights, not from channel counts as "
                 f"torch.nn.{name} is: {name}(weight, bias, *, {defaults}), "
@@ -117,6 +124,8 @@ class Layer(call.LayerBase):
             parts.append(f"groups={p.groups}")
         if self.bias is None:
             parts.append("bias=False")
+        if p.padding_mode != "zeros":
+            parts.append(f"padding_mode={p.padding_mode!r}")
         return f"{type(self).__name__}({', '.join(parts)})"
 
     def out_shape(self, shape: Shape) -> Shape:
@@ -313,7 +322,7 @@ class Conv1d(Layer):
         Shape (C_out, C_in/groups, k); copied.
     bias : array_like, optional
         Shape (C_out,); copied.
-    stride, padding, dilation, groups
+    stride, padding, dilation, groups, padding_mode
         As in `conv1d`.
 
     Raises
@@ -347,7 +356,7 @@ class Conv2d(Layer):
         Shape (C_out, C_in/groups, kH, kW); copied.
     bias : array_like, optional
         Shape (C_out,); copied.
-    stride, padding, dilation, groups
+    stride, padding, dilation, groups, padding_mode
         As in `conv2d`.
 
     Raises
@@ -383,7 +392,7 @@ class Conv3d(Layer):
         Shape (C_out, C_in/groups, kD, kH, kW); copied.
     bias : array_like, optional
         Shape (C_out,); copied.
-    stride, padding, dilation, groups
+    stride, padding, dilation, groups, padding_mode
         As in `conv3d`.
 
     Raises

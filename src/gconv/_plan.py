@@ -78,6 +78,15 @@ class Addresses(NamedTuple):
     axis: Triple
 
 
+class PaddingMode(IntEnum):
+    """What the padding holds, numbered as in the engine."""
+
+    ZEROS = 0
+    REFLECT = 1
+    REPLICATE = 2
+    CIRCULAR = 3
+
+
 # Problem and Spec are not frozen: it would add 3 ms to every import. Nothing changes them.
 @dataclass(eq=False, repr=False)
 class Problem:
@@ -97,6 +106,7 @@ class Problem:
     stride: Triple
     dilation: Triple
     padding: Triple
+    padding_mode: PaddingMode
     x_image: int
     x_channel: int
     x_axis: Triple
@@ -123,6 +133,25 @@ class Problem:
         """Taps of one output element."""
         return self.in_channels * self.volume
 
+    def reach(self, axis: int) -> int:
+        """Where the last tap of the last output lies, along an axis."""
+        return (
+            (self.out_size[axis] - 1) * self.stride[axis]
+            - self.padding[axis]
+            + (self.kernel[axis] - 1) * self.dilation[axis]
+        )
+
+    def has_padding(self, axis: int) -> bool:
+        """Whether a tap of some output lies outside the image, along an axis."""
+        return self.padding[axis] > 0 or self.reach(axis) >= self.in_size[axis]
+
+    def filled(self, axis: int) -> tuple[int, int]:
+        """The positions, from the first up to the second, that hold elements of the image: in
+        padding of zeros none."""
+        if self.zero_padding:
+            return 0, self.in_size[axis]
+        return -self.padding[axis], max(self.in_size[axis], self.reach(axis) + 1)
+
     @property
     def column_padding(self) -> bool:
         """Whether a column tap of some output, of any part, lies outside the image."""
@@ -137,6 +166,11 @@ class Problem:
         _, rows, columns = self.kernel
         return Addresses(0, self.out_channels * self.taps, self.taps, self.volume,
                          (rows * columns, columns, 1))
+
+    @property
+    def zero_padding(self) -> bool:
+        """Whether taps in the padding add nothing, and so may be left out."""
+        return self.padding_mode == PaddingMode.ZEROS
 
 
 @dataclass(eq=False, repr=False)
@@ -340,7 +374,7 @@ def problem_of(geometry: Geometry, x_strides: Shape) -> Problem:
     rows = out_size[1] * out_size[2]
     pixels = out_size[0] * rows
     taps, volume = g.taps, math.prod(kernel)
-    return Problem(
+    problem = Problem(
         dimensions=len(g.kernel),
         groups=g.groups,
         in_channels=g.in_channels // g.groups,
@@ -351,6 +385,7 @@ def problem_of(geometry: Geometry, x_strides: Shape) -> Problem:
         stride=stride,
         dilation=dilation,
         padding=padding,
+        padding_mode=PaddingMode[g.padding_mode.upper()],
         x_image=x_strides[0],
         x_channel=x_strides[1],
         x_axis=x_axis,
@@ -370,6 +405,9 @@ def problem_of(geometry: Geometry, x_strides: Shape) -> Problem:
         ),
         part_counts=(0, 0, 0),
     )
+    if not any(map(problem.has_padding, range(3))):  # the stride may pass over it
+        problem.padding_mode = PaddingMode.ZEROS
+    return problem
 
 
 def on_three_axes(values: Shape, fill: int) -> Triple:
@@ -495,6 +533,7 @@ def part_problem(
         stride=(1, 1, 1),
         dilation=tuple(phase.dilation for phase in phases),  # type: ignore[arg-type]
         padding=tuple(phase.padding for phase in phases),  # type: ignore[arg-type]
+        padding_mode=PaddingMode.ZEROS,
         x_image=x_strides[0],
         x_channel=x_strides[1],
         x_axis=on_three_axes(x_strides[2:], 0),
@@ -651,6 +690,7 @@ def sliding_fits(p: Problem, machine: Machine) -> bool:
         (stride, p.kernel[1]) in machine.tiles["sliding"]
         and p.in_channels == 1
         and p.x_axis[2] == 1
+        and p.zero_padding
         and reach <= (8 if stride == 1 else 2) * machine.lanes
         and (p.out_size[1] == 1 or p.stride[1] == stride)
         and (stride == 1 or p.dilation[1] == p.dilation[2] == 1)
@@ -825,11 +865,12 @@ class Layout:
         return layout
 
     def can_read_in_place(self) -> bool:
-        """Whether tiles may read x itself: no padded columns, and rows of unit stride."""
+        """Whether tiles may read x itself: no padded columns, and rows of unit stride. Rows of
+        padding are left out where they are zeros, and have to be in a panel otherwise."""
         p = self.p
         if self.family == Family.SLIDING:
             return True
-        if p.column_padding or p.in_channels == 0:
+        if p.column_padding or not p.zero_padding or p.in_channels == 0:
             return False
         if self.family == Family.CHANNEL:
             return True
@@ -1087,7 +1128,12 @@ class Layout:
         """Whether to skip kernel columns in the padding: where that leaves runs of pixels long
         enough for a tile, as with a large dilation, and saves some of the taps."""
         p = self.p
-        if self.family != Family.CHANNEL or not p.column_padding or p.channel_major:
+        if (
+            self.family != Family.CHANNEL
+            or not p.column_padding
+            or p.channel_major
+            or not p.zero_padding
+        ):
             return False
         kernel, stride, dilation, size = p.kernel[2], p.stride[2], p.dilation[2], p.in_size[2]
         start = np.arange(p.out_size[2])[:, None] * stride - p.padding[2]

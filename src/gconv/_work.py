@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def flops_inside(spec: Spec) -> int:
-    """Floating-point operations of one image, taps in the padding left out."""
+    """Floating-point operations of one image, taps that meet zeros of padding left out."""
     pairs = 2 * spec.groups * spec.out_channels * spec.in_channels
     if not spec.parts:
         return pairs * _taps_inside(spec, spec.out_size)
@@ -37,7 +37,10 @@ def _taps_inside(p: Problem, outputs: Shape) -> int:
 
 
 def taps_before(p: Problem, axis: int, positions: NDArray[np.intp]) -> NDArray[np.intp]:
-    """How many taps of all outputs before each position lie inside the image, along an axis."""
+    """How many taps of all outputs before each position lie inside the image, along an axis;
+    all of them do in padding that holds elements of the image."""
+    if not p.zero_padding:
+        return positions * p.kernel[axis]
     # Tap k lies inside for the outputs first[k] to last[k] - 1.
     reach = p.padding[axis] - np.arange(p.kernel[axis]) * p.dilation[axis]
     first = np.clip(-(-reach // p.stride[axis]), 0, p.out_size[axis])
@@ -51,8 +54,8 @@ def balance(spec: Spec, images: int, threads: int) -> float:
 
     Threads get consecutive items, the first ``items % threads`` of them one more than the
     others. The work of an item is the taps that it computes: those of all its outputs but for
-    kernel planes and rows that lie in the padding. Kernel columns there count as well, unless the
-    plan skips them: kernels multiply the panel's zeros.
+    kernel planes and rows that meet zeros of padding. Kernel columns there count as well, unless
+    the plan skips them: kernels multiply the panel's zeros.
     """
     least, more = divmod(spec.items * images, threads)
     thread = np.arange(threads + 1)

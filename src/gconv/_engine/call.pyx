@@ -15,7 +15,7 @@ cimport numpy as cnp
 
 import contextvars
 
-from gconv._engine.plan cimport ConvPlan, Family, run_function
+from gconv._engine.plan cimport ConvPlan, Family, PaddingMode, run_function
 
 cnp.import_array()
 
@@ -144,6 +144,8 @@ cdef class Plan:
             p.stride[axis] = spec.stride[axis]
             p.dilation[axis] = spec.dilation[axis]
             p.padding[axis] = spec.padding[axis]
+            p.has_padding[axis] = spec.has_padding(axis)
+            p.filled_begin[axis], p.filled_end[axis] = spec.filled(axis)
             p.x_axis[axis] = spec.x_axis[axis]
             p.y_axis[axis] = spec.y_axis[axis]
             p.band[axis] = spec.band[axis]
@@ -157,6 +159,7 @@ cdef class Plan:
         p.w_input = spec.read.input
         p.w_in_order = spec.w_in_order
         p.panel_offset = spec.panel_offset
+        p.padding_mode = <PaddingMode><int>spec.padding_mode
         p.x_image = spec.x_image
         p.x_channel = spec.x_channel
         p.y_image = spec.y_image

@@ -22,6 +22,7 @@ from libc.string cimport memcpy
 
 from gconv._engine.plan cimport (
     CHANNEL, ConvPlan, DEPTHWISE, Family, PLAIN, SHORT, SLIDING, WIDTH, run_function)
+from gconv._engine.plan cimport CIRCULAR, REFLECT, REPLICATE, ZEROS
 
 
 cdef extern from "vector.h" nogil:

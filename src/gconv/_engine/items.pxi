@@ -341,10 +341,12 @@ cdef void depthwise_item(
                     if s.tiles_down == 0:
                         continue
                     top = oh - p.padding[1]
-                    s.first_window = divide_up(-top, dilation) if top < 0 else 0
+                    s.first_window = 0
+                    if top < p.filled_begin[1]:
+                        s.first_window = divide_up(p.filled_begin[1] - top, dilation)
                     s.last_window = 0
-                    if top < p.in_size[1]:
-                        s.last_window = divide_up(p.in_size[1] - top, dilation)
+                    if top < p.filled_end[1]:
+                        s.last_window = divide_up(p.filled_end[1] - top, dilation)
                     s.x = source.origin + od * source.plane + oh * source.row
                     s.y = (y + item.image * p.y_image + group * p.y_channel
                            + od * p.y_axis[0] + oh * p.y_axis[1] + band.begin[2])

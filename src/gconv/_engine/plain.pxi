@@ -4,6 +4,31 @@
 # An item is one output channel of one image.
 
 
+cdef enum:
+    NOWHERE = -1
+
+
+# An image a b c d with three elements of padding on either side:
+#
+#     zeros        0 0 0 | a b c d | 0 0 0
+#     reflect      d c b | a b c d | c b a
+#     replicate    a a a | a b c d | d d d
+#     circular     b c d | a b c d | a b c
+cdef inline Py_ssize_t image_position(
+    const ConvPlan* p, int axis, Py_ssize_t position) noexcept nogil:
+    """The row of the image (or plane, or column) that a position along the padded axis holds."""
+    cdef Py_ssize_t size = p.in_size[axis]
+    if 0 <= position < size:
+        return position
+    if p.padding_mode == REFLECT:
+        return -position if position < 0 else 2 * (size - 1) - position
+    if p.padding_mode == REPLICATE:
+        return 0 if position < 0 else size - 1
+    if p.padding_mode == CIRCULAR:
+        return position + size if position < 0 else position - size
+    return NOWHERE
+
+
 cdef void plain_item(
     const ConvPlan* p, Py_ssize_t item, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
@@ -24,15 +49,17 @@ cdef void plain_item(
                 total = bias[o] if bias != NULL else 0
                 for c in range(p.in_channels):
                     for kd in range(p.kernel[0]):
-                        d = od * p.stride[0] + kd * p.dilation[0] - p.padding[0]
+                        d = image_position(
+                            p, 0, od * p.stride[0] + kd * p.dilation[0] - p.padding[0])
                         for kh in range(p.kernel[1]):
-                            h = oh * p.stride[1] + kh * p.dilation[1] - p.padding[1]
+                            h = image_position(
+                                p, 1, oh * p.stride[1] + kh * p.dilation[1] - p.padding[1])
                             w = (wo + c * p.w_input + kd * p.w_axis[0]
                                  + kh * p.w_axis[1])
                             for kw in range(p.kernel[2]):
-                                col = ow * p.stride[2] + kw * p.dilation[2] - p.padding[2]
-                                if (0 <= d < p.in_size[0] and 0 <= h < p.in_size[1]
-                                        and 0 <= col < p.in_size[2]):
+                                col = image_position(
+                                    p, 2, ow * p.stride[2] + kw * p.dilation[2] - p.padding[2])
+                                if d != NOWHERE and h != NOWHERE and col != NOWHERE:
                                     total = total + w[0] * xg[
                                         c * p.x_channel + d * p.x_axis[0]
                                         + h * p.x_axis[1] + col * p.x_axis[2]]

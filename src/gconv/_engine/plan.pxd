@@ -15,6 +15,13 @@ cdef enum Family:
     SHORT
 
 
+cdef enum PaddingMode:
+    ZEROS
+    REFLECT
+    REPLICATE
+    CIRCULAR
+
+
 cdef struct ConvPlan:
     # One image: groups of input and output channels, extents per axis.
     Py_ssize_t groups, in_channels, out_channels  # channels per group
@@ -24,6 +31,12 @@ cdef struct ConvPlan:
     Py_ssize_t stride[3]
     Py_ssize_t dilation[3]
     Py_ssize_t padding[3]  # before the first element; what comes after follows from out_size
+    PaddingMode padding_mode  # ZEROS where no tap lies in padding
+    bint has_padding[3]  # whether a tap lies there, by axis
+    # The positions of the padded image, from filled_begin up to filled_end, that hold elements of
+    # the image: itself where the padding is zeros, else all that taps meet.
+    Py_ssize_t filled_begin[3]
+    Py_ssize_t filled_end[3]
 
     # Where an element lies in the arrays. Rows of y are contiguous.
     Py_ssize_t x_image, x_channel
