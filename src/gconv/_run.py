@@ -38,6 +38,7 @@ def run(
     bias: Array | None,
     out: Array | None,
     threads: int,
+    residual: Array | None = None,
 ) -> Array:
     """Compute into `out`, which has been checked, or into a new array.
 
@@ -48,7 +49,15 @@ def run(
         result = out
     else:
         result = np.empty(geometry.out_shape, x.dtype)
-    plan.run(batched_x, weight, packed, bias, result, threads)
+    # The engine reads a residual where the result has its strides, if they do not overlap or are
+    # the same memory. Any other takes its place in the result first.
+    if residual is not None and not (
+        _arrays.same_memory(residual, result)
+        or (residual.flags.c_contiguous and not np.may_share_memory(residual, result))
+    ):
+        result[...] = residual
+        residual = result
+    plan.run(batched_x, weight, packed, bias, result, threads, residual)
     if out is None and _arrays.is_channels_last(x, geometry.batched):
         out = _arrays.channels_last_output(geometry.out_shape, x.dtype, geometry.batched)
     if out is None or out is result:

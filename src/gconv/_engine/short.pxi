@@ -30,6 +30,9 @@ cdef inline void short_tile(
             offset = p.x_taps[k] + column
             for j in range(ROWS):
                 acc[j] = acc[j] + splat(w[j * taps + k]) * (<const uvec*>(row[j] + offset))[0]
+        if p.activation == CLAMP:
+            for j in range(ROWS):
+                acc[j] = clamped(acc[j], p.low, p.high)
         for j in range(ROWS):
             to = y + (channel + j) * p.y_channel + column
             if to + LANES <= y_end:
@@ -48,7 +51,7 @@ cdef void short_item(
     const ConvPlan* p, Py_ssize_t number, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
     """Assumes one dimension, stride 1, no padding, rows of x and y of unit stride, y_channel the
-    length of a row, and LANES - 1 more elements behind x."""
+    length of a row, LANES - 1 more elements behind x, and no residual."""
     cdef Item item = find_item(p, number)
     cdef Py_ssize_t channel = item.first_group * p.out_channels
     cdef Py_ssize_t last = item.last_group * p.out_channels
