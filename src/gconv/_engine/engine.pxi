@@ -54,9 +54,9 @@ cdef extern from "runtime.h" nogil:
     int omp_get_thread_num()
 
 
-include "tiles.pxi"
-include "epilogue.pxi"
 include "plain.pxi"
+include "epilogue.pxi"
+include "tiles.pxi"
 include "panel.pxi"
 include "items.pxi"
 include "short.pxi"
@@ -120,7 +120,7 @@ cdef void run(
     cdef item_function item = item_of(plan)
     cdef Py_ssize_t items = images * plan.items
     cdef Py_ssize_t i
-    if plan.activation != IDENTITY and not tiles_clamp(plan):
+    if plan.activation != IDENTITY and not in_tiles(plan):
         item = activated_item
     if packed != NULL:  # tiles without channel lanes read weights that have been put in order
         weight = packed

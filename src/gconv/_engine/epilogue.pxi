@@ -2,9 +2,9 @@
 #
 #     y = activation(sum + residual)
 #
-# Tiles that store to y begin with the residual, or add it, and clamp in registers what ReLU and
-# its like clamp: these cost next to nothing. The other activations take a pass over an item's
-# outputs when it is done, while they are in the cache (activated_item).
+# Tiles that store to y begin with the residual, or add it, and apply ReLU and its like in
+# registers. The activations with an exponential take a pass over an item's outputs when it is
+# done, while they are in the cache (activated_item); tiles would be too large with them.
 #
 # y may be the residual itself. So whoever writes an output has read its residual, and nobody
 # reads one after that: vectors that overlap the one before, or that write beyond their row for
@@ -13,16 +13,36 @@
 # Every activation leaves NaN as it is.
 
 
+cdef struct Epilogue:
+    Activation activation
+    real low, high
+
+
+cdef inline bint in_tiles(const ConvPlan* p) noexcept nogil:
+    """Whether tiles apply the activation."""
+    return p.activation <= HARDSWISH and p.family != PLAIN and p.parts == NULL
+
+
+cdef inline Epilogue tile_epilogue(const ConvPlan* p) noexcept nogil:
+    """What the tiles of an item apply."""
+    cdef Epilogue e
+    e.activation = p.activation if in_tiles(p) else IDENTITY
+    e.low = p.low
+    e.high = p.high
+    return e
+
+
 cdef inline vec clamped(vec v, real low, real high) noexcept nogil:
     return at_most(splat(high), at_least(splat(low), v))
 
 
-cdef inline real clamped_one(real v, real low, real high) noexcept nogil:
-    if v < low:
-        return low
-    if v > high:
-        return high
-    return v
+cdef inline vec leaky_relu(vec x, real slope) noexcept nogil:
+    return at_least(splat(0), x) + splat(slope) * at_most(splat(0), x)
+
+
+cdef inline vec hardswish(vec x) noexcept nogil:
+    """x clip(x + 3, 0, 6) / 6; of -inf it is 0."""
+    return at_least(splat(-3), x) * (clamped(x + splat(3), 0, 6) * splat(1.0 / 6))
 
 
 # exp(x) = 2**n exp(r), with x = n ln 2 + r and |r| <= ln 2 / 2. ln 2 is subtracted in two parts,
@@ -78,7 +98,7 @@ cdef inline vec times_sigmoid(vec factor, vec x) noexcept nogil:
     cdef vec below = e.less_one + one
     cdef vec quotient = if_negative(x, factor * below, factor) / (
         below * e.first * e.second + one)
-    return quotient * if_negative(x, e.first, one) * if_negative(x, e.second, one)
+    return if_negative(x, quotient * e.first * e.second, quotient)
 
 
 cdef inline vec sigmoid(vec x) noexcept nogil:
@@ -100,21 +120,11 @@ cdef inline vec hyperbolic_tangent(vec x) noexcept nogil:
     return with_sign_of(x, less_one / (less_one + splat(2)))
 
 
-cdef inline vec hardswish(vec x) noexcept nogil:
-    """x clip(x + 3, 0, 6) / 6; of -inf it is 0."""
-    cdef vec part = clamped(x + splat(3), 0, 6) * splat(1.0 / 6)
-    return at_least(splat(-3), x) * part
-
-
-cdef inline vec leaky_relu(vec x, real slope) noexcept nogil:
-    return if_negative(x, x * splat(slope), x)
-
-
-cdef inline vec activated(vec v, Activation ACTIVATION, real low, real high) noexcept nogil:
+cdef inline vec activated(vec v, Activation ACTIVATION, Epilogue e) noexcept nogil:
     if ACTIVATION == CLAMP:
-        return clamped(v, low, high)
+        return clamped(v, e.low, e.high)
     if ACTIVATION == LEAKY_RELU:
-        return leaky_relu(v, low)
+        return leaky_relu(v, e.low)
     if ACTIVATION == HARDSWISH:
         return hardswish(v)
     if ACTIVATION == SIGMOID:
@@ -126,9 +136,20 @@ cdef inline vec activated(vec v, Activation ACTIVATION, real low, real high) noe
     return v
 
 
+cdef inline vec finished(vec v, const Epilogue* e) noexcept nogil:
+    """The activation of a tile_epilogue, where it is not known when compiling."""
+    if e.activation == CLAMP:
+        return activated(v, CLAMP, e[0])
+    if e.activation == LEAKY_RELU:
+        return activated(v, LEAKY_RELU, e[0])
+    if e.activation == HARDSWISH:
+        return activated(v, HARDSWISH, e[0])
+    return v
+
+
 cdef inline void finish_row_by(
     real* y, const real* sums, const real* residual, Py_ssize_t n, Activation ACTIVATION,
-    real low, real high) noexcept nogil:
+    Epilogue e) noexcept nogil:
     cdef real some[LANES_AT_MOST]
     cdef vec v
     cdef Py_ssize_t i = 0
@@ -136,7 +157,7 @@ cdef inline void finish_row_by(
         v = (<const uvec*>(sums + i))[0]
         if residual != NULL:
             v = v + (<const uvec*>(residual + i))[0]
-        (<uvec*>(y + i))[0] = activated(v, ACTIVATION, low, high)
+        (<uvec*>(y + i))[0] = activated(v, ACTIVATION, e)
         i += LANES
     if i < n:  # these must not be done twice
         (<uvec*>some)[0] = splat(0)
@@ -145,7 +166,7 @@ cdef inline void finish_row_by(
         if residual != NULL:
             copy_short(some, residual + i, n - i)
             v = v + (<const uvec*>some)[0]
-        (<uvec*>some)[0] = activated(v, ACTIVATION, low, high)
+        (<uvec*>some)[0] = activated(v, ACTIVATION, e)
         copy_short(y + i, some, n - i)
 
 
@@ -154,25 +175,23 @@ cdef void finish_row(
 ) noexcept nogil:
     """y = activation(sums + residual), n neighbours of each; residual may be NULL. Any of the
     three may be the same, but not overlap otherwise."""
+    cdef Epilogue e
+    e.low = p.low
+    e.high = p.high
     if p.activation == IDENTITY:
-        finish_row_by(y, sums, residual, n, IDENTITY, 0, 0)
+        finish_row_by(y, sums, residual, n, IDENTITY, e)
     elif p.activation == CLAMP:
-        finish_row_by(y, sums, residual, n, CLAMP, p.low, p.high)
+        finish_row_by(y, sums, residual, n, CLAMP, e)
     elif p.activation == LEAKY_RELU:
-        finish_row_by(y, sums, residual, n, LEAKY_RELU, p.low, 0)
+        finish_row_by(y, sums, residual, n, LEAKY_RELU, e)
     elif p.activation == HARDSWISH:
-        finish_row_by(y, sums, residual, n, HARDSWISH, 0, 0)
+        finish_row_by(y, sums, residual, n, HARDSWISH, e)
     elif p.activation == SIGMOID:
-        finish_row_by(y, sums, residual, n, SIGMOID, 0, 0)
+        finish_row_by(y, sums, residual, n, SIGMOID, e)
     elif p.activation == TANH:
-        finish_row_by(y, sums, residual, n, TANH, 0, 0)
+        finish_row_by(y, sums, residual, n, TANH, e)
     else:
-        finish_row_by(y, sums, residual, n, SILU, 0, 0)
-
-
-cdef inline bint tiles_clamp(const ConvPlan* p) noexcept nogil:
-    """Whether tiles apply the activation themselves."""
-    return p.activation == CLAMP and p.family != PLAIN and p.parts == NULL
+        finish_row_by(y, sums, residual, n, SILU, e)
 
 
 cdef inline void activate(

@@ -220,10 +220,9 @@ cdef void width_item(
     s.w_channel = p.w_channel
     s.y_channel = p.y_channel
     s.y_line = p.y_axis[1]
-    s.low = p.low
-    s.high = p.high
     for group in range(item.first_group, item.last_group):
         c = 0
+        s.epilogue.activation = IDENTITY
         while c < p.in_channels or c == 0:
             in_block = min(p.in_block, p.in_channels - c)
             if p.in_place:
@@ -234,7 +233,8 @@ cdef void width_item(
             plane_taps = p.kernel[1] * row_taps
             s.x_taps = p.x_taps + c * p.kernel[0] * p.kernel[1] * p.kernel[2]
             s.w_taps = p.w_taps + c * p.kernel[0] * p.kernel[1] * p.kernel[2]
-            s.clamps = p.activation == CLAMP and c + in_block >= p.in_channels
+            if c + in_block >= p.in_channels:  # these sums are complete
+                s.epilogue = tile_epilogue(p)
             s.no_bias = 0 if c == 0 else -0.0  # which changes no sum
             s.plane = plane_taps
             s.x_line = source.row
@@ -386,9 +386,7 @@ cdef void depthwise_item(
     cdef Source source
     cdef DepthwiseStrip s
     begin_item(p, &item, scratch)
-    s.clamps = p.activation == CLAMP
-    s.low = p.low
-    s.high = p.high
+    s.epilogue = tile_epilogue(p)
     s.columns = p.x_taps
     s.kernel_rows = p.kernel[1]
     s.kernel_columns = p.kernel[2]
@@ -453,18 +451,19 @@ cdef inline void store_transposed(
     cdef Py_ssize_t y_channel = p.y_channel
     cdef Py_ssize_t pixel = 0, channel, i, j, n
     cdef Py_ssize_t whole = pixels // LANES * LANES
-    cdef bint clamps = p.activation == CLAMP
+    cdef Epilogue epilogue = tile_epilogue(p)
     cdef bint again  # the first pixels of the square have been stored: their residual is gone
-    cdef real low = p.low, high = p.high, total
     if pixels < LANES:
         for channel in range(channels):
+            (<uvec*>some)[0] = splat(0)
             for i in range(pixels):
-                total = sums[i * pitch + channel]
+                some[i] = sums[i * pitch + channel]
                 if residual != NULL:
-                    total = total + residual[channel * y_channel + i]
-                if clamps:
-                    total = clamped_one(total, low, high)
-                y[channel * y_channel + i] = total
+                    some[i] = some[i] + residual[channel * y_channel + i]
+            if epilogue.activation != IDENTITY:
+                (<uvec*>some)[0] = finished((<const uvec*>some)[0], &epilogue)
+            for i in range(pixels):
+                y[channel * y_channel + i] = some[i]
         return
     while True:
         again = residual != NULL and pixel + LANES > whole
@@ -484,9 +483,9 @@ cdef inline void store_transposed(
                 for j in range(n):
                     square[j] = square[j] + (
                         <const uvec*>(residual + (channel + j) * y_channel + pixel))[0]
-            if clamps:
+            if epilogue.activation != IDENTITY:
                 for j in range(n):
-                    square[j] = clamped(square[j], low, high)
+                    square[j] = finished(square[j], &epilogue)
             if again:
                 for j in range(n):
                     (<uvec*>some)[0] = square[j]

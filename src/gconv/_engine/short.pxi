@@ -20,6 +20,7 @@ cdef inline void short_tile(
     cdef const real* w = weight + channel * p.in_channels * p.kernel[2]
     cdef Py_ssize_t taps = p.in_channels * p.kernel[2]
     cdef Py_ssize_t width = p.out_size[2], column = 0, j, k, offset
+    cdef Epilogue epilogue = tile_epilogue(p)
     cdef real* to
     for j in range(ROWS):
         row[j] = x + (channel + j) // p.out_channels * p.in_channels * p.x_channel
@@ -30,9 +31,8 @@ cdef inline void short_tile(
             offset = p.x_taps[k] + column
             for j in range(ROWS):
                 acc[j] = acc[j] + splat(w[j * taps + k]) * (<const uvec*>(row[j] + offset))[0]
-        if p.activation == CLAMP:
-            for j in range(ROWS):
-                acc[j] = clamped(acc[j], p.low, p.high)
+        for j in range(ROWS):
+            acc[j] = finished(acc[j], &epilogue)
         for j in range(ROWS):
             to = y + (channel + j) * p.y_channel + column
             if to + LANES <= y_end:

@@ -142,9 +142,15 @@ cdef inline void sliding_strip(
                     for v in range(VECTORS):
                         acc[0][v] = acc[0][v] + load_some(
                             s.residual + (y - s.y) + oh * s.y_row + v * LANES, stored[v])
-                if s.clamps:
+                if s.epilogue.activation == CLAMP:
                     for v in range(VECTORS):
-                        acc[0][v] = clamped(acc[0][v], s.low, s.high)
+                        acc[0][v] = activated(acc[0][v], CLAMP, s.epilogue)
+                elif s.epilogue.activation == LEAKY_RELU:
+                    for v in range(VECTORS):
+                        acc[0][v] = activated(acc[0][v], LEAKY_RELU, s.epilogue)
+                elif s.epilogue.activation == HARDSWISH:
+                    for v in range(VECTORS):
+                        acc[0][v] = activated(acc[0][v], HARDSWISH, s.epilogue)
                 for v in range(VECTORS):
                     store_some(y + oh * s.y_row + v * LANES, stored[v], acc[0][v])
             for v in range(VECTORS):
@@ -192,9 +198,7 @@ cdef void sliding_item(
             tiles = &DILATED_TILES[0]
     elif p.kernel[1] == p.kernel[2] and p.kernel[2] > 1 and p.dilation[2] == 1:
         tiles = &SQUARE_TILES[p.stride[2]][p.kernel[1]][0]
-    s.clamps = p.activation == CLAMP
-    s.low = p.low
-    s.high = p.high
+    s.epilogue = tile_epilogue(p)
     s.kernel_columns = p.kernel[2]
     s.dilation = p.dilation[2]
     s.first_column = band.begin[2] * p.stride[2] - p.padding[2]

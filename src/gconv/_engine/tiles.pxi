@@ -29,8 +29,7 @@ cdef struct WidthStrip:
     const real* bias  # NULL: none
     const real* start  # NULL, or what is added to the bias: the partial sums in y, or a residual
     real no_bias  # what stands for a bias that is NULL
-    bint clamps  # these sums are complete, and the activation is a clamp
-    real low, high
+    Epilogue epilogue
     const Py_ssize_t* x_taps
     const Py_ssize_t* w_taps
     # The taps are [first, last) and `planes` - 1 more ranges, each `plane` further on.
@@ -80,10 +79,18 @@ cdef inline void width_strip(const WidthStrip* s, Py_ssize_t ROWS, Py_ssize_t VE
                         wv = splat(wk[j * s.w_channel])
                         for v in range(VECTORS):
                             acc[j][v] = acc[j][v] + wv * xv[v]
-            if s.clamps:
+            if s.epilogue.activation == CLAMP:
                 for j in range(ROWS):
                     for v in range(VECTORS):
-                        acc[j][v] = clamped(acc[j][v], s.low, s.high)
+                        acc[j][v] = activated(acc[j][v], CLAMP, s.epilogue)
+            elif s.epilogue.activation == LEAKY_RELU:
+                for j in range(ROWS):
+                    for v in range(VECTORS):
+                        acc[j][v] = activated(acc[j][v], LEAKY_RELU, s.epilogue)
+            elif s.epilogue.activation == HARDSWISH:
+                for j in range(ROWS):
+                    for v in range(VECTORS):
+                        acc[j][v] = activated(acc[j][v], HARDSWISH, s.epilogue)
             for j in range(ROWS):
                 for v in range(VECTORS):
                     (<uvec*>(y + j * s.y_channel + (v * LANES if v < VECTORS - 1 else end)))[0] = \
@@ -113,8 +120,7 @@ cdef struct DepthwiseStrip:
     const real* weight
     const real* bias
     const real* residual  # NULL: none
-    bint clamps
-    real low, high
+    Epilogue epilogue
     Py_ssize_t first_plane, last_plane  # kernel planes that meet the image
     Py_ssize_t first_window, last_window  # window rows of the first tile that lie in the image
     Py_ssize_t kernel_rows, kernel_columns
@@ -221,10 +227,18 @@ cdef inline void depthwise_strip(
                 x = falling_row(s, acc, x, w, first, last, end, 3, ROWS, VECTORS, COLUMNS)
                 x = falling_row(s, acc, x, w, first, last, end, 4, ROWS, VECTORS, COLUMNS)
                 x = falling_row(s, acc, x, w, first, last, end, 5, ROWS, VECTORS, COLUMNS)
-            if s.clamps:
+            if s.epilogue.activation == CLAMP:
                 for j in range(ROWS):
                     for v in range(VECTORS):
-                        acc[j][v] = clamped(acc[j][v], s.low, s.high)
+                        acc[j][v] = activated(acc[j][v], CLAMP, s.epilogue)
+            elif s.epilogue.activation == LEAKY_RELU:
+                for j in range(ROWS):
+                    for v in range(VECTORS):
+                        acc[j][v] = activated(acc[j][v], LEAKY_RELU, s.epilogue)
+            elif s.epilogue.activation == HARDSWISH:
+                for j in range(ROWS):
+                    for v in range(VECTORS):
+                        acc[j][v] = activated(acc[j][v], HARDSWISH, s.epilogue)
             for j in range(ROWS):
                 for v in range(VECTORS):
                     (<uvec*>(y + j * s.y_row + (v * LANES if v < VECTORS - 1 else end)))[0] = \
@@ -244,8 +258,7 @@ cdef struct SlidingStrip:
     const real* weight
     const real* bias
     const real* residual  # NULL: none
-    bint clamps
-    real low, high
+    Epilogue epilogue
     Py_ssize_t first_plane, last_plane  # kernel planes that meet the image
     Py_ssize_t first_window, last_window  # window rows that lie in the image
     Py_ssize_t kernel_columns, dilation
