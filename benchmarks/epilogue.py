@@ -30,6 +30,14 @@ ROWS = (
 )
 
 
+def passed(call: Callable[[], Array], apply: Callable[[Array], Array]) -> Array:
+    return apply(call())
+
+
+def add(residual: Array, y: Array) -> Array:
+    return np.add(y, residual, out=y)
+
+
 def relu(y: Array) -> Array:
     return np.maximum(y, 0, out=y)
 
@@ -68,12 +76,12 @@ def main(argv: list[str] | None = None) -> int:
         calls: dict[str, Callable[[], Any]] = {
             "bare": bare,
             "add": partial(bare, residual=residual),
-            "add, NumPy": lambda bare=bare, r=residual: np.add(y := bare(), r, out=y),
+            "add, NumPy": partial(passed, bare, partial(add, residual)),
         }
         for name, apply in PASSES.items():
             fused = layer_of(layer, weight, activation=name)
             calls[name] = partial(fused, x, num_threads=threads)
-            calls[f"{name}, NumPy"] = lambda bare=bare, apply=apply: apply(bare())
+            calls[f"{name}, NumPy"] = partial(passed, bare, apply)
         timings = interleave(calls, Schedule(rounds=arguments.rounds))
         seconds = {name: timing.seconds for name, timing in timings.items()}
         ratios = "".join(

@@ -551,7 +551,7 @@ def _as_float(number: Any) -> float:
     try:
         return float(number)
     except OverflowError:  # of an integer
-        return math.copysign(math.inf, number)
+        return math.inf if number > 0 else -math.inf
 
 
 def _written(kind: str) -> str:

@@ -483,8 +483,8 @@ class ConvTranspose1d(TransposedLayer):
 
     Notes
     -----
-    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as `conv_transpose1d` does, with the
-    same errors. Any number of threads may call one layer at once.
+    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as
+    `conv_transpose1d` does, with the same errors. Any number of threads may call one layer at once.
 
     Examples
     --------
@@ -517,8 +517,8 @@ class ConvTranspose2d(TransposedLayer):
 
     Notes
     -----
-    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as `conv_transpose2d` does, with the
-    same errors. Any number of threads may call one layer at once.
+    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as
+    `conv_transpose2d` does, with the same errors. Any number of threads may call one layer at once.
 
     Examples
     --------
@@ -553,8 +553,8 @@ class ConvTranspose3d(TransposedLayer):
 
     Notes
     -----
-    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as `conv_transpose3d` does, with the
-    same errors. Any number of threads may call one layer at once.
+    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as
+    `conv_transpose3d` does, with the same errors. Any number of threads may call one layer at once.
 
     Examples
     --------
