@@ -97,6 +97,8 @@ def epilogue_of(activation: Activation | None) -> Epilogue:
     clamps = {"relu": (0.0, math.inf), "relu6": (0.0, 6.0), "clip": numbers}
     if kind in clamps:
         return Epilogue(1, *clamps[kind])
+    if kind == "hardswish":
+        return Epilogue(3, 0.0, 6.0)
     others = ("leaky_relu", "hardswish", "sigmoid", "tanh", "silu")
     return Epilogue(2 + others.index(kind), *numbers, *(0.0,) * (2 - len(numbers)))
 

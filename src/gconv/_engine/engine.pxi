@@ -36,6 +36,7 @@ cdef extern from "vector.h" nogil:
     const Py_ssize_t LANES
     vec splat(real value)
     vec in_register(vec v)
+    const void* read_here(const void* p)
     void prefetch(const real* p)
     vec interleave_low(vec a, vec b)
     vec interleave_high(vec a, vec b)

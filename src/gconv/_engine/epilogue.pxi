@@ -13,9 +13,12 @@
 # Every activation leaves NaN as it is.
 
 
+# What tiles apply, with the constants of hardswish. They read the bounds from memory at their end
+# (see read_here), and keep no register for them.
 cdef struct Epilogue:
     Activation activation
-    real low, high
+    real low, high  # of leaky_relu the slope, and 0
+    real least, shift, scale
 
 
 cdef inline bint in_tiles(const ConvPlan* p) noexcept nogil:
@@ -23,12 +26,22 @@ cdef inline bint in_tiles(const ConvPlan* p) noexcept nogil:
     return p.activation <= HARDSWISH and p.family != PLAIN and p.parts == NULL
 
 
-cdef inline Epilogue tile_epilogue(const ConvPlan* p) noexcept nogil:
-    """What the tiles of an item apply."""
+cdef inline Epilogue epilogue_of(const ConvPlan* p) noexcept nogil:
     cdef Epilogue e
-    e.activation = p.activation if in_tiles(p) else IDENTITY
+    e.activation = p.activation
     e.low = p.low
     e.high = p.high
+    e.least = -3
+    e.shift = 3
+    e.scale = 1.0 / 6
+    return e
+
+
+cdef inline Epilogue tile_epilogue(const ConvPlan* p) noexcept nogil:
+    """What the tiles of an item apply."""
+    cdef Epilogue e = epilogue_of(p)
+    if not in_tiles(p):
+        e.activation = IDENTITY
     return e
 
 
@@ -36,13 +49,14 @@ cdef inline vec clamped(vec v, real low, real high) noexcept nogil:
     return at_most(splat(high), at_least(splat(low), v))
 
 
-cdef inline vec leaky_relu(vec x, real slope) noexcept nogil:
-    return at_least(splat(0), x) + splat(slope) * at_most(splat(0), x)
+cdef inline vec leaky_relu(vec x, real slope, real zero) noexcept nogil:
+    return at_least(splat(zero), x) + splat(slope) * at_most(splat(zero), x)
 
 
-cdef inline vec hardswish(vec x) noexcept nogil:
-    """x clip(x + 3, 0, 6) / 6; of -inf it is 0."""
-    return at_least(splat(-3), x) * (clamped(x + splat(3), 0, 6) * splat(1.0 / 6))
+cdef inline vec hardswish(vec x, const Epilogue* e) noexcept nogil:
+    """x clip(x + 3, 0, 6) / 6, with the plan's low and high; of -inf it is 0."""
+    return at_least(splat(e.least), x) * (
+        clamped(x + splat(e.shift), e.low, e.high) * splat(e.scale))
 
 
 # exp(x) = 2**n exp(r), with x = n ln 2 + r and |r| <= ln 2 / 2. ln 2 is subtracted in two parts,
@@ -120,13 +134,13 @@ cdef inline vec hyperbolic_tangent(vec x) noexcept nogil:
     return with_sign_of(x, less_one / (less_one + splat(2)))
 
 
-cdef inline vec activated(vec v, Activation ACTIVATION, Epilogue e) noexcept nogil:
+cdef inline vec activated(vec v, Activation ACTIVATION, const Epilogue* e) noexcept nogil:
     if ACTIVATION == CLAMP:
         return clamped(v, e.low, e.high)
     if ACTIVATION == LEAKY_RELU:
-        return leaky_relu(v, e.low)
+        return leaky_relu(v, e.low, e.high)
     if ACTIVATION == HARDSWISH:
-        return hardswish(v)
+        return hardswish(v, e)
     if ACTIVATION == SIGMOID:
         return sigmoid(v)
     if ACTIVATION == TANH:
@@ -139,17 +153,17 @@ cdef inline vec activated(vec v, Activation ACTIVATION, Epilogue e) noexcept nog
 cdef inline vec finished(vec v, const Epilogue* e) noexcept nogil:
     """The activation of a tile_epilogue, where it is not known when compiling."""
     if e.activation == CLAMP:
-        return activated(v, CLAMP, e[0])
+        return activated(v, CLAMP, e)
     if e.activation == LEAKY_RELU:
-        return activated(v, LEAKY_RELU, e[0])
+        return activated(v, LEAKY_RELU, e)
     if e.activation == HARDSWISH:
-        return activated(v, HARDSWISH, e[0])
+        return activated(v, HARDSWISH, e)
     return v
 
 
 cdef inline void finish_row_by(
     real* y, const real* sums, const real* residual, Py_ssize_t n, Activation ACTIVATION,
-    Epilogue e) noexcept nogil:
+    const Epilogue* e) noexcept nogil:
     cdef real some[LANES_AT_MOST]
     cdef vec v
     cdef Py_ssize_t i = 0
@@ -175,23 +189,21 @@ cdef void finish_row(
 ) noexcept nogil:
     """y = activation(sums + residual), n neighbours of each; residual may be NULL. Any of the
     three may be the same, but not overlap otherwise."""
-    cdef Epilogue e
-    e.low = p.low
-    e.high = p.high
+    cdef Epilogue e = epilogue_of(p)
     if p.activation == IDENTITY:
-        finish_row_by(y, sums, residual, n, IDENTITY, e)
+        finish_row_by(y, sums, residual, n, IDENTITY, &e)
     elif p.activation == CLAMP:
-        finish_row_by(y, sums, residual, n, CLAMP, e)
+        finish_row_by(y, sums, residual, n, CLAMP, &e)
     elif p.activation == LEAKY_RELU:
-        finish_row_by(y, sums, residual, n, LEAKY_RELU, e)
+        finish_row_by(y, sums, residual, n, LEAKY_RELU, &e)
     elif p.activation == HARDSWISH:
-        finish_row_by(y, sums, residual, n, HARDSWISH, e)
+        finish_row_by(y, sums, residual, n, HARDSWISH, &e)
     elif p.activation == SIGMOID:
-        finish_row_by(y, sums, residual, n, SIGMOID, e)
+        finish_row_by(y, sums, residual, n, SIGMOID, &e)
     elif p.activation == TANH:
-        finish_row_by(y, sums, residual, n, TANH, e)
+        finish_row_by(y, sums, residual, n, TANH, &e)
     else:
-        finish_row_by(y, sums, residual, n, SILU, e)
+        finish_row_by(y, sums, residual, n, SILU, &e)
 
 
 cdef inline void activate(

@@ -120,7 +120,7 @@ cdef struct ConvPlan:
     Py_ssize_t packed_at  # where a part's weights begin among those of all; 0 if not packed
 
     # What is done to the sums before they are y (see epilogue.pxi); CLAMP is between low and high,
-    # the slope of LEAKY_RELU is low. A part's sums are left alone.
+    # 0 and 6 for HARDSWISH; of LEAKY_RELU these are the slope, and 0. A part's sums are left alone.
     Activation activation
     double low, high
 

@@ -142,15 +142,7 @@ cdef inline void sliding_strip(
                     for v in range(VECTORS):
                         acc[0][v] = acc[0][v] + load_some(
                             s.residual + (y - s.y) + oh * s.y_row + v * LANES, stored[v])
-                if s.epilogue.activation == CLAMP:
-                    for v in range(VECTORS):
-                        acc[0][v] = activated(acc[0][v], CLAMP, s.epilogue)
-                elif s.epilogue.activation == LEAKY_RELU:
-                    for v in range(VECTORS):
-                        acc[0][v] = activated(acc[0][v], LEAKY_RELU, s.epilogue)
-                elif s.epilogue.activation == HARDSWISH:
-                    for v in range(VECTORS):
-                        acc[0][v] = activated(acc[0][v], HARDSWISH, s.epilogue)
+                activate_tile(acc, &s.epilogue, 1, VECTORS)
                 for v in range(VECTORS):
                     store_some(y + oh * s.y_row + v * LANES, stored[v], acc[0][v])
             for v in range(VECTORS):

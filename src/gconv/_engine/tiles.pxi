@@ -7,14 +7,35 @@
 #
 # A tile loads and stores whole vectors. Its last vector may overlap the one before, so that it
 # ends where the row ends: both then compute the same sums from the same operands. (Two tiles must
-# not overlap where sums go on from y: the plan sees to it. Nor where they begin with a residual,
-# as y may be that.)
+# not overlap where sums go on from y: the plan sees to it. Nor where there is a residual, as y
+# may be that.)
 
 
 cdef enum:
     MOST_ROWS = 14
     MOST_VECTORS = 8
     LANES_AT_MOST = 16
+
+
+# A tile applies what its sums need to be results. It reads bounds and addresses anew (read_here):
+# kept in registers, they would leave the loops over the taps too few.
+cdef inline void activate_tile(
+    vec acc[MOST_ROWS][MOST_VECTORS], const Epilogue* given, Py_ssize_t ROWS, Py_ssize_t VECTORS
+) noexcept nogil:
+    cdef const Epilogue* e = <const Epilogue*>read_here(given)
+    cdef Py_ssize_t j, v
+    if e.activation == CLAMP:
+        for j in range(ROWS):
+            for v in range(VECTORS):
+                acc[j][v] = activated(acc[j][v], CLAMP, e)
+    elif e.activation == LEAKY_RELU:
+        for j in range(ROWS):
+            for v in range(VECTORS):
+                acc[j][v] = activated(acc[j][v], LEAKY_RELU, e)
+    elif e.activation == HARDSWISH:
+        for j in range(ROWS):
+            for v in range(VECTORS):
+                acc[j][v] = activated(acc[j][v], HARDSWISH, e)
 
 
 # ---- width lanes: rows are output channels, lanes are neighbouring output pixels -------------
@@ -79,18 +100,7 @@ cdef inline void width_strip(const WidthStrip* s, Py_ssize_t ROWS, Py_ssize_t VE
                         wv = splat(wk[j * s.w_channel])
                         for v in range(VECTORS):
                             acc[j][v] = acc[j][v] + wv * xv[v]
-            if s.epilogue.activation == CLAMP:
-                for j in range(ROWS):
-                    for v in range(VECTORS):
-                        acc[j][v] = activated(acc[j][v], CLAMP, s.epilogue)
-            elif s.epilogue.activation == LEAKY_RELU:
-                for j in range(ROWS):
-                    for v in range(VECTORS):
-                        acc[j][v] = activated(acc[j][v], LEAKY_RELU, s.epilogue)
-            elif s.epilogue.activation == HARDSWISH:
-                for j in range(ROWS):
-                    for v in range(VECTORS):
-                        acc[j][v] = activated(acc[j][v], HARDSWISH, s.epilogue)
+            activate_tile(acc, &s.epilogue, ROWS, VECTORS)
             for j in range(ROWS):
                 for v in range(VECTORS):
                     (<uvec*>(y + j * s.y_channel + (v * LANES if v < VECTORS - 1 else end)))[0] = \
@@ -187,6 +197,7 @@ cdef inline void depthwise_strip(
     cdef vec acc[MOST_ROWS][MOST_VECTORS]
     cdef const real* x
     cdef const real* w
+    cdef const real* residual
     cdef real* y
     cdef Py_ssize_t columns = COLUMNS if COLUMNS > 0 else s.kernel_columns
     cdef Py_ssize_t down, tile, i, j, v, plane, end, first, last
@@ -200,13 +211,6 @@ cdef inline void depthwise_strip(
             for j in range(ROWS):
                 for v in range(VECTORS):
                     acc[j][v] = splat(s.bias[0] if s.bias != NULL else 0)
-            y = s.y + down * ROWS * s.y_row + tile * VECTORS * LANES
-            if s.residual != NULL:
-                for j in range(ROWS):
-                    for v in range(VECTORS):
-                        acc[j][v] = acc[j][v] + (<const uvec*>(
-                            s.residual + (y - s.y) + j * s.y_row
-                            + (v * LANES if v < VECTORS - 1 else end)))[0]
             for plane in range(s.first_plane, s.last_plane):
                 x = s.x + plane * s.x_plane + down * ROWS * s.x_row + tile * VECTORS * LANES
                 w = s.weight + plane * s.kernel_rows * columns
@@ -227,18 +231,16 @@ cdef inline void depthwise_strip(
                 x = falling_row(s, acc, x, w, first, last, end, 3, ROWS, VECTORS, COLUMNS)
                 x = falling_row(s, acc, x, w, first, last, end, 4, ROWS, VECTORS, COLUMNS)
                 x = falling_row(s, acc, x, w, first, last, end, 5, ROWS, VECTORS, COLUMNS)
-            if s.epilogue.activation == CLAMP:
+            y = s.y + down * ROWS * s.y_row + tile * VECTORS * LANES
+            residual = s.residual
+            if residual != NULL:
+                residual += y - s.y
                 for j in range(ROWS):
-                    for v in range(VECTORS):
-                        acc[j][v] = activated(acc[j][v], CLAMP, s.epilogue)
-            elif s.epilogue.activation == LEAKY_RELU:
-                for j in range(ROWS):
-                    for v in range(VECTORS):
-                        acc[j][v] = activated(acc[j][v], LEAKY_RELU, s.epilogue)
-            elif s.epilogue.activation == HARDSWISH:
-                for j in range(ROWS):
-                    for v in range(VECTORS):
-                        acc[j][v] = activated(acc[j][v], HARDSWISH, s.epilogue)
+                    for v in range(VECTORS - 1):
+                        acc[j][v] = acc[j][v] + (<const uvec*>(residual + v * LANES))[0]
+                    acc[j][VECTORS - 1] = acc[j][VECTORS - 1] + (<const uvec*>(residual + end))[0]
+                    residual = <const real*>read_here(residual + s.y_row)
+            activate_tile(acc, &s.epilogue, ROWS, VECTORS)
             for j in range(ROWS):
                 for v in range(VECTORS):
                     (<uvec*>(y + j * s.y_row + (v * LANES if v < VECTORS - 1 else end)))[0] = \

@@ -33,6 +33,13 @@ static inline __attribute__((always_inline)) vec in_register(vec v) {
     return v;
 }
 
+/* p, as if it were another pointer each time. What is read through it in a loop is read there, not
+   before the loop and then kept in registers that the loop has better use for. */
+static inline __attribute__((always_inline)) const void *read_here(const void *p) {
+    __asm__ volatile("" : "+r"(p));
+    return p;
+}
+
 /* Ask for the cache line that holds p to come to the second-level cache; any p will do. */
 static inline __attribute__((always_inline)) void prefetch(const real *p) {
     __builtin_prefetch(p, 0, 2);
