@@ -465,14 +465,14 @@ def filter_bank(
     )
     batch = geometry.out_shape[: x.ndim - dims - 1]
     shape = (*batch, channels, bank, *geometry.out_size)
-    plan = _run.plan_for(geometry, x, packs=True, one_bank=True)
     if out is not None:
         _arrays.check_out(name, out, shape, x.dtype)
+    flat = None if out is None else out.reshape(geometry.out_shape)
     kernels = np.ascontiguousarray(kernels)
-    if out is None:
-        return _run.run(geometry, plan, x, kernels, None, None, None, threads).reshape(shape)
-    flat = out.reshape(geometry.out_shape)
-    _run.run(geometry, plan, x, kernels, None, None, flat, threads)
+    plan, y, flat = _run.prepare(geometry, x, flat, kernels, packs=True, one_bank=True)
+    result = _run.run(geometry, plan, x, kernels, None, None, y, flat, threads)
+    if out is None or flat is None:
+        return result.reshape(shape)
     if not np.may_share_memory(flat, out):  # its strides allowed no view of that shape
         out[...] = flat.reshape(shape)
     return out
@@ -534,10 +534,10 @@ def _convolve(
         _arrays.check_out(name, out, geometry.out_shape, x.dtype)
     weight = np.ascontiguousarray(weight)
     bias = None if bias is None else np.ascontiguousarray(bias)
-    plan = _run.plan_for(geometry, x, packs=True)
-    if key is not None and x.flags.c_contiguous:
+    plan, y, out = _run.prepare(geometry, x, out, weight, bias, packs=True)
+    if key is not None and x.flags.c_contiguous and plan.spec.y_in_order:
         short_cuts.put(key, _run.short_cut(geometry, plan, None, x))
-    return _run.run(geometry, plan, x, weight, None, bias, out, threads)
+    return _run.run(geometry, plan, x, weight, None, bias, y, out, threads)
 
 
 def _conv_transpose(
@@ -585,7 +585,7 @@ def _conv_transpose(
         _arrays.check_out(name, out, geometry.out_shape, x.dtype)
     weight = np.ascontiguousarray(weight)
     bias = None if bias is None else np.ascontiguousarray(bias)
-    plan = _run.plan_for(geometry, x, packs=True)
-    if key is not None and x.flags.c_contiguous:
+    plan, y, out = _run.prepare(geometry, x, out, weight, bias, packs=True)
+    if key is not None and x.flags.c_contiguous and plan.spec.y_in_order:
         short_cuts.put(key, _run.short_cut(geometry, plan, None, x))
-    return _run.run(geometry, plan, x, weight, None, bias, out, threads)
+    return _run.run(geometry, plan, x, weight, None, bias, y, out, threads)

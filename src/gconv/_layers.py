@@ -281,11 +281,13 @@ class Layer(call.LayerBase):
         geometry = self._parameters.applied_to(x.shape, x.itemsize)
         if out is not None:
             _arrays.check_out(name, out, geometry.out_shape, x.dtype)
-        plan = _run.plan_for(geometry, x, channel_major=self.channel_major)
+        plan, y, out = _run.prepare(
+            geometry, x, out, weight, bias, channel_major=self.channel_major
+        )
         packed = self._packed_for(plan)
-        if x.flags.c_contiguous:
+        if x.flags.c_contiguous and plan.spec.y_in_order:
             object.__setattr__(self, "_short_cut", _run.short_cut(geometry, plan, packed, x))
-        return _run.run(geometry, plan, x, weight, packed, bias, out, threads)
+        return _run.run(geometry, plan, x, weight, packed, bias, y, out, threads)
 
     def _packed_for(self, plan: call.Plan) -> Array | None:
         """The weights as a plan wants them, packed once for all plans that want the same."""

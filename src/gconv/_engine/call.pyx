@@ -125,7 +125,7 @@ cdef class Plan:
     cdef run_function function
     cdef Py_ssize_t flops
     cdef readonly object spec
-    cdef object x_taps, w_taps, tap_places, part_phases, part_plans, capsule
+    cdef object x_taps, w_taps, tap_places, across, part_phases, part_plans, capsule
     cdef ConvPlan* parts
 
     def __cinit__(self, spec, engine):
@@ -153,6 +153,13 @@ cdef class Plan:
             p.w_axis[axis] = spec.read.axis[axis]
             p.panel_padding[axis] = spec.panel_padding[axis]
             p.panel_reach[axis] = spec.panel_reach[axis]
+        p.y_in_order = spec.y_in_order
+        p.lanes_are = spec.lanes_are
+        p.across_blocks = spec.across_blocks
+        self.across = (spec.across_first, spec.across_base, spec.across_picks)
+        p.across_first = <const Py_ssize_t*>cnp.PyArray_DATA(spec.across_first)
+        p.across_base = <const Py_ssize_t*>cnp.PyArray_DATA(spec.across_base)
+        p.across_picks = <const int*>cnp.PyArray_DATA(spec.across_picks)
         p.w_origin = spec.read.origin
         p.w_group = spec.read.group
         p.w_channel = spec.read.channel
