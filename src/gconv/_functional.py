@@ -515,6 +515,13 @@ def _convolve(
             result = short_cut(x, weight, bias, out, num_threads)
             if result is not NotImplemented:
                 return result
+        if not x.flags.c_contiguous:  # channels-last arrays have short cuts of their own
+            key = (key, x.strides)
+            short_cut = short_cuts.get(key)
+            if short_cut is not None:
+                result = short_cut(x, weight, bias, out, num_threads)
+                if result is not NotImplemented:
+                    return result
     threads = _threads.resolve(name, num_threads)
     x, weight, bias = _arrays.operands(name, x, weight, bias)
     geometry = convolution(
@@ -535,8 +542,9 @@ def _convolve(
     weight = np.ascontiguousarray(weight)
     bias = None if bias is None else np.ascontiguousarray(bias)
     plan, y, out = _run.prepare(geometry, x, out, weight, bias, packs=True)
-    if key is not None and x.flags.c_contiguous and plan.spec.y_in_order:
-        short_cuts.put(key, _run.short_cut(geometry, plan, None, x))
+    short_cut = None if key is None else _run.short_cut(geometry, plan, None, x, y)
+    if short_cut is not None:
+        short_cuts.put(key, short_cut)
     return _run.run(geometry, plan, x, weight, None, bias, y, out, threads)
 
 
@@ -568,6 +576,13 @@ def _conv_transpose(
             result = short_cut(x, weight, bias, out, num_threads)
             if result is not NotImplemented:
                 return result
+        if not x.flags.c_contiguous:  # channels-last arrays have short cuts of their own
+            key = (key, x.strides)
+            short_cut = short_cuts.get(key)
+            if short_cut is not None:
+                result = short_cut(x, weight, bias, out, num_threads)
+                if result is not NotImplemented:
+                    return result
     threads = _threads.resolve(name, num_threads)
     x, weight, bias = _arrays.operands(name, x, weight, bias)
     geometry = TransposedParameters.of(
@@ -586,6 +601,7 @@ def _conv_transpose(
     weight = np.ascontiguousarray(weight)
     bias = None if bias is None else np.ascontiguousarray(bias)
     plan, y, out = _run.prepare(geometry, x, out, weight, bias, packs=True)
-    if key is not None and x.flags.c_contiguous and plan.spec.y_in_order:
-        short_cuts.put(key, _run.short_cut(geometry, plan, None, x))
+    short_cut = None if key is None else _run.short_cut(geometry, plan, None, x, y)
+    if short_cut is not None:
+        short_cuts.put(key, short_cut)
     return _run.run(geometry, plan, x, weight, None, bias, y, out, threads)

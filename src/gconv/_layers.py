@@ -285,8 +285,9 @@ class Layer(call.LayerBase):
             geometry, x, out, weight, bias, channel_major=self.channel_major
         )
         packed = self._packed_for(plan)
-        if x.flags.c_contiguous and plan.spec.y_in_order:
-            object.__setattr__(self, "_short_cut", _run.short_cut(geometry, plan, packed, x))
+        short_cut = _run.short_cut(geometry, plan, packed, x, y)
+        if short_cut is not None:
+            object.__setattr__(self, "_short_cut", short_cut)
         return _run.run(geometry, plan, x, weight, packed, bias, y, out, threads)
 
     def _packed_for(self, plan: call.Plan) -> Array | None:

@@ -1275,8 +1275,8 @@ class Layout:
         return max(1, round(least * min(1.0, self.size)))
 
     def skips_columns(self) -> bool:
-        """Whether to skip kernel columns in the padding: where that leaves runs of pixels long
-        enough for a tile, as with a large dilation, and saves some of the taps."""
+        """Whether to skip kernel columns in the padding: where that leaves runs of pixels, along
+        a row or down the rows, long enough for a tile, and saves some of the taps."""
         p = self.p
         if (
             self.family != Family.CHANNEL
@@ -1292,7 +1292,11 @@ class Layout:
         column = start + np.arange(kernel) * dilation
         inside = (column >= 0) & (column < size)
         runs = 1 + np.count_nonzero((inside[1:] != inside[:-1]).any(axis=1))
-        return bool(inside.mean() < 0.95 and p.out_size[2] >= 5 * runs)
+        # Measured: 1.07 times as fast at 7x7 with a 3x3 kernel, no faster at 14x14.
+        return bool(
+            (inside.mean() < 0.95 and p.out_size[2] >= 5 * runs)
+            or (inside.mean() < 0.93 and p.out_size[1] >= 5)
+        )
 
     def prefetches(self) -> bool:
         """Whether weights should be asked for ahead: more than the second-level cache holds, and

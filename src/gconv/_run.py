@@ -44,10 +44,22 @@ def _strides(geometry: Geometry, array: Array) -> tuple[int, ...]:
 
 
 def short_cut(
-    geometry: Geometry, plan: call.Plan, packed: Array | None, x: Array
-) -> call.ShortCut:
-    """The way to the result for the next x like this one, which is in C order."""
-    return call.ShortCut(plan, packed, x.shape, geometry.out_shape, x.dtype)
+    geometry: Geometry, plan: call.Plan, packed: Array | None, x: Array, y: Array | None
+) -> call.ShortCut | None:
+    """The way to the result for the next x like this one, where it and the result y are both in
+    C order or both channels-last."""
+    if x.flags.c_contiguous and plan.spec.y_in_order:
+        return call.ShortCut(plan, packed, x.shape, geometry.out_shape, x.dtype)
+    if (
+        y is not None
+        and not plan.spec.y_in_order
+        and _arrays.is_channels_last(x, geometry.batched)
+        and _arrays.is_channels_last(y, geometry.batched)
+    ):
+        return call.ShortCut(
+            plan, packed, x.shape, geometry.out_shape, x.dtype, x.strides, y.strides
+        )
+    return None
 
 
 def run(
