@@ -971,7 +971,7 @@ class Layout:
         if p.column_padding and not self.skips_columns():
             return False
         if self.family == Family.CHANNEL and p.column_padding:
-            return p.channels_last
+            return p.channels_last and p.part_counts == (0, 0, 0)
         if self.family == Family.CHANNEL:
             return True
         return p.x_axis[2] == 1 and p.stride[2] == 1 and p.out_size[2] >= self.lanes
