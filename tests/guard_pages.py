@@ -170,6 +170,18 @@ def check(rooms, operators, arrays, options, want, layout, at_end, num_threads):
     out[...] = np.nan
     layer(weight, bias, **options)(x, out=out, num_threads=num_threads)
     np.testing.assert_array_equal(out, want)
+    # A residual, and then in its place: rows end there as well.
+    numbers = integers(np.random.default_rng(1), want.shape, want.dtype)
+    total = np.maximum(want + numbers, 0)
+    residual = rooms["residual"].place(numbers, c_strides(want.shape, want.itemsize), at_end)
+    options = options | {"activation": "relu"}
+    out[...] = np.nan
+    function(x, weight, bias, **options, residual=residual, out=out, num_threads=num_threads)
+    np.testing.assert_array_equal(out, total)
+    np.testing.assert_array_equal(residual, numbers)
+    out[...] = numbers
+    layer(weight, bias, **options)(x, residual=out, out=out, num_threads=num_threads)
+    np.testing.assert_array_equal(out, total)
     np.testing.assert_array_equal(rooms["out"].around(out), around)
     for placed, array in zip((x, weight, bias), arrays.values(), strict=True):
         np.testing.assert_array_equal(placed, array)
@@ -232,7 +244,7 @@ def check_steps(isa, dtype):
 def main(isa, dtype):
     check_steps(isa, dtype)
     rng, families = np.random.default_rng(0), sorted(set(_plan.Family) - {_plan.Family.SHORT})
-    rooms = {name: Room(1 << 20) for name in ("x", "weight", "bias", "out")}
+    rooms = {name: Room(1 << 20) for name in ("x", "weight", "bias", "out", "residual")}
     done = 0
     all_cases = itertools.chain(
         (((FUNCTIONS, LAYERS), *case) for case in cases()),

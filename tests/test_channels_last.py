@@ -182,3 +182,20 @@ def test_not_finite_inputs_stay_where_they_are(isa, dtype):
     got = gconv.conv2d(channels_last(x), weight, padding=1, groups=40)
     np.testing.assert_array_equal(got, gconv.conv2d(x, weight, padding=1, groups=40))
     assert np.isnan(got).sum() == 9
+
+
+@pytest.mark.parametrize("activation", ["relu", "relu6", ("leaky_relu", 0.25), "silu", "tanh"])
+def test_an_activation_and_a_residual(isa, case, activation, rng):
+    """The bits of C order where the sums are whole numbers."""
+    layer, x, weight, options, _ = case
+    finished = type(layer)(weight, layer.bias, **options, activation=activation)
+    for _ in range(2):
+        got = finished(channels_last(x))
+        np.testing.assert_array_equal(got, finished(x))
+        assert is_channels_last(got)
+    residual = integers(rng, got.shape, got.dtype)
+    want = finished(x, residual=residual)
+    np.testing.assert_array_equal(finished(channels_last(x), residual=residual), want)
+    out = channels_last(residual)
+    assert finished(channels_last(x), residual=out, out=out) is out
+    np.testing.assert_array_equal(out, want)

@@ -79,17 +79,17 @@ def test_a_public_object_is_documented(name):
 
 
 SIGNATURES = {
-    "CausalConv": "(weight, bias=None, *, dilation=1, groups=1)",
+    "CausalConv": "(weight, bias=None, *, dilation=1, groups=1, activation=None)",
     "conv": "(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, "
-    "padding_mode='zeros', out=None, num_threads=None)",
+    "padding_mode='zeros', activation=None, residual=None, out=None, num_threads=None)",
     "Conv": "(weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1, "
-    "padding_mode='zeros')",
+    "padding_mode='zeros', activation=None)",
     "conv_transpose": "(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, "
-    "dilation=1, *, out=None, num_threads=None)",
+    "dilation=1, *, activation=None, residual=None, out=None, num_threads=None)",
     "ConvTranspose": "(weight, bias=None, *, stride=1, padding=0, output_padding=0, dilation=1, "
-    "groups=1)",
+    "groups=1, activation=None)",
     "filter_bank": "(x, kernels, *, stride=1, padding=0, dilation=1, padding_mode='zeros', "
-    "out=None, num_threads=None)",
+    "activation=None, out=None, num_threads=None)",
     "from_torch": "(module)",
     "get_num_threads": "()",
     "set_num_threads": "(num_threads)",

@@ -26,6 +26,7 @@ def memory(field):
 call, isa, dtype, num_threads, dims, x, weight, options = eval(sys.argv[1])
 x, weight = np.ones(x, dtype), np.ones(weight, dtype)
 with _plan.use_isa(isa):
+    options["activation"] = "silu" if call == "fused" else None
     layer = getattr(gconv, f"Conv{dims}d")(weight, **options)
     out = np.ones(layer.out_shape(x.shape), dtype)
     calls = {
@@ -33,6 +34,7 @@ with _plan.use_isa(isa):
             x, weight, **options, out=out, num_threads=num_threads
         ),
         "layer": lambda: layer(x, out=out, num_threads=num_threads),
+        "fused": lambda: layer(x, residual=out, out=out, num_threads=num_threads),
         "allocating": lambda: layer(x, num_threads=num_threads),
     }
     # Another convolution brings the code, the threads and their stacks.
@@ -81,6 +83,12 @@ def test_a_layer_packs_its_weights_once_and_needs_no_more(name):
     packed = math.prod(CASES[name][2]) * 4 // 1024
     # Packed to whole tiles: a little more, of few output channels much more.
     assert grown("layer", name, "float32", 2) <= bound(2) + 2 * packed
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_epilogue_in_place_needs_no_more(name):
+    packed = math.prod(CASES[name][2]) * 4 // 1024
+    assert grown("fused", name, "float32", 2) <= bound(2) + 2 * packed
 
 
 def test_more_would_be_seen():

@@ -27,12 +27,12 @@ def function_of(layer: Layer) -> Any:
     return partial((gconv.conv1d, gconv.conv2d, gconv.conv3d)[layer.dims - 1], **_options(layer))
 
 
-def layer_of(layer: Layer, weight: Array, padding_mode: str = "zeros") -> Any:
+def layer_of(layer: Layer, weight: Array, **options: Any) -> Any:
     """The row of the table as a gconv layer."""
     import gconv
 
     kind = (gconv.Conv1d, gconv.Conv2d, gconv.Conv3d)[layer.dims - 1]
-    return kind(weight, **_options(layer), padding_mode=padding_mode)
+    return kind(weight, **_options(layer), **options)
 
 
 class GconvFunction(Contender):

@@ -170,6 +170,39 @@ def check_out(name: str, out: object, shape: Shape, dtype: np.dtype[Any]) -> Non
         )
 
 
+def residual_for(
+    name: str, residual: ArrayLike, shape: Shape, dtype: np.dtype[Any]
+) -> Array:
+    """A residual as an array of the result's dtype, native and aligned; see `operands`.
+
+    Raises
+    ------
+    TypeError
+        Where it cannot be made an array, or is one of another dtype.
+    ValueError
+        Where its shape is not the result's.
+    """
+    if _is_plain(residual):
+        array = _from_plain(name, "residual", residual, dtype)
+    else:
+        array = _as_array(name, "residual", residual)
+    if _native_dtype(array) != dtype:
+        raise TypeError(
+            f"{name}: residual must be of dtype {dtype}, as the result is, got {array.dtype}"
+        )
+    if array.shape != shape:
+        raise ValueError(
+            f"{name}: residual must have the result's shape {shape} (nothing is broadcast), "
+            f"got {array.shape}"
+        )
+    return _native(array)
+
+
+def same_memory(a: Array, b: Array) -> bool:
+    """Whether two arrays of one shape and dtype have their elements in the same places."""
+    return a.ctypes.data == b.ctypes.data and a.strides == b.strides
+
+
 def overlaps_itself(array: Array) -> bool:
     """Whether two elements of an array share memory."""
     if array.size < 2:

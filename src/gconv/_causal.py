@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from gconv import _arrays, _plan, _threads
 from gconv._arrays import Array
 from gconv._engine import call
-from gconv._geometry import IntOrSequence
+from gconv._geometry import Activation, IntOrSequence
 from gconv._layers import Layer
 
 
@@ -24,7 +24,7 @@ class CausalConv1d(Layer):
         Shape (C_out, C_in/groups, k); copied.
     bias : array_like, optional
         Shape (C_out,); copied.
-    dilation, groups
+    dilation, groups, activation
         As in `conv1d`.
 
     Raises
@@ -34,7 +34,7 @@ class CausalConv1d(Layer):
 
     Notes
     -----
-    ``layer(x, *, out=None, num_threads=None)`` convolves a whole signal: it is `conv1d` with
+    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves a whole signal: it is `conv1d` with
     ``padding=((dilation * (k - 1), 0),)``, so that y is as long as x. `step` convolves the next
     samples of a stream. Both give the same bits, whatever the chunks' lengths: products are
     added in one order, channel by channel and tap by tap, and the zeros before the first sample
@@ -71,19 +71,26 @@ class CausalConv1d(Layer):
         *extra: object,
         dilation: IntOrSequence = 1,
         groups: int = 1,
+        activation: Activation | None = None,
     ) -> None:
         if extra or isinstance(weight, int):
             raise TypeError(
                 "CausalConv1d is made from trained weights, not from channel counts: "
-                "CausalConv1d(weight, bias, *, dilation=1, groups=1), with a weight of shape "
-                "(C_out, C_in/groups, *kernel)"
+                "CausalConv1d(weight, bias, *, dilation=1, groups=1, activation=None), with a "
+                "weight of shape (C_out, C_in/groups, *kernel)"
             )
-        super().__init__(weight, bias, dilation=dilation, groups=groups)
+        super().__init__(
+            weight, bias, dilation=dilation, groups=groups, activation=activation
+        )
         unpadded = self._parameters
         past = (unpadded.kernel[0] - 1) * unpadded.dilation[0]
         fields: dict[str, object] = {
             "_parameters": replace(unpadded, padding=((past, 0),)),
-            "_settings": {"dilation": unpadded.dilation, "groups": unpadded.groups},
+            "_settings": {
+                "dilation": unpadded.dilation,
+                "groups": unpadded.groups,
+                "activation": unpadded.activation,
+            },
             "_steps": {},
         }
         for field, value in fields.items():
@@ -98,6 +105,8 @@ class CausalConv1d(Layer):
             parts.append(f"groups={p.groups}")
         if self.bias is None:
             parts.append("bias=False")
+        if p.activation is not None:
+            parts.append(f"activation={p.activation!r}")
         return f"CausalConv1d({', '.join(parts)})"
 
     def step(

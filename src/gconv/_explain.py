@@ -12,7 +12,7 @@ from typing import Any
 
 from gconv import _plan
 from gconv._arrays import Array
-from gconv._geometry import Parameters, Shape
+from gconv._geometry import Activation, Parameters, Shape
 from gconv._plan import Family, Triple
 from gconv._work import balance, flops_inside
 
@@ -37,6 +37,8 @@ class Explanation:
     operator : str
     x_shape, weight_shape, y_shape : tuple of int
     groups : int
+    activation : str, tuple or None
+        What is done to the sums.
     dtype, instruction_set : str
     lanes : int
         Elements of the dtype in a vector.
@@ -82,6 +84,7 @@ class Explanation:
     weight_shape: Shape
     y_shape: Shape
     groups: int
+    activation: Activation | None
     dtype: str
     instruction_set: str
     lanes: int
@@ -144,9 +147,10 @@ class Explanation:
             f"{self.flops_inside / 1e6:,.3f} of them inside the image",
             "memory": f"at least {_bytes(self.compulsory_bytes)} read and written",
         }
+        activation = "" if self.activation is None else f", activation={self.activation!r}"
         head = (
             f"{self.operator}: x {self.x_shape}, weight {self.weight_shape}, "
-            f"groups={self.groups} -> {self.y_shape}"
+            f"groups={self.groups}{activation} -> {self.y_shape}"
         )
         return "\n".join([head, *(f"  {name:<12}{text}" for name, text in lines.items())])
 
@@ -187,6 +191,7 @@ def explain(
         weight_shape=weight.shape,
         y_shape=geometry.out_shape,
         groups=geometry.groups,
+        activation=geometry.activation,
         dtype=weight.dtype.name,
         instruction_set=_plan.current_isa(),
         lanes=spec.lanes,

@@ -9,6 +9,7 @@ from gconv import _arrays, _plan, _run, _threads
 from gconv._arrays import Array
 from gconv._engine import call
 from gconv._geometry import (
+    Activation,
     IntOrSequence,
     NumericPadding,
     Padding,
@@ -53,6 +54,8 @@ def conv1d(
     groups: int = 1,
     *,
     padding_mode: str = "zeros",
+    activation: Activation | None = None,
+    residual: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
@@ -79,7 +82,7 @@ def conv1d(
     array([[21., 32., 43.]])
     """
     return _convolve("conv1d", 1, x, weight, bias, stride, padding, dilation, groups,
-                     padding_mode, out, num_threads)
+                     padding_mode, activation, residual, out, num_threads)
 
 
 def conv2d(
@@ -92,6 +95,8 @@ def conv2d(
     groups: int = 1,
     *,
     padding_mode: str = "zeros",
+    activation: Activation | None = None,
+    residual: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
@@ -124,6 +129,12 @@ def conv2d(
         which are not repeated; less padding than x has elements. ``"replicate"``: the nearest
         element of x. ``"circular"``: the other end of x; no more padding than x has elements.
         None of these pads a dimension that is empty.
+    activation : str or tuple, optional
+        What is done to the sums: ``"relu"``, ``"relu6"``, ``("clip", lo, hi)``,
+        ``("leaky_relu", slope)``, ``"sigmoid"``, ``"tanh"``, ``"silu"`` or ``"hardswish"``.
+    residual : array_like, optional
+        Added before the activation: of the shape and dtype of the result, nothing is broadcast.
+        It may be `out` itself.
     out : numpy.ndarray, optional
         Where to put the result: of its shape and dtype, any strides. May overlap the inputs.
     num_threads : int, optional
@@ -140,10 +151,12 @@ def conv2d(
     ------
     ValueError
         Where shapes, groups, stride, padding or dilation do not fit each other, the padding is
-        too much for its mode, or `out` has the wrong shape, is read-only or overlaps itself.
+        too much for its mode, the activation is unknown or malformed, `residual` has the wrong
+        shape, or `out` has, is read-only or overlaps itself.
     TypeError
         Where a dtype is not supported, dtypes differ (nothing is promoted silently), or a
-        parameter is not an integer (`padding_mode`: not a string).
+        parameter is not an integer (`padding_mode`: not a string; `activation`: neither that nor
+        a tuple).
     MemoryError
         Where the result is too large.
 
@@ -156,6 +169,13 @@ def conv2d(
     taken in the precision of the operands. Infinities and NaNs in x propagate as in the plain
     sum; where a *weight* is not finite and meets padding of zeros, whether the result is NaN is
     not specified.
+
+    Activations are applied to outputs while these are in registers or in the cache; NaN stays NaN
+    in all of them. ``"sigmoid"``, ``"tanh"`` and ``"silu"`` (x times the sigmoid of x) are within
+    4 units in the last place of their exact values, for every x; at minus infinity silu is 0.
+    ``"hardswish"`` is ``x * clip(x + 3, 0, 6) / 6``, likewise 0 there, ``("leaky_relu", slope)``
+    is ``slope * x`` below 0 and x elsewhere, ``"relu6"`` is ``("clip", 0, 6)``; bounds and slope
+    are rounded to the dtype.
 
     References
     ----------
@@ -182,9 +202,15 @@ def conv2d(
     >>> y = gconv.conv2d(x, mean, padding="same", groups=3, padding_mode="replicate")
     >>> bool(np.allclose(y, 1))
     True
+
+    A residual block's last step, in place of the residual:
+
+    >>> y = gconv.conv2d(x, mean, padding=1, groups=3, activation="relu", residual=x, out=x)
+    >>> y is x, float(y[0, 0, 4, 4])
+    (True, 2.0)
     """
     return _convolve("conv2d", 2, x, weight, bias, stride, padding, dilation, groups,
-                     padding_mode, out, num_threads)
+                     padding_mode, activation, residual, out, num_threads)
 
 
 def conv3d(
@@ -197,6 +223,8 @@ def conv3d(
     groups: int = 1,
     *,
     padding_mode: str = "zeros",
+    activation: Activation | None = None,
+    residual: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
@@ -222,7 +250,7 @@ def conv3d(
     (1, 4, 2, 2, 2)
     """
     return _convolve("conv3d", 3, x, weight, bias, stride, padding, dilation, groups,
-                     padding_mode, out, num_threads)
+                     padding_mode, activation, residual, out, num_threads)
 
 
 def conv_transpose1d(
@@ -235,6 +263,8 @@ def conv_transpose1d(
     groups: int = 1,
     dilation: IntOrSequence = 1,
     *,
+    activation: Activation | None = None,
+    residual: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
@@ -260,7 +290,8 @@ def conv_transpose1d(
     array([[  1.,  10., 102.,  20., 203.,  30., 300.]])
     """
     return _conv_transpose("conv_transpose1d", 1, x, weight, bias, stride, padding,
-                           output_padding, groups, dilation, out, num_threads)
+                           output_padding, groups, dilation, activation, residual, out,
+                           num_threads)
 
 
 def conv_transpose2d(
@@ -273,6 +304,8 @@ def conv_transpose2d(
     groups: int = 1,
     dilation: IntOrSequence = 1,
     *,
+    activation: Activation | None = None,
+    residual: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
@@ -303,6 +336,10 @@ def conv_transpose2d(
         Must divide C_in; C_out is ``groups * weight.shape[1]``.
     dilation : int or sequence of int
         Distance between neighbouring taps, at least 1.
+    activation : str or tuple, optional
+        As in `conv2d`.
+    residual : array_like, optional
+        As in `conv2d`.
     out : numpy.ndarray, optional
         Where to put the result: of its shape and dtype, any strides. May overlap the inputs.
     num_threads : int, optional
@@ -319,10 +356,11 @@ def conv_transpose2d(
     ------
     ValueError
         Where shapes, groups, stride, padding, output padding or dilation do not fit each other,
-        or `out` has the wrong shape, is read-only or overlaps itself.
+        the activation is unknown or malformed, `residual` has the wrong shape, or `out` has, is
+        read-only or overlaps itself.
     TypeError
         Where a dtype is not supported, dtypes differ (nothing is promoted silently), or a
-        parameter is not an integer.
+        parameter is not an integer (`activation`: neither a string nor a tuple).
     MemoryError
         Where the result is too large.
 
@@ -351,7 +389,8 @@ def conv_transpose2d(
     1.0
     """
     return _conv_transpose("conv_transpose2d", 2, x, weight, bias, stride, padding,
-                           output_padding, groups, dilation, out, num_threads)
+                           output_padding, groups, dilation, activation, residual, out,
+                           num_threads)
 
 
 def conv_transpose3d(
@@ -364,6 +403,8 @@ def conv_transpose3d(
     groups: int = 1,
     dilation: IntOrSequence = 1,
     *,
+    activation: Activation | None = None,
+    residual: ArrayLike | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
@@ -389,7 +430,8 @@ def conv_transpose3d(
     (1, 3, 4, 12, 12)
     """
     return _conv_transpose("conv_transpose3d", 3, x, weight, bias, stride, padding,
-                           output_padding, groups, dilation, out, num_threads)
+                           output_padding, groups, dilation, activation, residual, out,
+                           num_threads)
 
 
 def filter_bank(
@@ -400,6 +442,7 @@ def filter_bank(
     padding: Padding = 0,
     dilation: IntOrSequence = 1,
     padding_mode: str = "zeros",
+    activation: Activation | None = None,
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Array:
@@ -414,7 +457,7 @@ def filter_bank(
         Shape (N, C, *spatial) or (C, *spatial), with one to three spatial dimensions.
     kernels : array_like
         Shape (M, *k): M kernels with as many dimensions as x has spatial ones.
-    stride, padding, dilation, padding_mode, num_threads
+    stride, padding, dilation, padding_mode, activation, num_threads
         As in `conv2d`.
     out : numpy.ndarray, optional
         As in `conv2d`, of the shape below.
@@ -461,7 +504,7 @@ def filter_bank(
     weight_shape = (channels * bank, 1, *kernels.shape[1:])
     geometry = convolution(
         name, dims, x.shape, weight_shape, None, stride, padding, dilation, channels, x.itemsize,
-        padding_mode,
+        padding_mode, activation,
     )
     batch = geometry.out_shape[: x.ndim - dims - 1]
     shape = (*batch, channels, bank, *geometry.out_size)
@@ -484,6 +527,15 @@ def is_plain(value: object) -> bool:
     return type(value) is int or (type(value) is tuple and all(map(is_plain, value)))
 
 
+def is_plain_activation(value: object) -> bool:
+    """The same of an activation, whose parameters may be floats."""
+    return (
+        value is None
+        or type(value) is str
+        or (type(value) is tuple and all(type(part) in (str, int, float) for part in value))
+    )
+
+
 def _convolve(
     name: str,
     dims: int,
@@ -495,6 +547,8 @@ def _convolve(
     dilation: IntOrSequence,
     groups: int,
     padding_mode: str,
+    activation: Activation | None,
+    residual: ArrayLike | None,
     out: Array | None,
     num_threads: int | None,
 ) -> Array:
@@ -505,21 +559,22 @@ def _convolve(
         and is_plain(dilation)
         and (type(padding) is str or is_plain(padding))
         and type(padding_mode) is str
+        and is_plain_activation(activation)
         and type(x) is type(weight) is np.ndarray
         and (bias is None or type(bias) is np.ndarray)
     ):
         key = (name, x.shape, weight.shape, bias is None or bias.shape, stride, padding, dilation,
-               groups, padding_mode, x.dtype.char, _plan.current())
+               groups, padding_mode, activation, x.dtype.char, _plan.current())
         short_cut = short_cuts.get(key)
         if short_cut is not None:
-            result = short_cut(x, weight, bias, out, num_threads)
+            result = short_cut(x, weight, bias, residual, out, num_threads)
             if result is not NotImplemented:
                 return result
         if not x.flags.c_contiguous:  # channels-last arrays have short cuts of their own
             key = (key, x.strides)
             short_cut = short_cuts.get(key)
             if short_cut is not None:
-                result = short_cut(x, weight, bias, out, num_threads)
+                result = short_cut(x, weight, bias, residual, out, num_threads)
                 if result is not NotImplemented:
                     return result
     threads = _threads.resolve(name, num_threads)
@@ -536,16 +591,20 @@ def _convolve(
         groups,
         x.itemsize,
         padding_mode,
+        activation,
     )
     if out is not None:
         _arrays.check_out(name, out, geometry.out_shape, x.dtype)
+    if residual is not None:
+        residual = _arrays.residual_for(name, residual, geometry.out_shape, x.dtype)
     weight = np.ascontiguousarray(weight)
     bias = None if bias is None else np.ascontiguousarray(bias)
-    plan, y, out = _run.prepare(geometry, x, out, weight, bias, packs=True)
+    plan, y, out = _run.prepare(
+        geometry, x, out, weight, bias, residual=residual, packs=True)
     short_cut = None if key is None else _run.short_cut(geometry, plan, None, x, y)
     if short_cut is not None:
         short_cuts.put(key, short_cut)
-    return _run.run(geometry, plan, x, weight, None, bias, y, out, threads)
+    return _run.run(geometry, plan, x, weight, None, bias, y, out, threads, residual)
 
 
 def _conv_transpose(
@@ -559,6 +618,8 @@ def _conv_transpose(
     output_padding: IntOrSequence,
     groups: int,
     dilation: IntOrSequence,
+    activation: Activation | None,
+    residual: ArrayLike | None,
     out: Array | None,
     num_threads: int | None,
 ) -> Array:
@@ -566,21 +627,22 @@ def _conv_transpose(
     if (
         all(map(is_plain, (stride, padding, output_padding, dilation)))
         and type(groups) is int
+        and is_plain_activation(activation)
         and type(x) is type(weight) is np.ndarray
         and (bias is None or type(bias) is np.ndarray)
     ):
         key = (name, x.shape, weight.shape, bias is None or bias.shape, stride, padding,
-               output_padding, groups, dilation, x.dtype.char, _plan.current())
+               output_padding, groups, dilation, activation, x.dtype.char, _plan.current())
         short_cut = short_cuts.get(key)
         if short_cut is not None:
-            result = short_cut(x, weight, bias, out, num_threads)
+            result = short_cut(x, weight, bias, residual, out, num_threads)
             if result is not NotImplemented:
                 return result
         if not x.flags.c_contiguous:  # channels-last arrays have short cuts of their own
             key = (key, x.strides)
             short_cut = short_cuts.get(key)
             if short_cut is not None:
-                result = short_cut(x, weight, bias, out, num_threads)
+                result = short_cut(x, weight, bias, residual, out, num_threads)
                 if result is not NotImplemented:
                     return result
     threads = _threads.resolve(name, num_threads)
@@ -595,13 +657,17 @@ def _conv_transpose(
         dilation,
         groups,
         output_padding,
+        activation,
     ).applied_to(x.shape, x.itemsize)
     if out is not None:
         _arrays.check_out(name, out, geometry.out_shape, x.dtype)
+    if residual is not None:
+        residual = _arrays.residual_for(name, residual, geometry.out_shape, x.dtype)
     weight = np.ascontiguousarray(weight)
     bias = None if bias is None else np.ascontiguousarray(bias)
-    plan, y, out = _run.prepare(geometry, x, out, weight, bias, packs=True)
+    plan, y, out = _run.prepare(
+        geometry, x, out, weight, bias, residual=residual, packs=True)
     short_cut = None if key is None else _run.short_cut(geometry, plan, None, x, y)
     if short_cut is not None:
         short_cuts.put(key, short_cut)
-    return _run.run(geometry, plan, x, weight, None, bias, y, out, threads)
+    return _run.run(geometry, plan, x, weight, None, bias, y, out, threads, residual)

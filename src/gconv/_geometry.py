@@ -12,10 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias, TypeGuard
 
+import numpy as np
+
 Shape: TypeAlias = tuple[int, ...]
 IntOrSequence: TypeAlias = int | Sequence[int]
 NumericPadding: TypeAlias = int | Sequence[int] | Sequence[Sequence[int]]
 Padding: TypeAlias = str | NumericPadding
+Activation: TypeAlias = str | tuple[Any, ...]  # a name, or a name and its parameters
 
 PADDING_NAMES = ("valid", "same", "same_upper", "same_lower")
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
@@ -26,6 +29,17 @@ OTHER_MODE_NAMES = {
     "nearest": "replicate",
     "edge": "replicate",
     "wrap": "circular",
+}
+# How they are written: a name alone, or a name and its parameters.
+ACTIVATIONS: dict[str, tuple[str, ...]] = {
+    "relu": (),
+    "relu6": (),
+    "clip": ("lo", "hi"),
+    "leaky_relu": ("slope",),
+    "sigmoid": (),
+    "tanh": (),
+    "silu": (),
+    "hardswish": (),
 }
 MOST_BYTES = 2**63 - 1
 
@@ -47,6 +61,8 @@ class Geometry:
         Padding before and after each spatial dimension.
     padding_mode : str
         What is there, one of `PADDING_MODES`; "zeros" where there is no padding.
+    activation : str, tuple or None
+        As `an_activation` returns it.
     """
 
     operator: str
@@ -63,6 +79,7 @@ class Geometry:
     out_size: Shape
     padding_mode: str = "zeros"
     transposed: bool = False
+    activation: Activation | None = None
 
     @property
     def out_shape(self) -> Shape:
@@ -95,6 +112,7 @@ def convolution(
     groups: int,
     itemsize: int = 8,
     padding_mode: str = "zeros",
+    activation: Activation | None = None,
 ) -> Geometry:
     """Validate a convolution and work out its geometry.
 
@@ -110,20 +128,22 @@ def convolution(
         As the public functions take them.
     itemsize : int
         Bytes in an element, for the check that everything can be addressed.
-    padding_mode : str
-        As the public functions take it.
+    padding_mode, activation
+        As the public functions take them.
 
     Raises
     ------
     TypeError
-        Where a parameter is not made of integers, or `padding_mode` is not a string.
+        Where a parameter is not made of integers, `padding_mode` is not a string, or
+        `activation` neither that nor a tuple.
     ValueError
         Where a rule is broken; the message names the operator, the values and the rule.
     MemoryError
         Where the result has more bytes than an address can count.
     """
     parameters = Parameters.of(
-        name, dimensions, weight_shape, bias_shape, stride, padding, dilation, groups, padding_mode
+        name, dimensions, weight_shape, bias_shape, stride, padding, dilation, groups,
+        padding_mode, activation,
     )
     return parameters.applied_to(x_shape, itemsize)
 
@@ -144,6 +164,7 @@ class Parameters:
     dilation: Shape
     padding: str | tuple[tuple[int, int], ...]
     padding_mode: str = "zeros"
+    activation: Activation | None = None
     transposed: ClassVar[bool] = False
 
     @property
@@ -163,6 +184,7 @@ class Parameters:
         dilation: IntOrSequence,
         groups: int,
         padding_mode: str = "zeros",
+        activation: Activation | None = None,
     ) -> Parameters:
         """Validate everything that does not depend on the input."""
         dims = dimensions
@@ -199,6 +221,7 @@ class Parameters:
             dilation=per_dimension(name, "dilation", dilation, dims, least=1),
             padding=normal_padding(name, padding, dims),
             padding_mode=a_padding_mode(name, padding_mode),
+            activation=an_activation(name, activation),
         )
         if parameters.padding == "same" and set(parameters.stride) != {1}:
             raise ValueError(
@@ -247,6 +270,7 @@ class Parameters:
             out_size=out_size,
             transposed=self.transposed,
             padding_mode=padding_mode,
+            activation=self.activation,
         )
         # Counted for one image at least: the engine's index arithmetic must hold for an empty
         # batch too, and a padded coordinate is an index like any other.
@@ -322,6 +346,7 @@ class TransposedParameters(Parameters):
         dilation: IntOrSequence,
         groups: int,
         output_padding: IntOrSequence = 0,
+        activation: Activation | None = None,
     ) -> TransposedParameters:
         """Validate everything that does not depend on the input."""
         dims = dimensions
@@ -375,6 +400,7 @@ class TransposedParameters(Parameters):
             dilation=dilations,
             padding=normal_padding(name, padding, dims),
             output_padding=extra,
+            activation=an_activation(name, activation),
         )
 
     def out_size(
@@ -477,6 +503,61 @@ def a_padding_mode(name: str, value: object) -> str:
         allowed = ", ".join(map(repr, PADDING_MODES))
         raise ValueError(f"{name}: unknown padding_mode {value!r}{hint}; the modes are {allowed}")
     return str(value)
+
+
+def an_activation(name: str, value: object) -> Activation | None:
+    """An activation in one form: a name, or a tuple of a name and floats; None is none."""
+    if value is None:
+        return None
+    if not isinstance(value, (str, tuple)):
+        raise TypeError(
+            f"{name}: activation must be None, a string or a tuple, got {value!r}"
+        )
+    kind, *numbers = (value,) if isinstance(value, str) else value or (None,)
+    if not isinstance(kind, str) or kind not in ACTIVATIONS:
+        raise ValueError(
+            f"{name}: unknown activation {value!r}; they are None, "
+            f"{', '.join(map(_written, ACTIVATIONS))}"
+        )
+    parameters = ACTIVATIONS[kind]
+    if len(numbers) != len(parameters) or isinstance(value, str) == bool(parameters):
+        raise ValueError(
+            f"{name}: activation {value!r} must be written as {_written(kind)}"
+        )
+    for parameter, number in zip(parameters, numbers, strict=True):
+        if isinstance(number, bool) or not isinstance(
+            number, (int, float, np.integer, np.floating)
+        ):
+            raise ValueError(
+                f"{name}: {parameter} of activation {_written(kind)} must be a number, "
+                f"got {value!r}"
+            )
+    # Adding 0 makes -0 into 0: as they are equal, plans do not tell them apart.
+    floats = tuple(_as_float(number) + 0.0 for number in numbers)
+    if any(map(math.isnan, floats)) or (kind == "leaky_relu" and math.isinf(floats[0])):
+        finite = "be finite" if kind == "leaky_relu" else "not be NaN"
+        raise ValueError(
+            f"{name}: {' and '.join(parameters)} of activation {_written(kind)} must {finite}, "
+            f"got {value!r}"
+        )
+    if kind == "clip" and floats[0] > floats[1]:
+        raise ValueError(
+            f"{name}: lo of activation {_written(kind)} must not be above hi, got {value!r}"
+        )
+    return (kind, *floats) if floats else str(kind)
+
+
+def _as_float(number: Any) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # of an integer
+        return math.inf if number > 0 else -math.inf
+
+
+def _written(kind: str) -> str:
+    """How an activation is written."""
+    parameters = ACTIVATIONS[kind]
+    return f'("{kind}", {", ".join(parameters)})' if parameters else f'"{kind}"'
 
 
 def check_mode(name: str, mode: str, axis: int, size: int, padding: tuple[int, int]) -> None:

@@ -13,6 +13,7 @@ from gconv import _arrays, _plan, _run, _threads
 from gconv._arrays import Array
 from gconv._engine import call
 from gconv._geometry import (
+    Activation,
     IntOrSequence,
     NumericPadding,
     Padding,
@@ -54,6 +55,7 @@ class Layer(call.LayerBase):
         dilation: IntOrSequence = 1,
         groups: int = 1,
         padding_mode: str = "zeros",
+        activation: Activation | None = None,
     ) -> None:
         self._make(
             weight,
@@ -64,6 +66,7 @@ class Layer(call.LayerBase):
             dilation=dilation,
             groups=groups,
             padding_mode=padding_mode,
+            activation=activation,
         )
 
     def _make(
@@ -126,6 +129,8 @@ class Layer(call.LayerBase):
             parts.append("bias=False")
         if p.padding_mode != "zeros":
             parts.append(f"padding_mode={p.padding_mode!r}")
+        if p.activation is not None:
+            parts.append(f"activation={p.activation!r}")
         return f"{type(self).__name__}({', '.join(parts)})"
 
     def out_shape(self, shape: Shape) -> Shape:
@@ -225,7 +230,8 @@ class Layer(call.LayerBase):
         -----
         The order of the arguments and their meaning are those of
         `torch.nn.functional.batch_norm` in evaluation. Weight and bias are computed in float64
-        and rounded once.
+        and rounded once. The normalisation comes between the sums and the layer's activation,
+        which the new layer has too.
 
         Examples
         --------
@@ -273,7 +279,13 @@ class Layer(call.LayerBase):
         dtype = self.weight.dtype
         return type(self)(new_weight.astype(dtype), new_bias.astype(dtype), **self._settings)
 
-    def _call(self, x: ArrayLike, out: Array | None, num_threads: int | None) -> Array:
+    def _call(
+        self,
+        x: ArrayLike,
+        residual: ArrayLike | None,
+        out: Array | None,
+        num_threads: int | None,
+    ) -> Array:
         """The whole way: everything is checked, and the next call like it takes a short cut."""
         name = type(self).__name__
         threads = _threads.resolve(name, num_threads)
@@ -281,14 +293,17 @@ class Layer(call.LayerBase):
         geometry = self._parameters.applied_to(x.shape, x.itemsize)
         if out is not None:
             _arrays.check_out(name, out, geometry.out_shape, x.dtype)
+        if residual is not None:
+            residual = _arrays.residual_for(name, residual, geometry.out_shape, x.dtype)
         plan, y, out = _run.prepare(
-            geometry, x, out, weight, bias, channel_major=self.channel_major
+            geometry, x, out, weight, bias, residual=residual,
+            channel_major=self.channel_major,
         )
         packed = self._packed_for(plan)
         short_cut = _run.short_cut(geometry, plan, packed, x, y)
         if short_cut is not None:
             object.__setattr__(self, "_short_cut", short_cut)
-        return _run.run(geometry, plan, x, weight, packed, bias, y, out, threads)
+        return _run.run(geometry, plan, x, weight, packed, bias, y, out, threads, residual)
 
     def _packed_for(self, plan: call.Plan) -> Array | None:
         """The weights as a plan wants them, packed once for all plans that want the same."""
@@ -325,7 +340,7 @@ class Conv1d(Layer):
         Shape (C_out, C_in/groups, k); copied.
     bias : array_like, optional
         Shape (C_out,); copied.
-    stride, padding, dilation, groups, padding_mode
+    stride, padding, dilation, groups, padding_mode, activation
         As in `conv1d`.
 
     Raises
@@ -335,7 +350,7 @@ class Conv1d(Layer):
 
     Notes
     -----
-    ``layer(x, *, out=None, num_threads=None)`` convolves x as `conv1d` does, with the same
+    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as `conv1d` does, with the same
     errors. Any number of threads may call one layer at once.
 
     Examples
@@ -359,7 +374,7 @@ class Conv2d(Layer):
         Shape (C_out, C_in/groups, kH, kW); copied.
     bias : array_like, optional
         Shape (C_out,); copied.
-    stride, padding, dilation, groups, padding_mode
+    stride, padding, dilation, groups, padding_mode, activation
         As in `conv2d`.
 
     Raises
@@ -369,7 +384,7 @@ class Conv2d(Layer):
 
     Notes
     -----
-    ``layer(x, *, out=None, num_threads=None)`` convolves x as `conv2d` does, with the same
+    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as `conv2d` does, with the same
     errors. Any number of threads may call one layer at once.
 
     Examples
@@ -395,7 +410,7 @@ class Conv3d(Layer):
         Shape (C_out, C_in/groups, kD, kH, kW); copied.
     bias : array_like, optional
         Shape (C_out,); copied.
-    stride, padding, dilation, groups, padding_mode
+    stride, padding, dilation, groups, padding_mode, activation
         As in `conv3d`.
 
     Raises
@@ -405,7 +420,7 @@ class Conv3d(Layer):
 
     Notes
     -----
-    ``layer(x, *, out=None, num_threads=None)`` convolves x as `conv3d` does, with the same
+    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as `conv3d` does, with the same
     errors. Any number of threads may call one layer at once.
 
     Examples
@@ -438,6 +453,7 @@ class TransposedLayer(Layer):
         output_padding: IntOrSequence = 0,
         dilation: IntOrSequence = 1,
         groups: int = 1,
+        activation: Activation | None = None,
     ) -> None:
         self._make(
             weight,
@@ -448,6 +464,7 @@ class TransposedLayer(Layer):
             output_padding=output_padding,
             dilation=dilation,
             groups=groups,
+            activation=activation,
         )
 
 
@@ -460,7 +477,7 @@ class ConvTranspose1d(TransposedLayer):
         Shape (C_in, C_out/groups, k); copied.
     bias : array_like, optional
         Shape (C_out,); copied.
-    stride, padding, output_padding, dilation, groups
+    stride, padding, output_padding, dilation, groups, activation
         As in `conv_transpose1d`.
 
     Raises
@@ -470,8 +487,8 @@ class ConvTranspose1d(TransposedLayer):
 
     Notes
     -----
-    ``layer(x, *, out=None, num_threads=None)`` convolves x as `conv_transpose1d` does, with the
-    same errors. Any number of threads may call one layer at once.
+    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as
+    `conv_transpose1d` does, with the same errors. Any number of threads may call one layer at once.
 
     Examples
     --------
@@ -494,7 +511,7 @@ class ConvTranspose2d(TransposedLayer):
         Shape (C_in, C_out/groups, kH, kW); copied.
     bias : array_like, optional
         Shape (C_out,); copied.
-    stride, padding, output_padding, dilation, groups
+    stride, padding, output_padding, dilation, groups, activation
         As in `conv_transpose2d`.
 
     Raises
@@ -504,8 +521,8 @@ class ConvTranspose2d(TransposedLayer):
 
     Notes
     -----
-    ``layer(x, *, out=None, num_threads=None)`` convolves x as `conv_transpose2d` does, with the
-    same errors. Any number of threads may call one layer at once.
+    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as
+    `conv_transpose2d` does, with the same errors. Any number of threads may call one layer at once.
 
     Examples
     --------
@@ -530,7 +547,7 @@ class ConvTranspose3d(TransposedLayer):
         Shape (C_in, C_out/groups, kD, kH, kW); copied.
     bias : array_like, optional
         Shape (C_out,); copied.
-    stride, padding, output_padding, dilation, groups
+    stride, padding, output_padding, dilation, groups, activation
         As in `conv_transpose3d`.
 
     Raises
@@ -540,8 +557,8 @@ class ConvTranspose3d(TransposedLayer):
 
     Notes
     -----
-    ``layer(x, *, out=None, num_threads=None)`` convolves x as `conv_transpose3d` does, with the
-    same errors. Any number of threads may call one layer at once.
+    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as
+    `conv_transpose3d` does, with the same errors. Any number of threads may call one layer at once.
 
     Examples
     --------

@@ -25,7 +25,7 @@ from gconv import _isa
 from gconv._across import NONE as NO_VECTORS
 from gconv._across import Lanes, vectors_of
 from gconv._engine import call
-from gconv._geometry import Geometry, Shape
+from gconv._geometry import Activation, Geometry, Shape
 from gconv._phases import ONE, Axis, Phase, axes_of
 from gconv._work import balance
 
@@ -87,6 +87,29 @@ class Addresses(NamedTuple):
     axis: Triple
 
 
+class Epilogue(NamedTuple):
+    """The activation, numbered as in the engine, and its parameters."""
+
+    activation: int
+    low: float
+    high: float
+
+
+NO_EPILOGUE = Epilogue(0, 0.0, 0.0)
+
+
+def epilogue_of(activation: Activation | None) -> Epilogue:
+    """What the engine does for an activation: several of them are clamps."""
+    if activation is None:
+        return NO_EPILOGUE
+    kind, *numbers = (activation,) if isinstance(activation, str) else activation
+    clamps = {"relu": (0.0, math.inf), "relu6": (0.0, 6.0), "clip": numbers}
+    if kind in clamps:
+        return Epilogue(1, *clamps[kind])
+    others = ("leaky_relu", "hardswish", "sigmoid", "tanh", "silu")
+    return Epilogue(2 + others.index(kind), *numbers, *(0.0,) * (2 - len(numbers)))
+
+
 class PaddingMode(IntEnum):
     """What the padding holds, numbered as in the engine."""
 
@@ -132,6 +155,7 @@ class Problem:
     panel_padding: Triple
     panel_reach: Triple
     part_counts: Triple
+    epilogue: Epilogue
 
     @property
     def volume(self) -> int:
@@ -439,6 +463,7 @@ def problem_of(
             (kernel[2] - 1) * dilation[2],
         ),
         part_counts=(0, 0, 0),
+        epilogue=epilogue_of(g.activation),
     )
     if not any(map(problem.has_padding, range(3))):  # the stride may pass over it
         problem.padding_mode = PaddingMode.ZEROS
@@ -512,6 +537,7 @@ def transposed_spec_of(
     if {axis.step for axis in axes} == {1}:
         (only,) = problems
         only.part_counts = (0, 0, 0)
+        only.epilogue = epilogue_of(geometry.activation)
         return spec_of(only, machine, forced, packs)
     largest = max(problems, key=lambda problem: problem.volume)
     family, rows, vectors = choose_tile(largest, machine, forced)
@@ -599,6 +625,7 @@ def part_problem(
         panel_padding=before,  # type: ignore[arg-type]
         panel_reach=tuple(b + a for b, a in zip(before, after, strict=True)),  # type: ignore[arg-type]
         part_counts=tuple(len(axis.phases) for axis in axes),  # type: ignore[arg-type]
+        epilogue=NO_EPILOGUE,  # it is that of the whole
     )
 
 
@@ -644,6 +671,7 @@ def with_parts(
         y_size=y_size,
         bias_alone=not all(axis.complete for axis in axes),
         column_parts=column_parts,
+        epilogue=epilogue_of(geometry.activation),
         outputs_at=outputs_at,
         scratch_bytes=-(-(64 + (outputs_at + outputs) * itemsize) // 64) * 64,
     )

@@ -12,7 +12,12 @@ from gconv._plan import Family
 
 
 def prepare(
-    geometry: Geometry, x: Array, out: Array | None, *others: Array | None, **options: bool
+    geometry: Geometry,
+    x: Array,
+    out: Array | None,
+    *others: Array | None,
+    residual: Array | None = None,
+    **options: bool,
 ) -> tuple[call.Plan, Array | None, Array | None]:
     """The plan of a convolution of x, the array y that the engine writes to, and the result.
 
@@ -20,13 +25,13 @@ def prepare(
     write to that, and that overlaps none of the inputs (x and the others). The result is None
     where it is y: it is `out` if given, else channels-last where x is.
 
-    `options` are those of `_plan.plan_for`.
+    `options` are those of `_plan.plan_for`. With a residual the engine writes in C order.
     """
     if out is None and _arrays.is_channels_last(x, geometry.batched):
         out = _arrays.channels_last_output(geometry.out_shape, x.dtype, geometry.batched)
     in_order = out is None or out.flags.c_contiguous
     y = out if out is not None and _arrays.can_take_result(out, x, *others) else None
-    if y is not None and not in_order and not geometry.transposed:
+    if y is not None and not in_order and residual is None and not geometry.transposed:
         plan = _plan.plan_for(
             geometry, x.dtype, _strides(geometry, x), y_strides=_strides(geometry, y), **options
         )
@@ -72,12 +77,21 @@ def run(
     y: Array | None,
     out: Array | None,
     threads: int,
+    residual: Array | None = None,
 ) -> Array:
     """Compute what `prepare` has prepared."""
     if y is None:
         y = np.empty(geometry.out_shape, x.dtype)
+    # The engine reads a residual where the result has its strides, if they do not overlap or are
+    # the same memory. Any other takes its place in the result first.
+    if residual is not None and not (
+        _arrays.same_memory(residual, y)
+        or (residual.flags.c_contiguous and not np.may_share_memory(residual, y))
+    ):
+        y[...] = residual
+        residual = y
     batched_x, batched_y = (x, y) if geometry.batched else (x[None], y[None])
-    plan.run(batched_x, weight, packed, bias, batched_y, threads)
+    plan.run(batched_x, weight, packed, bias, batched_y, threads, residual)
     if out is None or out is y:
         return y
     out[...] = y

@@ -31,6 +31,7 @@ class Plan:
         bias: NDArray[Any] | None,
         y: NDArray[Any],
         threads: int,
+        residual: NDArray[Any] | None = None,
     ) -> None: ...
 
 class ShortCut:
@@ -49,6 +50,7 @@ class ShortCut:
         x: ArrayLike,
         weight: ArrayLike,
         bias: ArrayLike | None,
+        residual: ArrayLike | None,
         out: NDArray[Any] | None,
         num_threads: int | None,
     ) -> NDArray[Any]: ...
@@ -80,6 +82,7 @@ class LayerBase:
         self,
         x: ArrayLike,
         *,
+        residual: ArrayLike | None = None,
         out: NDArray[Any] | None = None,
         num_threads: int | None = None,
     ) -> NDArray[Any]: ...

@@ -15,7 +15,7 @@ cimport numpy as cnp
 
 import contextvars
 
-from gconv._engine.plan cimport ConvPlan, Family, PaddingMode, run_function
+from gconv._engine.plan cimport Activation, ConvPlan, Family, PaddingMode, run_function
 
 cnp.import_array()
 
@@ -202,6 +202,9 @@ cdef class Plan:
         p.column_runs = spec.column_runs
         p.prefetches = spec.prefetches
         p.three_columns = spec.three_columns
+        p.activation = <Activation><int>spec.epilogue.activation
+        p.low = spec.epilogue.low
+        p.high = spec.epilogue.high
         self.x_taps = spec.x_taps
         self.w_taps = spec.w_taps
         self.tap_places = spec.tap_places
@@ -244,27 +247,30 @@ cdef class Plan:
 
     cdef int execute(
         self, Py_ssize_t images, const void* x, const void* weight, const void* packed,
-        const void* bias, void* y, int threads) except -1:
+        const void* bias, const void* residual, void* y, int threads) except -1:
         cdef char* scratch
         if self.flops * images < SERIAL_FLOPS or omp_get_level() > 0 or child_is_serial:
             threads = 1
         with nogil:
             scratch = get_scratch(threads * self.plan.scratch_bytes)
             if scratch != NULL:
-                self.function(&self.plan, images, x, weight, packed, bias, y, threads, scratch)
+                self.function(
+                    &self.plan, images, x, weight, packed, bias, residual, y, threads, scratch)
         if scratch == NULL:
             raise MemoryError(
                 f"gconv: cannot allocate {threads * self.plan.scratch_bytes} bytes of scratch")
         return 0
 
     def run(self, cnp.ndarray x, cnp.ndarray weight, cnp.ndarray packed, cnp.ndarray bias,
-            cnp.ndarray y, int threads):
-        """Compute y. All arrays are of the plan's dtype, strides and shapes; packed and bias
-        may be None."""
+            cnp.ndarray y, int threads, cnp.ndarray residual=None):
+        """Compute y. All arrays are of the plan's dtype, strides and shapes; packed, bias and
+        residual may be None, and residual may be y."""
         self.execute(
             cnp.PyArray_DIM(x, 0), cnp.PyArray_DATA(x), cnp.PyArray_DATA(weight),
             cnp.PyArray_DATA(packed) if packed is not None else NULL,
-            cnp.PyArray_DATA(bias) if bias is not None else NULL, cnp.PyArray_DATA(y), threads)
+            cnp.PyArray_DATA(bias) if bias is not None else NULL,
+            cnp.PyArray_DATA(residual) if residual is not None else NULL,
+            cnp.PyArray_DATA(y), threads)
 
 
 # ---- the short cut ---------------------------------------------------------------------------
@@ -357,7 +363,7 @@ cdef class ShortCut:
                 self.y_strides[axis] = y_strides[axis]
         self.images = x_shape[0] if len(x_shape) == plan.spec.dimensions + 2 else 1
 
-    def __call__(self, x, weight, bias, out, num_threads):
+    def __call__(self, x, weight, bias, residual, out, num_threads):
         """The result, or NotImplemented where the arguments are not plainly what is expected.
 
         The shapes of weight and bias are taken to be right.
@@ -369,7 +375,10 @@ cdef class ShortCut:
         if not (plain_memory(x, self.type_number, self.dimensions, x_strides)
                 and has_shape(<cnp.ndarray>x, self.dimensions, self.x_shape)
                 and plain_array(weight, self.type_number)
-                and (bias is None or plain_array(bias, self.type_number))):
+                and (bias is None or plain_array(bias, self.type_number))
+                and (residual is None or (
+                    not self.channels_last and plain_array(residual, self.type_number)
+                    and has_shape(<cnp.ndarray>residual, self.dimensions, self.y_shape)))):
             return NotImplemented
         if num_threads is None:
             threads = default_threads()
@@ -386,6 +395,9 @@ cdef class ShortCut:
             and not overlap(<cnp.ndarray>out, <cnp.ndarray>x)
             and not overlap(<cnp.ndarray>out, <cnp.ndarray>weight)
             and (bias is None or not overlap(<cnp.ndarray>out, <cnp.ndarray>bias))
+            and (residual is None
+                 or cnp.PyArray_DATA(<cnp.ndarray>out) == cnp.PyArray_DATA(<cnp.ndarray>residual)
+                 or not overlap(<cnp.ndarray>out, <cnp.ndarray>residual))
         ):
             y = <cnp.ndarray>out
         else:
@@ -394,6 +406,7 @@ cdef class ShortCut:
             self.images, cnp.PyArray_DATA(<cnp.ndarray>x), cnp.PyArray_DATA(<cnp.ndarray>weight),
             cnp.PyArray_DATA(self.packed) if self.packed is not None else NULL,
             cnp.PyArray_DATA(<cnp.ndarray>bias) if bias is not None else NULL,
+            cnp.PyArray_DATA(<cnp.ndarray>residual) if residual is not None else NULL,
             cnp.PyArray_DATA(y), threads)
         return y
 
@@ -543,7 +556,7 @@ cdef class Step:
         self.plan.execute(
             self.images, cnp.PyArray_DATA(buffer), cnp.PyArray_DATA(<cnp.ndarray>weight),
             cnp.PyArray_DATA(self.packed) if self.packed is not None else NULL,
-            cnp.PyArray_DATA(<cnp.ndarray>bias) if bias is not None else NULL,
+            cnp.PyArray_DATA(<cnp.ndarray>bias) if bias is not None else NULL, NULL,
             cnp.PyArray_DATA(y), threads)
         return y, next_state
 
@@ -559,12 +572,13 @@ cdef class LayerBase:
     cdef public object bias
     cdef public object _short_cut
 
-    def __call__(self, x, *, out=None, num_threads=None):
+    def __call__(self, x, *, residual=None, out=None, num_threads=None):
         cdef object short_cut, result
         with cython.critical_section(self):
             short_cut = self._short_cut
         if short_cut is not None:
-            result = (<ShortCut>short_cut)(x, self.weight, self.bias, out, num_threads)
+            result = (<ShortCut>short_cut)(
+                x, self.weight, self.bias, residual, out, num_threads)
             if result is not NotImplemented:
                 return result
-        return self._call(x, out, num_threads)
+        return self._call(x, residual, out, num_threads)

@@ -18,6 +18,7 @@ cdef enum:
 cdef struct Header:
     Py_ssize_t panel_number, weights_number
     Py_ssize_t cleared_column  # where the column band begins whose padding is clear
+    const real* residual  # of the first output of the y that items are given; NULL: none
 
 
 cdef width_function WIDTH_TILES[MOST_ROWS + 1][MOST_VECTORS + 1]
@@ -62,6 +63,13 @@ cdef inline Item find_item(const ConvPlan* p, Py_ssize_t number) noexcept nogil:
     item.last_group = min(p.groups, item.first_group + p.group_block)
     item.image = number
     return item
+
+
+cdef inline const real* residual_of(
+    char* scratch, const real* y, const real* place) noexcept nogil:
+    """Where the residual of the output at `place` of y lies; NULL: there is none."""
+    cdef const real* residual = (<Header*>scratch).residual
+    return residual + (place - y) if residual != NULL else NULL
 
 
 # What the tiles of an item read: a panel, or x in the panel's stead.
@@ -136,28 +144,39 @@ cdef inline Parts split(Py_ssize_t total, Py_ssize_t most) noexcept nogil:
     return parts
 
 
+cdef inline void short_lines(
+    const WidthStrip* s, Py_ssize_t rows, Py_ssize_t first, Py_ssize_t n, real* spill
+) noexcept nogil:
+    """The n < LANES pixels from s.y on, of every line: a vector that begins with them, or ends
+    with them (first = n - LANES), into scratch, and from there what belongs to the line."""
+    cdef Py_ssize_t j, line
+    cdef WidthStrip one = s[0]
+    one.lines = 1
+    one.tiles = 1
+    one.final_vector = 0
+    one.x += first
+    one.y = spill
+    one.y_channel = LANES
+    if s.start != NULL:
+        one.start = spill
+    for line in range(s.lines):
+        if s.start != NULL:
+            for j in range(rows):
+                copy_short(spill + j * LANES - first,
+                           s.start + line * s.y_line + j * s.y_channel, n)
+        WIDTH_TILES[rows][1](&one)
+        for j in range(rows):
+            copy_short(s.y + line * s.y_line + j * s.y_channel, spill + j * LANES - first, n)
+        one.x += s.x_line
+
+
 cdef inline void width_lines(
     const ConvPlan* p, WidthStrip* s, Py_ssize_t rows, Py_ssize_t width, const Parts* across,
     real* spill) noexcept nogil:
     """Lines of output pixels of `rows` channels, tile after tile."""
-    cdef Py_ssize_t j, line, done = 0
-    cdef WidthStrip short_line
-    if width < LANES:  # into scratch, and from there what belongs to the line
-        short_line = s[0]
-        short_line.lines = 1
-        short_line.tiles = 1
-        short_line.final_vector = 0
-        short_line.y = spill
-        short_line.y_channel = LANES
-        for line in range(s.lines):
-            if s.resume:
-                for j in range(rows):
-                    copy_short(spill + j * LANES,
-                               s.y + line * s.y_line + j * s.y_channel, width)
-            WIDTH_TILES[rows][1](&short_line)
-            for j in range(rows):
-                copy_short(s.y + line * s.y_line + j * s.y_channel, spill + j * LANES, width)
-            short_line.x += s.x_line
+    cdef Py_ssize_t final_vector, done = 0
+    if width < LANES:
+        short_lines(s, rows, 0, width, spill)
         return
     if across.larger > 0:
         s.tiles = across.larger
@@ -166,9 +185,23 @@ cdef inline void width_lines(
         done = across.larger * (across.size + 1) * LANES
         s.x += done
         s.y += done
+        if s.start != NULL:
+            s.start += done
     s.tiles = across.count - across.larger
-    s.final_vector = width - done - (s.tiles - 1) * across.size * LANES - LANES
-    WIDTH_TILES[rows][across.size](s)
+    final_vector = width - done - (s.tiles - 1) * across.size * LANES - LANES
+    if s.start == NULL or final_vector >= 0:
+        s.final_vector = final_vector
+        WIDTH_TILES[rows][across.size](s)
+        return
+    # The last of tiles of one vector would overlap the one before it.
+    s.tiles -= 1
+    s.final_vector = 0
+    WIDTH_TILES[rows][1](s)
+    done = s.tiles * LANES
+    s.x += done
+    s.y += done
+    s.start += done
+    short_lines(s, rows, final_vector, LANES + final_vector, spill)
 
 
 cdef void width_item(
@@ -190,6 +223,7 @@ cdef void width_item(
     s.y_line = p.y_axis[1]
     for group in range(item.first_group, item.last_group):
         c = 0
+        s.epilogue.activation = IDENTITY
         while c < p.in_channels or c == 0:
             in_block = min(p.in_block, p.in_channels - c)
             if p.in_place:
@@ -200,7 +234,9 @@ cdef void width_item(
             plane_taps = p.kernel[1] * row_taps
             s.x_taps = p.x_taps + c * p.kernel[0] * p.kernel[1] * p.kernel[2]
             s.w_taps = p.w_taps + c * p.kernel[0] * p.kernel[1] * p.kernel[2]
-            s.resume = c > 0
+            if c + in_block >= p.in_channels:  # these sums are complete
+                s.epilogue = tile_epilogue(p)
+            s.no_bias = 0 if c == 0 else -0.0  # which changes no sum
             s.plane = plane_taps
             s.x_line = source.row
             o = group * p.out_channels + item.first_channel
@@ -208,7 +244,7 @@ cdef void width_item(
                 rows = blocks.size + (block < blocks.larger)
                 s.weight = (weight + p.w_origin + group * p.w_group
                             + (o - group * p.out_channels) * p.w_channel)
-                s.bias = bias + o if bias != NULL else NULL
+                s.bias = bias + o if bias != NULL and c == 0 else NULL
                 for od in range(band.begin[0], band.end[0]):
                     tap_range(p, 0, od, &first_plane, &last_plane)
                     s.planes = last_plane - first_plane
@@ -230,6 +266,10 @@ cdef void width_item(
                         s.x = source.origin + od * source.plane + oh * source.row
                         s.y = (y + item.image * p.y_image + o * p.y_channel
                                + od * p.y_axis[0] + oh * p.y_axis[1] + band.begin[2])
+                        if c > 0:
+                            s.start = s.y
+                        else:
+                            s.start = residual_of(scratch, y, s.y)
                         width_lines(p, &s, rows, width, &across, spill)
                         oh = next_oh
                         first_row = next_first
@@ -240,39 +280,56 @@ cdef void width_item(
 
 # ---- depthwise -------------------------------------------------------------------------------
 
+cdef inline void short_rows(
+    DepthwiseStrip s, depthwise_function tile, Py_ssize_t rows, Py_ssize_t first, Py_ssize_t n,
+    real* spill) noexcept nogil:
+    """The n < LANES pixels from s.y on, of every row; see short_lines."""
+    cdef Py_ssize_t j, down, tiles_down = s.tiles_down
+    cdef Py_ssize_t y_row = s.y_row
+    cdef real* y = s.y
+    cdef const real* residual = s.residual
+    s.tiles = 1
+    s.tiles_down = 1
+    s.final_vector = 0
+    s.x += first
+    s.y = spill
+    s.y_row = LANES
+    if residual != NULL:
+        s.residual = spill
+    for down in range(tiles_down):
+        if residual != NULL:
+            for j in range(rows):
+                copy_short(spill + j * LANES - first, residual + (down * rows + j) * y_row, n)
+        tile(&s)
+        for j in range(rows):
+            copy_short(y + (down * rows + j) * y_row, spill + j * LANES - first, n)
+        s.x += rows * s.x_row
+        s.first_window -= rows
+        s.last_window -= rows
+
+
 cdef inline void depthwise_rows(
     const ConvPlan* p, DepthwiseStrip s, Py_ssize_t rows, Py_ssize_t width, const Parts* across,
     real* spill) noexcept nogil:
     """Row tiles of `rows` rows, tile after tile."""
-    cdef Py_ssize_t j, down, tiles_down = s.tiles_down, done = 0
-    cdef Py_ssize_t y_row = s.y_row
-    cdef real* y = s.y
+    cdef Py_ssize_t final_vector, done = 0
     cdef depthwise_function* tiles = (
         &THREE_COLUMN_TILES[rows][0] if p.three_columns else &DEPTHWISE_TILES[rows][0])
     if width < LANES:
         s.tiles = 1
         s.final_vector = 0
         # Where rows follow each other in y, what a vector writes beyond its row belongs to rows
-        # of this item that are written later. Not so behind the last tile.
-        if y_row == width and 2 * width >= LANES and tiles_down > 1:
-            s.tiles_down = tiles_down - 1
+        # of this item that are written later. Not so behind the last tile, nor where y may hold
+        # the residual of those rows.
+        if s.y_row == width and 2 * width >= LANES and s.tiles_down > 1 and s.residual == NULL:
+            s.tiles_down -= 1
             tiles[1](&s)
             s.x += s.tiles_down * rows * s.x_row
-            y += s.tiles_down * rows * y_row
+            s.y += s.tiles_down * rows * s.y_row
             s.first_window -= s.tiles_down * rows
             s.last_window -= s.tiles_down * rows
-            tiles_down = 1
-        # Into scratch, and from there what belongs to the rows.
-        s.tiles_down = 1
-        s.y = spill
-        s.y_row = LANES
-        for down in range(tiles_down):
-            tiles[1](&s)
-            for j in range(rows):
-                copy_short(y + (down * rows + j) * y_row, spill + j * LANES, width)
-            s.x += rows * s.x_row
-            s.first_window -= rows
-            s.last_window -= rows
+            s.tiles_down = 1
+        short_rows(s, tiles[1], rows, 0, width, spill)
         return
     if across.larger > 0:
         s.tiles = across.larger
@@ -281,9 +338,23 @@ cdef inline void depthwise_rows(
         done = across.larger * (across.size + 1) * LANES
         s.x += done
         s.y += done
+        if s.residual != NULL:
+            s.residual += done
     s.tiles = across.count - across.larger
-    s.final_vector = width - done - (s.tiles - 1) * across.size * LANES - LANES
-    tiles[across.size](&s)
+    final_vector = width - done - (s.tiles - 1) * across.size * LANES - LANES
+    if s.residual == NULL or final_vector >= 0:
+        s.final_vector = final_vector
+        tiles[across.size](&s)
+        return
+    # The last of tiles of one vector would overlap the one before it.
+    s.tiles -= 1
+    s.final_vector = 0
+    tiles[1](&s)
+    done = s.tiles * LANES
+    s.x += done
+    s.y += done
+    s.residual += done
+    short_rows(s, tiles[1], rows, final_vector, LANES + final_vector, spill)
 
 
 cdef inline const real* weights_in_order(
@@ -316,6 +387,7 @@ cdef void depthwise_item(
     cdef Source source
     cdef DepthwiseStrip s
     begin_item(p, &item, scratch)
+    s.epilogue = tile_epilogue(p)
     s.columns = p.x_taps
     s.kernel_rows = p.kernel[1]
     s.kernel_columns = p.kernel[2]
@@ -351,6 +423,7 @@ cdef void depthwise_item(
                     s.x = source.origin + od * source.plane + oh * source.row
                     s.y = (y + item.image * p.y_image + group * p.y_channel
                            + od * p.y_axis[0] + oh * p.y_axis[1] + band.begin[2])
+                    s.residual = residual_of(scratch, y, s.y)
                     depthwise_rows(p, s, size, width, &across, spill)
                     oh += s.tiles_down * size * dilation
 
@@ -371,19 +444,31 @@ cdef inline void transpose_square(vec square[LANES_AT_MOST]) noexcept nogil:
 
 
 cdef inline void store_transposed(
-    const real* sums, Py_ssize_t pitch, const Py_ssize_t* order, Py_ssize_t pixels,
-    Py_ssize_t channels, real* y, Py_ssize_t y_channel) noexcept nogil:
-    """sums[order[pixel]][channel] into y[channel][pixel]; no order: the pixels follow each
-    other."""
+    const ConvPlan* p, const real* sums, Py_ssize_t pitch, const Py_ssize_t* order,
+    Py_ssize_t pixels, Py_ssize_t channels, const real* residual, real* y) noexcept nogil:
+    """sums[order[pixel]][channel], residual (or NULL) added, into y[channel][pixel]; no order: the
+    pixels follow each other."""
     cdef vec square[LANES_AT_MOST]
+    cdef real some[LANES_AT_MOST]
+    cdef Py_ssize_t y_channel = p.y_channel
     cdef Py_ssize_t pixel = 0, channel, i, j, n
+    cdef Py_ssize_t whole = pixels // LANES * LANES
+    cdef Epilogue epilogue = tile_epilogue(p)
+    cdef bint again  # the first pixels of the square have been stored: their residual is gone
     if pixels < LANES:
         for channel in range(channels):
+            (<uvec*>some)[0] = splat(0)
             for i in range(pixels):
-                y[channel * y_channel + i] = sums[
-                    (order[i] if order != NULL else i) * pitch + channel]
+                some[i] = sums[(order[i] if order != NULL else i) * pitch + channel]
+                if residual != NULL:
+                    some[i] = some[i] + residual[channel * y_channel + i]
+            if epilogue.activation != IDENTITY:
+                (<uvec*>some)[0] = finished((<const uvec*>some)[0], &epilogue)
+            for i in range(pixels):
+                y[channel * y_channel + i] = some[i]
         return
     while True:
+        again = residual != NULL and pixel + LANES > whole
         channel = 0
         while channel < channels:
             for i in range(LANES):
@@ -391,8 +476,27 @@ cdef inline void store_transposed(
                 square[i] = (<const vec*>(sums + j * pitch + channel))[0]
             transpose_square(square)
             n = min(LANES, channels - channel)
-            for j in range(n):
-                (<uvec*>(y + (channel + j) * y_channel + pixel))[0] = square[j]
+            if again:
+                for j in range(n):
+                    (<uvec*>some)[0] = splat(0)
+                    copy_short(some + whole - pixel,
+                               residual + (channel + j) * y_channel + whole, pixels - whole)
+                    square[j] = square[j] + (<const uvec*>some)[0]
+            elif residual != NULL:
+                for j in range(n):
+                    square[j] = square[j] + (
+                        <const uvec*>(residual + (channel + j) * y_channel + pixel))[0]
+            if epilogue.activation != IDENTITY:
+                for j in range(n):
+                    square[j] = finished(square[j], &epilogue)
+            if again:
+                for j in range(n):
+                    (<uvec*>some)[0] = square[j]
+                    copy_short(y + (channel + j) * y_channel + whole, some + whole - pixel,
+                               pixels - whole)
+            else:
+                for j in range(n):
+                    (<uvec*>(y + (channel + j) * y_channel + pixel))[0] = square[j]
             channel += LANES
         if pixel == pixels - LANES:
             return
@@ -653,10 +757,10 @@ cdef void channel_item(
             c += in_block
         to_y = y + item.image * p.y_image + (group * p.out_channels + o) * p.y_channel
         if p.y_in_order:
-            store_transposed(
-                sums, lanes, spots if p.column_runs else NULL, pixels, channels,
-                to_y + band.begin[0] * p.y_axis[0] + band.begin[1] * p.y_axis[1] + band.begin[2],
-                p.y_channel)
+            to_y += (
+                band.begin[0] * p.y_axis[0] + band.begin[1] * p.y_axis[1] + band.begin[2])
+            store_transposed(p, sums, lanes, spots if p.column_runs else NULL, pixels, channels,
+                             residual_of(scratch, y, to_y), to_y)
         else:
             store_pixels(p, sums, lanes, spots, pixels, channels, to_y)
         o += lanes

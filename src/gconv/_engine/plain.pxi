@@ -38,11 +38,12 @@ cdef void plain_item(
     cdef Py_ssize_t group = o // p.out_channels
     cdef const real* xg = x + image * p.x_image + group * p.in_channels * p.x_channel
     cdef real* yo = y + image * p.y_image + o * p.y_channel
+    cdef const real* ro = residual_of(scratch, y, yo)
     cdef const real* wo = (
         weight + p.w_origin + group * p.w_group + (o - group * p.out_channels) * p.w_channel)
     cdef const real* w
     cdef real total
-    cdef Py_ssize_t od, oh, ow, c, kd, kh, kw, d, h, col
+    cdef Py_ssize_t od, oh, ow, c, kd, kh, kw, d, h, col, place
     for od in range(p.out_size[0]):
         for oh in range(p.out_size[1]):
             for ow in range(p.out_size[2]):
@@ -66,4 +67,5 @@ cdef void plain_item(
                                 elif p.channel_major:
                                     total = total + w[0] * 0
                                 w = w + p.w_axis[2]
-                yo[od * p.y_axis[0] + oh * p.y_axis[1] + ow * p.y_axis[2]] = total
+                place = od * p.y_axis[0] + oh * p.y_axis[1] + ow * p.y_axis[2]
+                yo[place] = total + ro[place] if ro != NULL else total

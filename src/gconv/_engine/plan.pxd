@@ -24,6 +24,16 @@ cdef enum PaddingMode:
     CIRCULAR
 
 
+cdef enum Activation:
+    IDENTITY
+    CLAMP
+    LEAKY_RELU
+    HARDSWISH
+    SIGMOID
+    TANH
+    SILU
+
+
 cdef struct ConvPlan:
     # One image: groups of input and output channels, extents per axis.
     Py_ssize_t groups, in_channels, out_channels  # channels per group
@@ -121,14 +131,21 @@ cdef struct ConvPlan:
     Py_ssize_t column_parts  # so many are computed before they are interleaved
     Py_ssize_t packed_at  # where a part's weights begin among those of all; 0 if not packed
 
+    # What is done to the sums before they are y (see epilogue.pxi); CLAMP is between low and high,
+    # the slope of LEAKY_RELU is low. A part's sums are left alone.
+    Activation activation
+    double low, high
+
     # Scratch of one thread: elements up to the accumulators, to the weights, to the outputs of
     # parts, and bytes in all.
     Py_ssize_t accumulators_at, weights_at, outputs_at
     Py_ssize_t scratch_bytes
 
 
-# What a module of the engine offers: y[image] = bias + weight * x[image] for all images.
+# What a module of the engine offers: y[image] = activation(bias + weight * x[image] +
+# residual[image]) for all images. residual may be NULL, or y itself; it has y's strides.
 # packed, the weights as the plan wants them, may be NULL; scratch holds plan.scratch_bytes for each thread; nothing is checked.
 ctypedef void (*run_function)(
     const ConvPlan* plan, Py_ssize_t images, const void* x, const void* weight,
-    const void* packed, const void* bias, void* y, int threads, char* scratch) noexcept nogil
+    const void* packed, const void* bias, const void* residual, void* y, int threads,
+    char* scratch) noexcept nogil

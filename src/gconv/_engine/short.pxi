@@ -20,6 +20,7 @@ cdef inline void short_tile(
     cdef const real* w = weight + channel * p.in_channels * p.kernel[2]
     cdef Py_ssize_t taps = p.in_channels * p.kernel[2]
     cdef Py_ssize_t width = p.out_size[2], column = 0, j, k, offset
+    cdef Epilogue epilogue = tile_epilogue(p)
     cdef real* to
     for j in range(ROWS):
         row[j] = x + (channel + j) // p.out_channels * p.in_channels * p.x_channel
@@ -30,6 +31,8 @@ cdef inline void short_tile(
             offset = p.x_taps[k] + column
             for j in range(ROWS):
                 acc[j] = acc[j] + splat(w[j * taps + k]) * (<const uvec*>(row[j] + offset))[0]
+        for j in range(ROWS):
+            acc[j] = finished(acc[j], &epilogue)
         for j in range(ROWS):
             to = y + (channel + j) * p.y_channel + column
             if to + LANES <= y_end:
@@ -48,7 +51,7 @@ cdef void short_item(
     const ConvPlan* p, Py_ssize_t number, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
     """Assumes one dimension, stride 1, no padding, rows of x and y of unit stride, y_channel the
-    length of a row, and LANES - 1 more elements behind x."""
+    length of a row, LANES - 1 more elements behind x, and no residual."""
     cdef Item item = find_item(p, number)
     cdef Py_ssize_t channel = item.first_group * p.out_channels
     cdef Py_ssize_t last = item.last_group * p.out_channels

@@ -138,6 +138,19 @@ cdef inline void sliding_strip(
                 sliding_row(s, acc, x, inside, held, oh, KERNEL_ROWS - 1, KERNEL_ROWS, STRIDE,
                             VECTORS, COLUMNS, NEIGHBOURS, HELD)
             if oh >= 0:
+                if s.residual != NULL:
+                    for v in range(VECTORS):
+                        acc[0][v] = acc[0][v] + load_some(
+                            s.residual + (y - s.y) + oh * s.y_row + v * LANES, stored[v])
+                if s.epilogue.activation == CLAMP:
+                    for v in range(VECTORS):
+                        acc[0][v] = activated(acc[0][v], CLAMP, s.epilogue)
+                elif s.epilogue.activation == LEAKY_RELU:
+                    for v in range(VECTORS):
+                        acc[0][v] = activated(acc[0][v], LEAKY_RELU, s.epilogue)
+                elif s.epilogue.activation == HARDSWISH:
+                    for v in range(VECTORS):
+                        acc[0][v] = activated(acc[0][v], HARDSWISH, s.epilogue)
                 for v in range(VECTORS):
                     store_some(y + oh * s.y_row + v * LANES, stored[v], acc[0][v])
             for v in range(VECTORS):
@@ -158,6 +171,8 @@ cdef inline void sliding_columns(
             columns = s.tiles * size * LANES
             s.x += columns * stride
             s.y += columns
+            if s.residual != NULL:
+                s.residual += columns
             s.first_column += columns * stride
             s.out_columns -= columns
 
@@ -183,6 +198,7 @@ cdef void sliding_item(
             tiles = &DILATED_TILES[0]
     elif p.kernel[1] == p.kernel[2] and p.kernel[2] > 1 and p.dilation[2] == 1:
         tiles = &SQUARE_TILES[p.stride[2]][p.kernel[1]][0]
+    s.epilogue = tile_epilogue(p)
     s.kernel_columns = p.kernel[2]
     s.dilation = p.dilation[2]
     s.first_column = band.begin[2] * p.stride[2] - p.padding[2]
@@ -211,6 +227,7 @@ cdef void sliding_item(
                     s.x = source.origin + od * source.plane + oh * source.row
                     s.y = (y + item.image * p.y_image + o * p.y_channel + od * p.y_axis[0]
                            + oh * p.y_axis[1] + band.begin[2])
+                    s.residual = residual_of(scratch, y, s.y)
                     sliding_columns(s, tiles, &across, p.stride[2])
 
 

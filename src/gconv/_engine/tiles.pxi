@@ -7,7 +7,8 @@
 #
 # A tile loads and stores whole vectors. Its last vector may overlap the one before, so that it
 # ends where the row ends: both then compute the same sums from the same operands. (Two tiles must
-# not overlap where sums go on from y: the plan sees to it.)
+# not overlap where sums go on from y: the plan sees to it. Nor where they begin with a residual,
+# as y may be that.)
 
 
 cdef enum:
@@ -26,7 +27,9 @@ cdef struct WidthStrip:
     const real* weight  # of the first output channel
     Py_ssize_t w_channel
     const real* bias  # NULL: none
-    bint resume  # go on from the partial sums in y
+    const real* start  # NULL, or what is added to the bias: the partial sums in y, or a residual
+    real no_bias  # what stands for a bias that is NULL
+    Epilogue epilogue
     const Py_ssize_t* x_taps
     const Py_ssize_t* w_taps
     # The taps are [first, last) and `planes` - 1 more ranges, each `plane` further on.
@@ -55,12 +58,15 @@ cdef inline void width_strip(const WidthStrip* s, Py_ssize_t ROWS, Py_ssize_t VE
             if tile == s.tiles - 1:
                 end = s.final_vector
             for j in range(ROWS):
+                wv = splat(s.bias[j] if s.bias != NULL else s.no_bias)
                 for v in range(VECTORS):
-                    if s.resume:
-                        acc[j][v] = (<const uvec*>(
-                            y + j * s.y_channel + (v * LANES if v < VECTORS - 1 else end)))[0]
-                    else:
-                        acc[j][v] = splat(s.bias[j] if s.bias != NULL else 0)
+                    acc[j][v] = wv
+            if s.start != NULL:
+                for j in range(ROWS):
+                    for v in range(VECTORS):
+                        acc[j][v] = acc[j][v] + (<const uvec*>(
+                            s.start + (y - s.y) + j * s.y_channel
+                            + (v * LANES if v < VECTORS - 1 else end)))[0]
             for plane in range(s.planes):
                 for k in range(s.first + plane * s.plane, s.last + plane * s.plane):
                     xk = x + s.x_taps[k]
@@ -73,6 +79,18 @@ cdef inline void width_strip(const WidthStrip* s, Py_ssize_t ROWS, Py_ssize_t VE
                         wv = splat(wk[j * s.w_channel])
                         for v in range(VECTORS):
                             acc[j][v] = acc[j][v] + wv * xv[v]
+            if s.epilogue.activation == CLAMP:
+                for j in range(ROWS):
+                    for v in range(VECTORS):
+                        acc[j][v] = activated(acc[j][v], CLAMP, s.epilogue)
+            elif s.epilogue.activation == LEAKY_RELU:
+                for j in range(ROWS):
+                    for v in range(VECTORS):
+                        acc[j][v] = activated(acc[j][v], LEAKY_RELU, s.epilogue)
+            elif s.epilogue.activation == HARDSWISH:
+                for j in range(ROWS):
+                    for v in range(VECTORS):
+                        acc[j][v] = activated(acc[j][v], HARDSWISH, s.epilogue)
             for j in range(ROWS):
                 for v in range(VECTORS):
                     (<uvec*>(y + j * s.y_channel + (v * LANES if v < VECTORS - 1 else end)))[0] = \
@@ -101,6 +119,8 @@ cdef struct DepthwiseStrip:
     Py_ssize_t y_row  # from an output row of the tile to the next
     const real* weight
     const real* bias
+    const real* residual  # NULL: none
+    Epilogue epilogue
     Py_ssize_t first_plane, last_plane  # kernel planes that meet the image
     Py_ssize_t first_window, last_window  # window rows of the first tile that lie in the image
     Py_ssize_t kernel_rows, kernel_columns
@@ -180,6 +200,13 @@ cdef inline void depthwise_strip(
             for j in range(ROWS):
                 for v in range(VECTORS):
                     acc[j][v] = splat(s.bias[0] if s.bias != NULL else 0)
+            y = s.y + down * ROWS * s.y_row + tile * VECTORS * LANES
+            if s.residual != NULL:
+                for j in range(ROWS):
+                    for v in range(VECTORS):
+                        acc[j][v] = acc[j][v] + (<const uvec*>(
+                            s.residual + (y - s.y) + j * s.y_row
+                            + (v * LANES if v < VECTORS - 1 else end)))[0]
             for plane in range(s.first_plane, s.last_plane):
                 x = s.x + plane * s.x_plane + down * ROWS * s.x_row + tile * VECTORS * LANES
                 w = s.weight + plane * s.kernel_rows * columns
@@ -200,7 +227,18 @@ cdef inline void depthwise_strip(
                 x = falling_row(s, acc, x, w, first, last, end, 3, ROWS, VECTORS, COLUMNS)
                 x = falling_row(s, acc, x, w, first, last, end, 4, ROWS, VECTORS, COLUMNS)
                 x = falling_row(s, acc, x, w, first, last, end, 5, ROWS, VECTORS, COLUMNS)
-            y = s.y + down * ROWS * s.y_row + tile * VECTORS * LANES
+            if s.epilogue.activation == CLAMP:
+                for j in range(ROWS):
+                    for v in range(VECTORS):
+                        acc[j][v] = activated(acc[j][v], CLAMP, s.epilogue)
+            elif s.epilogue.activation == LEAKY_RELU:
+                for j in range(ROWS):
+                    for v in range(VECTORS):
+                        acc[j][v] = activated(acc[j][v], LEAKY_RELU, s.epilogue)
+            elif s.epilogue.activation == HARDSWISH:
+                for j in range(ROWS):
+                    for v in range(VECTORS):
+                        acc[j][v] = activated(acc[j][v], HARDSWISH, s.epilogue)
             for j in range(ROWS):
                 for v in range(VECTORS):
                     (<uvec*>(y + j * s.y_row + (v * LANES if v < VECTORS - 1 else end)))[0] = \
@@ -219,6 +257,8 @@ cdef struct SlidingStrip:
     Py_ssize_t rows, out_columns
     const real* weight
     const real* bias
+    const real* residual  # NULL: none
+    Epilogue epilogue
     Py_ssize_t first_plane, last_plane  # kernel planes that meet the image
     Py_ssize_t first_window, last_window  # window rows that lie in the image
     Py_ssize_t kernel_columns, dilation

@@ -11,6 +11,8 @@
 #
 # Assumes that all parts have the bands, the blocks and the panel of the plan. They count as many
 # outputs as the longest phase has; what others compute beyond their end is left in scratch.
+#
+# With a residual, y first gets bias and residual everywhere, and the parts' sums are added to it.
 
 
 cdef struct Outputs:
@@ -21,10 +23,12 @@ cdef struct Outputs:
     Py_ssize_t count
     real* y
     Py_ssize_t step, size  # the stride, and how many elements of y there are
+    bint adds  # to what y holds
 
 
 cdef inline void interleave_row(const Outputs* row, Py_ssize_t n, Py_ssize_t STEP) noexcept nogil:
-    """n >= LANES elements of each of STEP parts; STEP is a literal power of 2 up to 8."""
+    """n >= LANES elements of each of STEP parts; STEP is a literal power of 2 up to 8. What is
+    added comes in whole vectors: n is a multiple of LANES."""
     cdef vec v[8]
     cdef vec other[8]
     cdef Py_ssize_t j, round, i = 0
@@ -39,6 +43,9 @@ cdef inline void interleave_row(const Outputs* row, Py_ssize_t n, Py_ssize_t STE
                 other[2 * j + 1] = interleave_high(v[j], v[j + STEP // 2])
             for j in range(STEP):
                 v[j] = other[j]
+        if row.adds:
+            for j in range(STEP):
+                v[j] = v[j] + (<const uvec*>(row.y + i * STEP + j * LANES))[0]
         for j in range(STEP):
             (<uvec*>(row.y + i * STEP + j * LANES))[0] = v[j]
         if i == n - LANES:
@@ -52,6 +59,8 @@ cdef inline void store_row(const Outputs* row) noexcept nogil:
     cdef const real* source
     if row.count == row.step:
         n = row.size // row.step  # whole steps
+        if row.adds:
+            n -= n % LANES
         if n >= LANES and row.step in (2, 4, 8):
             if row.step == 2:
                 interleave_row(row, n, 2)
@@ -64,7 +73,10 @@ cdef inline void store_row(const Outputs* row) noexcept nogil:
         source = row.parts + part * row.part
         y = row.y + row.phases[part]
         n = (row.size - row.phases[part] + row.step - 1) // row.step
-        if row.step == 1:
+        if row.adds:
+            for i in range(done, n):
+                y[i * row.step] = y[i * row.step] + source[i]
+        elif row.step == 1:
             copy_row(y, source, 1, n)
         else:
             for i in range(done, n):
@@ -73,18 +85,22 @@ cdef inline void store_row(const Outputs* row) noexcept nogil:
 
 cdef inline void fill_with_bias(
     const ConvPlan* p, const Py_ssize_t* begin, const Py_ssize_t* end, Py_ssize_t channels,
-    const real* bias, real* y) noexcept nogil:
-    """The outputs from `begin` up to `end`; bias and y are those of the first channel."""
-    cdef Py_ssize_t c, d, h, i
+    const real* bias, const real* residual, real* y) noexcept nogil:
+    """The outputs from `begin` up to `end`, with the residual where there is one; bias, residual
+    and y are those of the first channel."""
+    cdef Py_ssize_t c, d, h, i, place
     cdef real value
-    cdef real* row
     for c in range(channels):
         value = bias[c] if bias != NULL else 0
         for d in range(begin[0], end[0]):
             for h in range(begin[1], end[1]):
-                row = y + c * p.y_channel + d * p.y_axis[0] + h * p.y_axis[1]
-                for i in range(begin[2], end[2]):
-                    row[i] = value
+                place = c * p.y_channel + d * p.y_axis[0] + h * p.y_axis[1]
+                if residual != NULL:
+                    for i in range(place + begin[2], place + end[2]):
+                        y[i] = value + residual[i]
+                else:
+                    for i in range(place + begin[2], place + end[2]):
+                        y[i] = value
 
 
 cdef void plain_parts(
@@ -96,19 +112,27 @@ cdef void plain_parts(
     cdef Py_ssize_t begin[3]
     cdef Py_ssize_t d, h, w, axis
     cdef const ConvPlan* part = p.parts
-    if p.bias_alone:
+    cdef Header* header = <Header*>scratch
+    cdef const real* residual = header.residual
+    cdef real* first = y + image * p.y_image + channel * p.y_channel
+    cdef real* part_y
+    if p.bias_alone or residual != NULL:
         for axis in range(3):
             begin[axis] = 0
         fill_with_bias(p, begin, p.y_size, 1, bias + channel if bias != NULL else NULL,
-                       y + image * p.y_image + channel * p.y_channel)
+                       residual_of(scratch, y, first), first)
+    if residual != NULL:
+        bias = NULL
     for d in range(p.part_counts[0]):
         for h in range(p.part_counts[1]):
             for w in range(p.part_counts[2]):
-                plain_item(
-                    part, number, x, weight + part.packed_at, NULL,
-                    bias, y + p.part_phases[0][d] * p.y_axis[0]
-                    + p.part_phases[1][h] * p.y_axis[1] + p.part_phases[2][w], scratch)
+                part_y = (y + p.part_phases[0][d] * p.y_axis[0]
+                          + p.part_phases[1][h] * p.y_axis[1] + p.part_phases[2][w])
+                if residual != NULL:
+                    header.residual = part_y
+                plain_item(part, number, x, weight + part.packed_at, NULL, bias, part_y, scratch)
                 part += 1
+    header.residual = residual
 
 
 cdef void transposed_item(
@@ -130,15 +154,23 @@ cdef void transposed_item(
     cdef Py_ssize_t axis, d, h, w, first_part, last_part, c, od, oh, y_plane, y_row
     cdef Outputs row
     cdef const ConvPlan* part
+    cdef Header* header = <Header*>scratch
+    cdef const real* residual = header.residual
+    cdef real* base = y
     for axis in range(3):
         begin[axis] = band.begin[axis] * p.y_step[axis]
         end[axis] = min(p.y_size[axis], band.end[axis] * p.y_step[axis])
     y += item.image * p.y_image + first * p.y_channel
-    if p.bias_alone:
-        fill_with_bias(p, begin, end, channels, bias + first if bias != NULL else NULL, y)
+    if p.bias_alone or residual != NULL:
+        fill_with_bias(p, begin, end, channels, bias + first if bias != NULL else NULL,
+                       residual_of(scratch, base, y), y)
+    if residual != NULL:
+        bias = NULL
+        header.residual = NULL  # of the parts
     row.part = p.group_block * p.channel_block * p.parts.y_channel
     row.step = p.y_step[2]
     row.size = end[2] - begin[2]
+    row.adds = residual != NULL
     for d in range(p.part_counts[0]):
         for h in range(p.part_counts[1]):
             first_part = 0
@@ -167,3 +199,4 @@ cdef void transposed_item(
                                      + y_row * p.y_axis[1] + begin[2])
                             store_row(&row)
                 first_part = last_part
+    header.residual = residual

@@ -87,6 +87,93 @@ static inline __attribute__((always_inline)) vec odd_places(vec a, vec b) {
     return SHUFFLE(a, b, ODD);
 }
 
+/* The larger and the smaller of two, lane by lane; where v is NaN, so is the result. Instructions
+   that the vector type has no operator for: x86 takes the second operand where one is NaN, ARM
+   the NaN. `limit` is not NaN. */
+#define SIZE_OF_float 4
+#define SIZE_OF_double 8
+#define JOINED(a, b) a##b
+#define SIZE_OF(type) JOINED(SIZE_OF_, type)
+#define VECTOR_BYTES (GC_LANES * SIZE_OF(GC_REAL))
+#if defined(__x86_64__)
+#include <immintrin.h>
+#if VECTOR_BYTES == 64 && GC_LANES == 16
+#define OF_TWO(what, a, b) ((vec)_mm512_##what##_ps((__m512)(a), (__m512)(b)))
+#elif VECTOR_BYTES == 64
+#define OF_TWO(what, a, b) ((vec)_mm512_##what##_pd((__m512d)(a), (__m512d)(b)))
+#elif VECTOR_BYTES == 32 && GC_LANES == 8
+#define OF_TWO(what, a, b) ((vec)_mm256_##what##_ps((__m256)(a), (__m256)(b)))
+#elif VECTOR_BYTES == 32
+#define OF_TWO(what, a, b) ((vec)_mm256_##what##_pd((__m256d)(a), (__m256d)(b)))
+#elif GC_LANES == 4
+#define OF_TWO(what, a, b) ((vec)_mm_##what##_ps((__m128)(a), (__m128)(b)))
+#else
+#define OF_TWO(what, a, b) ((vec)_mm_##what##_pd((__m128d)(a), (__m128d)(b)))
+#endif
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#if GC_LANES == 4
+#define OF_TWO(what, a, b) ((vec)v##what##q_f32((float32x4_t)(a), (float32x4_t)(b)))
+#else
+#define OF_TWO(what, a, b) ((vec)v##what##q_f64((float64x2_t)(a), (float64x2_t)(b)))
+#endif
+#endif
+static inline __attribute__((always_inline)) vec at_least(vec limit, vec v) {
+#ifdef OF_TWO
+    return OF_TWO(max, limit, v);
+#else
+    for (int i = 0; i < LANES; i++) v[i] = v[i] < limit[i] ? limit[i] : v[i];
+    return v;
+#endif
+}
+static inline __attribute__((always_inline)) vec at_most(vec limit, vec v) {
+#ifdef OF_TWO
+    return OF_TWO(min, limit, v);
+#else
+    for (int i = 0; i < LANES; i++) v[i] = v[i] > limit[i] ? limit[i] : v[i];
+    return v;
+#endif
+}
+
+/* The bits of a vector, for what arithmetic has no words for. */
+#if SIZE_OF(GC_REAL) == 4
+typedef unsigned int word;
+#define MANTISSA_BITS 23
+#define EXPONENT_BIAS 127
+#else
+typedef unsigned long long word;
+#define MANTISSA_BITS 52
+#define EXPONENT_BIAS 1023
+#endif
+typedef word bits __attribute__((vector_size(GC_LANES * sizeof(real))));
+static inline __attribute__((always_inline)) bits sign_of(vec v) {
+    return (bits)v & ((bits){0} + ((word)1 << (8 * sizeof(real) - 1)));
+}
+static inline __attribute__((always_inline)) vec magnitude(vec v) {
+    return (vec)((bits)v ^ sign_of(v));
+}
+static inline __attribute__((always_inline)) vec with_sign_of(vec sign, vec v) {
+    return (vec)((bits)magnitude(v) | sign_of(sign));
+}
+/* a in the lanes where v is below 0, b in the others. */
+static inline __attribute__((always_inline)) vec if_negative(vec v, vec a, vec b) {
+    const vec zero = {0};
+    const bits below = (bits)(v < zero);
+    return (vec)((below & (bits)a) | (~below & (bits)b));
+}
+
+/* Adding this number leaves a whole number in the lowest bits, and takes the fraction away by
+   rounding to nearest: 1.5 * 2**MANTISSA_BITS. */
+static const real ROUNDER = (real)((word)3 << (MANTISSA_BITS - 1));
+/* 2**n as two factors, 2**floor(n/2) and 2**ceil(n/2), where v is n + ROUNDER: n may lie as far
+   as twice the smallest exponent below 0. */
+static inline __attribute__((always_inline)) void halves_of_power(vec v, vec *first, vec *second) {
+    const bits n = (bits)v - (bits)splat(ROUNDER) + 2 * (word)EXPONENT_BIAS;
+    const bits lower = n >> 1;
+    *first = (vec)(lower << MANTISSA_BITS);
+    *second = (vec)((n - lower) << MANTISSA_BITS);
+}
+
 /* ---- what channels-last kernels need: some lanes of a vector, and lanes in any order ---------- */
 
 /* n elements, 0 < n <= LANES, and zeros; nothing behind them is read or written. */
@@ -98,9 +185,6 @@ static inline vec load_first(const real *p, Py_ssize_t n) {
 static inline void store_first(real *p, vec v, Py_ssize_t n) { memcpy(p, &v, n * sizeof(real)); }
 
 /* `picked` is the vector of the lanes of v that a table of LANES numbers names. */
-#if defined(__AVX512F__) || defined(__AVX2__)
-#include <immintrin.h>
-#endif
 #if defined(__AVX512F__) && GC_LANES == 16
 typedef __m512i picks;
 static inline picks load_picks(const int *table) { return _mm512_loadu_si512(table); }

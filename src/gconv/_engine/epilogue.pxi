@@ -1,0 +1,232 @@
+# The epilogue: what is done to the sums before they are the result,
+#
+#     y = activation(sum + residual)
+#
+# Tiles that store to y begin with the residual, or add it, and apply ReLU and its like in
+# registers. The activations with an exponential take a pass over an item's outputs when it is
+# done, while they are in the cache (activated_item); tiles would be too large with them.
+#
+# y may be the residual itself. So whoever writes an output has read its residual, and nobody
+# reads one after that: vectors that overlap the one before, or that write beyond their row for
+# others to correct, go by way of scratch where there is a residual.
+#
+# Every activation leaves NaN as it is.
+
+
+cdef struct Epilogue:
+    Activation activation
+    real low, high
+
+
+cdef inline bint in_tiles(const ConvPlan* p) noexcept nogil:
+    """Whether tiles apply the activation."""
+    return (p.activation <= HARDSWISH and p.family != PLAIN and p.parts == NULL
+            and p.y_in_order)
+
+
+cdef inline Epilogue tile_epilogue(const ConvPlan* p) noexcept nogil:
+    """What the tiles of an item apply."""
+    cdef Epilogue e
+    e.activation = p.activation if in_tiles(p) else IDENTITY
+    e.low = p.low
+    e.high = p.high
+    return e
+
+
+cdef inline vec clamped(vec v, real low, real high) noexcept nogil:
+    return at_most(splat(high), at_least(splat(low), v))
+
+
+cdef inline vec leaky_relu(vec x, real slope) noexcept nogil:
+    return at_least(splat(0), x) + splat(slope) * at_most(splat(0), x)
+
+
+cdef inline vec hardswish(vec x) noexcept nogil:
+    """x clip(x + 3, 0, 6) / 6; of -inf it is 0."""
+    return at_least(splat(-3), x) * (clamped(x + splat(3), 0, 6) * splat(1.0 / 6))
+
+
+# exp(x) = 2**n exp(r), with x = n ln 2 + r and |r| <= ln 2 / 2. ln 2 is subtracted in two parts,
+# of which the first has so few bits that its product with n is exact [Cody & Waite, Software
+# Manual for the Elementary Functions, 1980, chapter 6]. exp(r) - 1 is its Taylor series: what
+# comes after r**7 (r**13) is less than a tenth of a unit in the last place. Without the 1 the
+# result is precise near 0 as well, which tanh needs.
+cdef struct Exponential:
+    vec less_one  # exp(r) - 1
+    vec first, second  # 2**n is their product: it may be less than the smallest normal number
+
+
+cdef inline Exponential exponential(vec x) noexcept nogil:
+    """Assumes that x is not above 0, and above -150 (-1200 in double precision), or NaN."""
+    cdef Exponential e
+    cdef vec n, r, tail
+    n = x * splat(1.4426950408889634) + splat(ROUNDER)
+    halves_of_power(n, &e.first, &e.second)
+    n = n - splat(ROUNDER)
+    if sizeof(real) == 4:
+        r = x - n * splat(0.693359375)
+        r = r - n * splat(-2.1219444005469058e-4)
+        tail = splat(1.0 / 5040)
+    else:
+        r = x - n * splat(0.693145751953125)
+        r = r - n * splat(1.4286068203094172321e-6)
+        tail = splat(1.0 / 6227020800.0)
+        tail = tail * r + splat(1.0 / 479001600)
+        tail = tail * r + splat(1.0 / 39916800)
+        tail = tail * r + splat(1.0 / 3628800)
+        tail = tail * r + splat(1.0 / 362880)
+        tail = tail * r + splat(1.0 / 40320)
+        tail = tail * r + splat(1.0 / 5040)
+    tail = tail * r + splat(1.0 / 720)
+    tail = tail * r + splat(1.0 / 120)
+    tail = tail * r + splat(1.0 / 24)
+    tail = tail * r + splat(1.0 / 6)
+    tail = tail * r + splat(0.5)
+    e.less_one = tail * r * r + r
+    return e
+
+
+# Below, the results of sigmoid and silu are 0: exp(-120) is less than the smallest float by far.
+cdef inline real far_below() noexcept nogil:
+    return -120 if sizeof(real) == 4 else -800
+
+
+cdef inline vec times_sigmoid(vec factor, vec x) noexcept nogil:
+    """factor / (1 + exp(-x)). With e = exp(-|x|): factor / (1 + e), below 0 factor e / (1 + e),
+    whose power of two comes last, as the only rounding of a result that is not normal."""
+    cdef Exponential e = exponential(at_least(splat(far_below()), -magnitude(x)))
+    cdef vec one = splat(1)
+    cdef vec below = e.less_one + one
+    cdef vec quotient = if_negative(x, factor * below, factor) / (
+        below * e.first * e.second + one)
+    return if_negative(x, quotient * e.first * e.second, quotient)
+
+
+cdef inline vec sigmoid(vec x) noexcept nogil:
+    return times_sigmoid(splat(1), x)
+
+
+cdef inline vec silu(vec x) noexcept nogil:
+    x = at_least(splat(far_below()), x)  # not -inf times 0
+    return times_sigmoid(x, x)
+
+
+cdef inline vec hyperbolic_tangent(vec x) noexcept nogil:
+    """(1 - e) / (1 + e) with e = exp(-2 |x|), from e - 1."""
+    cdef vec limit = splat(20)  # where the result has long been 1
+    cdef vec size = at_most(limit, magnitude(x))
+    cdef Exponential e = exponential(splat(-2) * size)
+    cdef vec power = e.first * e.second
+    cdef vec less_one = power * e.less_one + (power - splat(1))
+    return with_sign_of(x, less_one / (less_one + splat(2)))
+
+
+cdef inline vec activated(vec v, Activation ACTIVATION, Epilogue e) noexcept nogil:
+    if ACTIVATION == CLAMP:
+        return clamped(v, e.low, e.high)
+    if ACTIVATION == LEAKY_RELU:
+        return leaky_relu(v, e.low)
+    if ACTIVATION == HARDSWISH:
+        return hardswish(v)
+    if ACTIVATION == SIGMOID:
+        return sigmoid(v)
+    if ACTIVATION == TANH:
+        return hyperbolic_tangent(v)
+    if ACTIVATION == SILU:
+        return silu(v)
+    return v
+
+
+cdef inline vec finished(vec v, const Epilogue* e) noexcept nogil:
+    """The activation of a tile_epilogue, where it is not known when compiling."""
+    if e.activation == CLAMP:
+        return activated(v, CLAMP, e[0])
+    if e.activation == LEAKY_RELU:
+        return activated(v, LEAKY_RELU, e[0])
+    if e.activation == HARDSWISH:
+        return activated(v, HARDSWISH, e[0])
+    return v
+
+
+cdef inline void finish_row_by(
+    real* y, const real* sums, const real* residual, Py_ssize_t n, Activation ACTIVATION,
+    Epilogue e) noexcept nogil:
+    cdef real some[LANES_AT_MOST]
+    cdef vec v
+    cdef Py_ssize_t i = 0
+    while i + LANES <= n:
+        v = (<const uvec*>(sums + i))[0]
+        if residual != NULL:
+            v = v + (<const uvec*>(residual + i))[0]
+        (<uvec*>(y + i))[0] = activated(v, ACTIVATION, e)
+        i += LANES
+    if i < n:  # these must not be done twice
+        (<uvec*>some)[0] = splat(0)
+        copy_short(some, sums + i, n - i)
+        v = (<const uvec*>some)[0]
+        if residual != NULL:
+            copy_short(some, residual + i, n - i)
+            v = v + (<const uvec*>some)[0]
+        (<uvec*>some)[0] = activated(v, ACTIVATION, e)
+        copy_short(y + i, some, n - i)
+
+
+cdef void finish_row(
+    const ConvPlan* p, real* y, const real* sums, const real* residual, Py_ssize_t n
+) noexcept nogil:
+    """y = activation(sums + residual), n neighbours of each; residual may be NULL. Any of the
+    three may be the same, but not overlap otherwise."""
+    cdef Epilogue e
+    e.low = p.low
+    e.high = p.high
+    if p.activation == IDENTITY:
+        finish_row_by(y, sums, residual, n, IDENTITY, e)
+    elif p.activation == CLAMP:
+        finish_row_by(y, sums, residual, n, CLAMP, e)
+    elif p.activation == LEAKY_RELU:
+        finish_row_by(y, sums, residual, n, LEAKY_RELU, e)
+    elif p.activation == HARDSWISH:
+        finish_row_by(y, sums, residual, n, HARDSWISH, e)
+    elif p.activation == SIGMOID:
+        finish_row_by(y, sums, residual, n, SIGMOID, e)
+    elif p.activation == TANH:
+        finish_row_by(y, sums, residual, n, TANH, e)
+    else:
+        finish_row_by(y, sums, residual, n, SILU, e)
+
+
+cdef inline void activate(
+    const ConvPlan* p, const Py_ssize_t* begin, const Py_ssize_t* end, Py_ssize_t channels, real* y
+) noexcept nogil:
+    """The outputs from `begin` up to `end`; y is that of the first channel."""
+    cdef Py_ssize_t columns = end[2] - begin[2]
+    cdef Py_ssize_t rows = end[1] - begin[1]
+    cdef Py_ssize_t planes = end[0] - begin[0]
+    cdef Py_ssize_t c, d, h, w, neighbours
+    cdef real* pixel
+    if not p.y_in_order:  # pixel by pixel
+        neighbours = channels if p.y_channel == 1 else 1
+        for d in range(begin[0], end[0]):
+            for h in range(begin[1], end[1]):
+                for w in range(begin[2], end[2]):
+                    pixel = y + d * p.y_axis[0] + h * p.y_axis[1] + w * p.y_axis[2]
+                    for c in range(channels // neighbours):
+                        finish_row(p, pixel + c * p.y_channel, pixel + c * p.y_channel, NULL,
+                                   neighbours)
+        return
+    y += begin[0] * p.y_axis[0] + begin[1] * p.y_axis[1] + begin[2]
+    # Rows that follow each other are one long row, and so are planes and channels.
+    if p.y_axis[1] == columns:
+        columns *= rows
+        rows = 1
+        if p.y_axis[0] == columns:
+            columns *= planes
+            planes = 1
+            if p.y_channel == columns:
+                columns *= channels
+                channels = 1
+    for c in range(channels):
+        for d in range(planes):
+            for h in range(rows):
+                finish_row(p, y + c * p.y_channel + d * p.y_axis[0] + h * p.y_axis[1],
+                           y + c * p.y_channel + d * p.y_axis[0] + h * p.y_axis[1], NULL, columns)
