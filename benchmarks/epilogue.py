@@ -85,7 +85,8 @@ def main(argv: list[str] | None = None) -> int:
         timings = interleave(calls, Schedule(rounds=arguments.rounds))
         seconds = {name: timing.seconds for name, timing in timings.items()}
         ratios = "".join(
-            f"{seconds[name] / seconds['bare']:9.3f}{seconds[name + ', NumPy'] / seconds[name]:8.2f}"
+            f"{seconds[name] / seconds['bare']:9.3f}"
+            f"{seconds[name + ', NumPy'] / seconds[name]:8.2f}"
             for name in ("add", *PASSES)
         )
         disturbed = max(timing.waited for timing in timings.values()) > DISTURBED

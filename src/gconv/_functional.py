@@ -552,7 +552,7 @@ def _convolve(
     out: Array | None,
     num_threads: int | None,
 ) -> Array:
-    key = None
+    key: object = None
     if (
         type(groups) is int
         and is_plain(stride)
@@ -623,7 +623,7 @@ def _conv_transpose(
     out: Array | None,
     num_threads: int | None,
 ) -> Array:
-    key = None
+    key: object = None
     if (
         all(map(is_plain, (stride, padding, output_padding, dilation)))
         and type(groups) is int

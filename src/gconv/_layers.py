@@ -350,8 +350,8 @@ class Conv1d(Layer):
 
     Notes
     -----
-    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as `conv1d` does, with the same
-    errors. Any number of threads may call one layer at once.
+    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as `conv1d`
+    does, with the same errors. Any number of threads may call one layer at once.
 
     Examples
     --------
@@ -384,8 +384,8 @@ class Conv2d(Layer):
 
     Notes
     -----
-    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as `conv2d` does, with the same
-    errors. Any number of threads may call one layer at once.
+    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as `conv2d`
+    does, with the same errors. Any number of threads may call one layer at once.
 
     Examples
     --------
@@ -420,8 +420,8 @@ class Conv3d(Layer):
 
     Notes
     -----
-    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as `conv3d` does, with the same
-    errors. Any number of threads may call one layer at once.
+    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as `conv3d`
+    does, with the same errors. Any number of threads may call one layer at once.
 
     Examples
     --------

@@ -849,7 +849,7 @@ def pixels_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[floa
     """(less than any estimate, tile): the one that leaves least of its pixels unused."""
     most = machine.tiles["pixels"][p.stride[2], p.kernel[2]]
     columns = -(-p.out_size[2] // p.dilation[2])
-    rows = min(range(1, most + 1), key=lambda n: (-(-columns // n) * (n + 1), -n))
+    rows = min(range(2, most + 1), key=lambda n: (-(-columns // n) * (n + 1), -n))
     return 0.0, (Family.PIXELS, forced[1] if forced and forced[1] else rows, 1)
 
 

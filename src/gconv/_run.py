@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from gconv import _arrays, _plan
@@ -17,7 +19,7 @@ def prepare(
     out: Array | None,
     *others: Array | None,
     residual: Array | None = None,
-    **options: bool,
+    **options: Any,
 ) -> tuple[call.Plan, Array | None, Array | None]:
     """The plan of a convolution of x, the array y that the engine writes to, and the result.
 

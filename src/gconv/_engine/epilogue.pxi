@@ -19,9 +19,9 @@ cdef struct Epilogue:
 
 
 cdef inline bint in_tiles(const ConvPlan* p) noexcept nogil:
-    """Whether tiles apply the activation."""
-    return (p.activation <= HARDSWISH and p.family != PLAIN and p.parts == NULL
-            and p.y_in_order)
+    """Whether tiles apply the activation: not the depthwise ones, which have no register left."""
+    return (p.activation <= HARDSWISH and p.family != PLAIN and p.family != DEPTHWISE
+            and p.parts == NULL and p.y_in_order)
 
 
 cdef inline Epilogue tile_epilogue(const ConvPlan* p) noexcept nogil:

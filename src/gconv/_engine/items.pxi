@@ -387,7 +387,6 @@ cdef void depthwise_item(
     cdef Source source
     cdef DepthwiseStrip s
     begin_item(p, &item, scratch)
-    s.epilogue = tile_epilogue(p)
     s.columns = p.x_taps
     s.kernel_rows = p.kernel[1]
     s.kernel_columns = p.kernel[2]

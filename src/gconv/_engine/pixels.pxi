@@ -128,7 +128,6 @@ ITEMS[<int>PIXELS] = pixel_item
 
 # The tiles, by kernel columns, stride and pixels.
 
-cdef void pixels_3_s1_1(const PixelStrip* s) noexcept nogil: pixel_strip(s, 3, 1, 1)
 cdef void pixels_3_s1_2(const PixelStrip* s) noexcept nogil: pixel_strip(s, 3, 1, 2)
 cdef void pixels_3_s1_3(const PixelStrip* s) noexcept nogil: pixel_strip(s, 3, 1, 3)
 cdef void pixels_3_s1_4(const PixelStrip* s) noexcept nogil: pixel_strip(s, 3, 1, 4)
@@ -136,7 +135,6 @@ cdef void pixels_3_s1_5(const PixelStrip* s) noexcept nogil: pixel_strip(s, 3, 1
 cdef void pixels_3_s1_6(const PixelStrip* s) noexcept nogil: pixel_strip(s, 3, 1, 6)
 cdef void pixels_3_s1_7(const PixelStrip* s) noexcept nogil: pixel_strip(s, 3, 1, 7)
 cdef void pixels_3_s1_8(const PixelStrip* s) noexcept nogil: pixel_strip(s, 3, 1, 8)
-cdef void pixels_5_s1_1(const PixelStrip* s) noexcept nogil: pixel_strip(s, 5, 1, 1)
 cdef void pixels_5_s1_2(const PixelStrip* s) noexcept nogil: pixel_strip(s, 5, 1, 2)
 cdef void pixels_5_s1_3(const PixelStrip* s) noexcept nogil: pixel_strip(s, 5, 1, 3)
 cdef void pixels_5_s1_4(const PixelStrip* s) noexcept nogil: pixel_strip(s, 5, 1, 4)
@@ -144,7 +142,6 @@ cdef void pixels_5_s1_5(const PixelStrip* s) noexcept nogil: pixel_strip(s, 5, 1
 cdef void pixels_5_s1_6(const PixelStrip* s) noexcept nogil: pixel_strip(s, 5, 1, 6)
 cdef void pixels_5_s1_7(const PixelStrip* s) noexcept nogil: pixel_strip(s, 5, 1, 7)
 cdef void pixels_5_s1_8(const PixelStrip* s) noexcept nogil: pixel_strip(s, 5, 1, 8)
-cdef void pixels_7_s1_1(const PixelStrip* s) noexcept nogil: pixel_strip(s, 7, 1, 1)
 cdef void pixels_7_s1_2(const PixelStrip* s) noexcept nogil: pixel_strip(s, 7, 1, 2)
 cdef void pixels_7_s1_3(const PixelStrip* s) noexcept nogil: pixel_strip(s, 7, 1, 3)
 cdef void pixels_7_s1_4(const PixelStrip* s) noexcept nogil: pixel_strip(s, 7, 1, 4)
@@ -152,7 +149,6 @@ cdef void pixels_7_s1_5(const PixelStrip* s) noexcept nogil: pixel_strip(s, 7, 1
 cdef void pixels_7_s1_6(const PixelStrip* s) noexcept nogil: pixel_strip(s, 7, 1, 6)
 cdef void pixels_7_s1_7(const PixelStrip* s) noexcept nogil: pixel_strip(s, 7, 1, 7)
 cdef void pixels_7_s1_8(const PixelStrip* s) noexcept nogil: pixel_strip(s, 7, 1, 8)
-cdef void pixels_3_s2_1(const PixelStrip* s) noexcept nogil: pixel_strip(s, 3, 2, 1)
 cdef void pixels_3_s2_2(const PixelStrip* s) noexcept nogil: pixel_strip(s, 3, 2, 2)
 cdef void pixels_3_s2_3(const PixelStrip* s) noexcept nogil: pixel_strip(s, 3, 2, 3)
 cdef void pixels_3_s2_4(const PixelStrip* s) noexcept nogil: pixel_strip(s, 3, 2, 4)
@@ -160,35 +156,33 @@ cdef void pixels_3_s2_5(const PixelStrip* s) noexcept nogil: pixel_strip(s, 3, 2
 cdef void pixels_3_s2_6(const PixelStrip* s) noexcept nogil: pixel_strip(s, 3, 2, 6)
 cdef void pixels_3_s2_7(const PixelStrip* s) noexcept nogil: pixel_strip(s, 3, 2, 7)
 cdef void pixels_3_s2_8(const PixelStrip* s) noexcept nogil: pixel_strip(s, 3, 2, 8)
-cdef void pixels_5_s2_1(const PixelStrip* s) noexcept nogil: pixel_strip(s, 5, 2, 1)
 cdef void pixels_5_s2_2(const PixelStrip* s) noexcept nogil: pixel_strip(s, 5, 2, 2)
 cdef void pixels_5_s2_3(const PixelStrip* s) noexcept nogil: pixel_strip(s, 5, 2, 3)
 cdef void pixels_5_s2_4(const PixelStrip* s) noexcept nogil: pixel_strip(s, 5, 2, 4)
 cdef void pixels_5_s2_5(const PixelStrip* s) noexcept nogil: pixel_strip(s, 5, 2, 5)
 cdef void pixels_5_s2_6(const PixelStrip* s) noexcept nogil: pixel_strip(s, 5, 2, 6)
 cdef void pixels_5_s2_7(const PixelStrip* s) noexcept nogil: pixel_strip(s, 5, 2, 7)
-cdef void pixels_7_s2_1(const PixelStrip* s) noexcept nogil: pixel_strip(s, 7, 2, 1)
 cdef void pixels_7_s2_2(const PixelStrip* s) noexcept nogil: pixel_strip(s, 7, 2, 2)
 cdef void pixels_7_s2_3(const PixelStrip* s) noexcept nogil: pixel_strip(s, 7, 2, 3)
 cdef void pixels_7_s2_4(const PixelStrip* s) noexcept nogil: pixel_strip(s, 7, 2, 4)
 cdef void pixels_7_s2_5(const PixelStrip* s) noexcept nogil: pixel_strip(s, 7, 2, 5)
 cdef void pixels_7_s2_6(const PixelStrip* s) noexcept nogil: pixel_strip(s, 7, 2, 6)
 
-PIXEL_TILES[1][3][1:9] = [pixels_3_s1_1, pixels_3_s1_2, pixels_3_s1_3, pixels_3_s1_4,
+PIXEL_TILES[1][3][2:9] = [pixels_3_s1_2, pixels_3_s1_3, pixels_3_s1_4,
     pixels_3_s1_5, pixels_3_s1_6, pixels_3_s1_7, pixels_3_s1_8]
 MOST_PIXELS[1][3] = 8
-PIXEL_TILES[1][5][1:9] = [pixels_5_s1_1, pixels_5_s1_2, pixels_5_s1_3, pixels_5_s1_4,
+PIXEL_TILES[1][5][2:9] = [pixels_5_s1_2, pixels_5_s1_3, pixels_5_s1_4,
     pixels_5_s1_5, pixels_5_s1_6, pixels_5_s1_7, pixels_5_s1_8]
 MOST_PIXELS[1][5] = 8
-PIXEL_TILES[1][7][1:9] = [pixels_7_s1_1, pixels_7_s1_2, pixels_7_s1_3, pixels_7_s1_4,
+PIXEL_TILES[1][7][2:9] = [pixels_7_s1_2, pixels_7_s1_3, pixels_7_s1_4,
     pixels_7_s1_5, pixels_7_s1_6, pixels_7_s1_7, pixels_7_s1_8]
 MOST_PIXELS[1][7] = 8
-PIXEL_TILES[2][3][1:9] = [pixels_3_s2_1, pixels_3_s2_2, pixels_3_s2_3, pixels_3_s2_4,
+PIXEL_TILES[2][3][2:9] = [pixels_3_s2_2, pixels_3_s2_3, pixels_3_s2_4,
     pixels_3_s2_5, pixels_3_s2_6, pixels_3_s2_7, pixels_3_s2_8]
 MOST_PIXELS[2][3] = 8
-PIXEL_TILES[2][5][1:8] = [pixels_5_s2_1, pixels_5_s2_2, pixels_5_s2_3, pixels_5_s2_4,
+PIXEL_TILES[2][5][2:8] = [pixels_5_s2_2, pixels_5_s2_3, pixels_5_s2_4,
     pixels_5_s2_5, pixels_5_s2_6, pixels_5_s2_7]
 MOST_PIXELS[2][5] = 7
-PIXEL_TILES[2][7][1:7] = [pixels_7_s2_1, pixels_7_s2_2, pixels_7_s2_3, pixels_7_s2_4,
+PIXEL_TILES[2][7][2:7] = [pixels_7_s2_2, pixels_7_s2_3, pixels_7_s2_4,
     pixels_7_s2_5, pixels_7_s2_6]
 MOST_PIXELS[2][7] = 6

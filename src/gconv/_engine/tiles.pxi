@@ -120,7 +120,6 @@ cdef struct DepthwiseStrip:
     const real* weight
     const real* bias
     const real* residual  # NULL: none
-    Epilogue epilogue
     Py_ssize_t first_plane, last_plane  # kernel planes that meet the image
     Py_ssize_t first_window, last_window  # window rows of the first tile that lie in the image
     Py_ssize_t kernel_rows, kernel_columns
@@ -200,13 +199,6 @@ cdef inline void depthwise_strip(
             for j in range(ROWS):
                 for v in range(VECTORS):
                     acc[j][v] = splat(s.bias[0] if s.bias != NULL else 0)
-            y = s.y + down * ROWS * s.y_row + tile * VECTORS * LANES
-            if s.residual != NULL:
-                for j in range(ROWS):
-                    for v in range(VECTORS):
-                        acc[j][v] = acc[j][v] + (<const uvec*>(
-                            s.residual + (y - s.y) + j * s.y_row
-                            + (v * LANES if v < VECTORS - 1 else end)))[0]
             for plane in range(s.first_plane, s.last_plane):
                 x = s.x + plane * s.x_plane + down * ROWS * s.x_row + tile * VECTORS * LANES
                 w = s.weight + plane * s.kernel_rows * columns
@@ -227,18 +219,13 @@ cdef inline void depthwise_strip(
                 x = falling_row(s, acc, x, w, first, last, end, 3, ROWS, VECTORS, COLUMNS)
                 x = falling_row(s, acc, x, w, first, last, end, 4, ROWS, VECTORS, COLUMNS)
                 x = falling_row(s, acc, x, w, first, last, end, 5, ROWS, VECTORS, COLUMNS)
-            if s.epilogue.activation == CLAMP:
+            y = s.y + down * ROWS * s.y_row + tile * VECTORS * LANES
+            if s.residual != NULL:
                 for j in range(ROWS):
                     for v in range(VECTORS):
-                        acc[j][v] = activated(acc[j][v], CLAMP, s.epilogue)
-            elif s.epilogue.activation == LEAKY_RELU:
-                for j in range(ROWS):
-                    for v in range(VECTORS):
-                        acc[j][v] = activated(acc[j][v], LEAKY_RELU, s.epilogue)
-            elif s.epilogue.activation == HARDSWISH:
-                for j in range(ROWS):
-                    for v in range(VECTORS):
-                        acc[j][v] = activated(acc[j][v], HARDSWISH, s.epilogue)
+                        acc[j][v] = acc[j][v] + (<const uvec*>(
+                            s.residual + (y - s.y) + j * s.y_row
+                            + (v * LANES if v < VECTORS - 1 else end)))[0]
             for j in range(ROWS):
                 for v in range(VECTORS):
                     (<uvec*>(y + j * s.y_row + (v * LANES if v < VECTORS - 1 else end)))[0] = \
