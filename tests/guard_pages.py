@@ -110,6 +110,12 @@ def cases():
         options = {"padding": ((kernel - 1, 0),), "stride": stride, "groups": 3}
         yield (2, 3, width), (6, 1, kernel), options
         yield (1, 12, width), (9, 4, kernel), options
+    # Channels that fill vectors, and some more (channels-last arrays have kernels for them).
+    for inputs, outputs, groups in ((1, 1, 16), (1, 1, 37), (1, 2, 20), (4, 4, 9), (3, 5, 8)):
+        for width, kernel, stride in itertools.product((1, 5, 12, 19), (1, 3, 5, 7), (1, 2)):
+            options = {"padding": kernel // 2, "stride": stride, "groups": groups}
+            weight = (outputs * groups, inputs, kernel, kernel)
+            yield (1, inputs * groups, 4, width), weight, options
     # Large kernels, small square maps, tall and narrow ones.
     for height, width in ((7, 7), (14, 14), (28, 28), (40, 1), (40, 3)):
         yield (1, 3, height, width), (3, 1, 31, 31), {"padding": 15, "groups": 3}

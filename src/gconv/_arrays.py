@@ -232,7 +232,7 @@ def overlaps_itself(array: Array) -> bool:
 def can_take_result(out: Array, *inputs: Array | None) -> bool:
     """Whether the engine may write to `out` while it reads the inputs."""
     return (
-        out.flags.c_contiguous
-        and out.flags.aligned
+        out.flags.aligned
+        and all(stride % out.itemsize == 0 for stride in out.strides)
         and not any(array is not None and np.may_share_memory(out, array) for array in inputs)
     )

@@ -36,10 +36,10 @@ class CausalConv1d(Layer):
     -----
     ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves a whole signal: it is
     `conv1d` with ``padding=((dilation * (k - 1), 0),)``, so that y is as long as x. `step`
-    convolves the next samples of a stream. Both give the same bits, whatever the chunks' lengths: products are
-    added in one order, channel by channel and tap by tap, and the zeros before the first sample
-    take part as zeros do that are given. (`Conv1d` with this padding adds them in an order that
-    may depend on the length.)
+    convolves the next samples of a stream. Both give the same bits, whatever the chunks'
+    lengths: products are added in one order, channel by channel and tap by tap, and the zeros
+    before the first sample take part as zeros do that are given. (`Conv1d` with this padding
+    adds them in an order that may depend on the length.)
 
     Any number of threads may call one layer at once; a stream's steps follow each other, as
     each needs the state of the one before.

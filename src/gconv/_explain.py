@@ -21,6 +21,8 @@ WORDS = {
     Family.PLAIN: ("plain loop nest", "outputs", "outputs"),
     Family.WIDTH: ("width lanes", "output channels", "columns"),
     Family.DEPTHWISE: ("depthwise rows", "rows", "columns"),
+    Family.PIXELS: ("tiles of pixels", "pixels", "channels"),
+    Family.ACROSS: ("lanes across groups", "pixels", "output channels"),
     Family.SLIDING: ("sliding windows", "kernel rows", "columns"),
     Family.CHANNEL: ("channel lanes", "pixels", "output channels"),
 }

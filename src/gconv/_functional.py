@@ -508,14 +508,14 @@ def filter_bank(
     )
     batch = geometry.out_shape[: x.ndim - dims - 1]
     shape = (*batch, channels, bank, *geometry.out_size)
-    plan = _run.plan_for(geometry, x, packs=True, one_bank=True)
     if out is not None:
         _arrays.check_out(name, out, shape, x.dtype)
+    flat = None if out is None else out.reshape(geometry.out_shape)
     kernels = np.ascontiguousarray(kernels)
-    if out is None:
-        return _run.run(geometry, plan, x, kernels, None, None, None, threads).reshape(shape)
-    flat = out.reshape(geometry.out_shape)
-    _run.run(geometry, plan, x, kernels, None, None, flat, threads)
+    plan, y, flat = _run.prepare(geometry, x, flat, kernels, packs=True, one_bank=True)
+    result = _run.run(geometry, plan, x, kernels, None, None, y, flat, threads)
+    if out is None or flat is None:
+        return result.reshape(shape)
     if not np.may_share_memory(flat, out):  # its strides allowed no view of that shape
         out[...] = flat.reshape(shape)
     return out
@@ -552,7 +552,7 @@ def _convolve(
     out: Array | None,
     num_threads: int | None,
 ) -> Array:
-    key = None
+    key: object = None
     if (
         type(groups) is int
         and is_plain(stride)
@@ -570,6 +570,13 @@ def _convolve(
             result = short_cut(x, weight, bias, residual, out, num_threads)
             if result is not NotImplemented:
                 return result
+        if not x.flags.c_contiguous:  # channels-last arrays have short cuts of their own
+            key = (key, x.strides)
+            short_cut = short_cuts.get(key)
+            if short_cut is not None:
+                result = short_cut(x, weight, bias, residual, out, num_threads)
+                if result is not NotImplemented:
+                    return result
     threads = _threads.resolve(name, num_threads)
     x, weight, bias = _arrays.operands(name, x, weight, bias)
     geometry = convolution(
@@ -592,10 +599,12 @@ def _convolve(
         residual = _arrays.residual_for(name, residual, geometry.out_shape, x.dtype)
     weight = np.ascontiguousarray(weight)
     bias = None if bias is None else np.ascontiguousarray(bias)
-    plan = _run.plan_for(geometry, x, packs=True)
-    if key is not None and x.flags.c_contiguous:
-        short_cuts.put(key, _run.short_cut(geometry, plan, None, x))
-    return _run.run(geometry, plan, x, weight, None, bias, out, threads, residual)
+    plan, y, out = _run.prepare(
+        geometry, x, out, weight, bias, residual=residual, packs=True)
+    short_cut = None if key is None else _run.short_cut(geometry, plan, None, x, y)
+    if short_cut is not None:
+        short_cuts.put(key, short_cut)
+    return _run.run(geometry, plan, x, weight, None, bias, y, out, threads, residual)
 
 
 def _conv_transpose(
@@ -614,7 +623,7 @@ def _conv_transpose(
     out: Array | None,
     num_threads: int | None,
 ) -> Array:
-    key = None
+    key: object = None
     if (
         all(map(is_plain, (stride, padding, output_padding, dilation)))
         and type(groups) is int
@@ -629,6 +638,13 @@ def _conv_transpose(
             result = short_cut(x, weight, bias, residual, out, num_threads)
             if result is not NotImplemented:
                 return result
+        if not x.flags.c_contiguous:  # channels-last arrays have short cuts of their own
+            key = (key, x.strides)
+            short_cut = short_cuts.get(key)
+            if short_cut is not None:
+                result = short_cut(x, weight, bias, residual, out, num_threads)
+                if result is not NotImplemented:
+                    return result
     threads = _threads.resolve(name, num_threads)
     x, weight, bias = _arrays.operands(name, x, weight, bias)
     geometry = TransposedParameters.of(
@@ -649,7 +665,9 @@ def _conv_transpose(
         residual = _arrays.residual_for(name, residual, geometry.out_shape, x.dtype)
     weight = np.ascontiguousarray(weight)
     bias = None if bias is None else np.ascontiguousarray(bias)
-    plan = _run.plan_for(geometry, x, packs=True)
-    if key is not None and x.flags.c_contiguous:
-        short_cuts.put(key, _run.short_cut(geometry, plan, None, x))
-    return _run.run(geometry, plan, x, weight, None, bias, out, threads, residual)
+    plan, y, out = _run.prepare(
+        geometry, x, out, weight, bias, residual=residual, packs=True)
+    short_cut = None if key is None else _run.short_cut(geometry, plan, None, x, y)
+    if short_cut is not None:
+        short_cuts.put(key, short_cut)
+    return _run.run(geometry, plan, x, weight, None, bias, y, out, threads, residual)

@@ -295,11 +295,15 @@ class Layer(call.LayerBase):
             _arrays.check_out(name, out, geometry.out_shape, x.dtype)
         if residual is not None:
             residual = _arrays.residual_for(name, residual, geometry.out_shape, x.dtype)
-        plan = _run.plan_for(geometry, x, channel_major=self.channel_major)
+        plan, y, out = _run.prepare(
+            geometry, x, out, weight, bias, residual=residual,
+            channel_major=self.channel_major,
+        )
         packed = self._packed_for(plan)
-        if x.flags.c_contiguous:
-            object.__setattr__(self, "_short_cut", _run.short_cut(geometry, plan, packed, x))
-        return _run.run(geometry, plan, x, weight, packed, bias, out, threads, residual)
+        short_cut = _run.short_cut(geometry, plan, packed, x, y)
+        if short_cut is not None:
+            object.__setattr__(self, "_short_cut", short_cut)
+        return _run.run(geometry, plan, x, weight, packed, bias, y, out, threads, residual)
 
     def _packed_for(self, plan: call.Plan) -> Array | None:
         """The weights as a plan wants them, packed once for all plans that want the same."""
@@ -346,8 +350,8 @@ class Conv1d(Layer):
 
     Notes
     -----
-    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as `conv1d` does,
-    with the same errors. Any number of threads may call one layer at once.
+    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as `conv1d`
+    does, with the same errors. Any number of threads may call one layer at once.
 
     Examples
     --------
@@ -380,8 +384,8 @@ class Conv2d(Layer):
 
     Notes
     -----
-    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as `conv2d` does,
-    with the same errors. Any number of threads may call one layer at once.
+    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as `conv2d`
+    does, with the same errors. Any number of threads may call one layer at once.
 
     Examples
     --------
@@ -416,8 +420,8 @@ class Conv3d(Layer):
 
     Notes
     -----
-    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as `conv3d` does,
-    with the same errors. Any number of threads may call one layer at once.
+    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as `conv3d`
+    does, with the same errors. Any number of threads may call one layer at once.
 
     Examples
     --------

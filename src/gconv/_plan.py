@@ -22,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gconv import _isa
+from gconv._across import NONE as NO_VECTORS
+from gconv._across import Lanes, vectors_of
 from gconv._engine import call
 from gconv._geometry import Activation, Geometry, Shape
 from gconv._phases import ONE, Axis, Phase, axes_of
@@ -40,6 +42,8 @@ ROWS_BYTES = 20 * 1024
 FAR_LOADS = 8.0
 # Weights of one block of output channels stay in the first-level cache (32 KiB).
 WEIGHT_BLOCK_BYTES = 24 * 1024
+# What lanes across groups read of x for one vector of channels.
+ACROSS_BYTES = 48 * 1024
 # Sums of a channel-lane item: pixels x lanes.
 SUMS_BYTES = 48 * 1024
 # Outputs of a transposed convolution's parts, before they are interleaved.
@@ -66,6 +70,11 @@ class Family(IntEnum):
     CHANNEL = 3
     SLIDING = 4
     SHORT = 5
+    ACROSS = 6
+    PIXELS = 7
+
+
+LAST = (Family.ACROSS, Family.PIXELS)  # those of channels-last arrays
 
 
 class Addresses(NamedTuple):
@@ -138,6 +147,7 @@ class Problem:
     y_image: int
     y_channel: int
     y_axis: Triple
+    y_in_order: bool  # C order
     weights: Addresses
     flops: int
     channel_major: bool  # the order of taps depends on the kernel and the channels alone
@@ -185,6 +195,11 @@ class Problem:
             (self.out_size[2] - 1) * self.stride[2] - self.panel_padding[2] + self.panel_reach[2]
         )
         return self.panel_padding[2] > 0 or reach >= self.in_size[2]
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether the channels of a pixel of x are neighbours, and its columns are not."""
+        return self.x_channel == 1 and self.x_axis[2] != 1
 
     @property
     def weights_in_order(self) -> Addresses:
@@ -237,6 +252,11 @@ class Spec(Problem):
     x_taps: NDArray[np.intp]
     w_taps: NDArray[np.intp]
     tap_places: NDArray[np.intp]
+    lanes_are: int
+    across_blocks: int
+    across_first: NDArray[np.intp]
+    across_base: NDArray[np.intp]
+    across_picks: NDArray[np.int32]
     read: Addresses
     w_in_order: bool
     panel_offset: int
@@ -316,8 +336,11 @@ def plan_for(
     channel_major: bool = False,
     room: bool = False,
     one_bank: bool = False,
+    y_strides: Shape | None = None,
 ) -> call.Plan:
     """The plan of a convolution of an x with these strides (in bytes), from the cache or new.
+
+    `y_strides` (in bytes) are those of the result where it is not in C order.
 
     `packs` says that weights come as they are, and are packed as they are needed; `one_bank` that
     they are those of one group, and serve every group.
@@ -326,7 +349,7 @@ def plan_for(
     `room` says that a vector may be read from where the last element of x lies.
     """
     return _cached(replace(geometry, operator="", batch=1, batched=True), dtype, x_strides,
-                   packs, channel_major, room, one_bank, _isa_name, _forced_tile)
+                   packs, channel_major, room, one_bank, y_strides, _isa_name, _forced_tile)
 
 
 @lru_cache(maxsize=512)
@@ -338,6 +361,7 @@ def _cached(
     channel_major: bool,
     room: bool,
     one_bank: bool,
+    y_strides: Shape | None,
     isa: str,
     forced: Tile | None,
 ) -> call.Plan:
@@ -345,7 +369,8 @@ def _cached(
     if geometry.transposed:
         spec = transposed_spec_of(geometry, strides, machine(isa, dtype), forced, packs)
     else:
-        problem = problem_of(geometry, strides)
+        to = None if y_strides is None else tuple(s // dtype.itemsize for s in y_strides)
+        problem = problem_of(geometry, strides, to)
         problem.channel_major = channel_major
         problem.room = room
         if one_bank:
@@ -370,8 +395,11 @@ def machine(isa: str, dtype: np.dtype[np.floating]) -> Machine:
     return Machine(engine.lanes, dtype.itemsize, engine.tile_limits())
 
 
-def problem_of(geometry: Geometry, x_strides: Shape) -> Problem:
-    """The geometry on three axes, for an x of given strides and a C-contiguous y."""
+def problem_of(
+    geometry: Geometry, x_strides: Shape, y_strides: Shape | None = None
+) -> Problem:
+    """The geometry on three axes, for an x of given strides, and a y of given strides or in C
+    order."""
     g = geometry
     in_size, out_size = on_three_axes(g.in_size, 1), on_three_axes(g.out_size, 1)
     kernel = on_three_axes(g.kernel, 1)
@@ -386,20 +414,26 @@ def problem_of(geometry: Geometry, x_strides: Shape) -> Problem:
     x_axis = on_three_axes(x_strides[2:], 0)
     if in_size[2] <= 1:  # a stride that takes no step either
         x_axis = (x_axis[0], x_axis[1], 1)
+    y_axis: Triple | None = None
+    if y_strides is not None:
+        y_axis = on_three_axes(y_strides[2:], 0)
     pointwise = (
         set(kernel) == {1} and set(stride) == {1} and in_size == out_size and not any(padding)
     )
-    contiguous = (
-        x_axis[2] == 1
-        and (in_size[1] == 1 or x_axis[1] == in_size[2])
-        and (in_size[0] == 1 or x_axis[0] == in_size[1] * in_size[2])
-    )
-    if pointwise and contiguous:
+    if (
+        pointwise
+        and is_one_row(x_axis, in_size)
+        and (is_one_row(y_axis, in_size) if y_axis else x_axis[2] == 1)
+    ):
         in_size = out_size = (1, 1, math.prod(in_size))
-        x_axis = (0, 0, 1)
+        x_axis = (0, 0, x_axis[2])
+        y_axis = y_axis and (0, 0, y_axis[2])
     rows = out_size[1] * out_size[2]
     pixels = out_size[0] * rows
     taps, volume = g.taps, math.prod(kernel)
+    y_image, y_channel = g.out_channels * pixels, pixels
+    if y_strides is not None:
+        y_image, y_channel = y_strides[:2]
     problem = Problem(
         dimensions=len(g.kernel),
         groups=g.groups,
@@ -415,9 +449,10 @@ def problem_of(geometry: Geometry, x_strides: Shape) -> Problem:
         x_image=x_strides[0],
         x_channel=x_strides[1],
         x_axis=x_axis,
-        y_image=g.out_channels * pixels,
-        y_channel=pixels,
-        y_axis=(rows, out_size[2], 1),
+        y_image=y_image,
+        y_channel=y_channel,
+        y_axis=y_axis or (rows, out_size[2], 1),
+        y_in_order=y_strides is None,
         weights=Addresses(0, g.out_channels // g.groups * taps, taps, volume,
                           (kernel[1] * kernel[2], kernel[2], 1)),
         flops=g.flops,
@@ -435,6 +470,13 @@ def problem_of(geometry: Geometry, x_strides: Shape) -> Problem:
     if not any(map(problem.has_padding, range(3))):  # the stride may pass over it
         problem.padding_mode = PaddingMode.ZEROS
     return problem
+
+
+def is_one_row(axis: Triple, size: Triple) -> bool:
+    """Whether the pixels of an image are all equally far apart."""
+    return (size[1] == 1 or axis[1] == size[2] * axis[2]) and (
+        size[0] == 1 or axis[0] == size[1] * size[2] * axis[2]
+    )
 
 
 def on_three_axes(values: Shape, fill: int) -> Triple:
@@ -568,6 +610,7 @@ def part_problem(
         y_image=g.out_channels * pixels,
         y_channel=pixels,
         y_axis=(rows, out_size[2], 1),
+        y_in_order=True,
         # Of the shape (groups, in_channels, out_channels, *kernel), the taps backwards.
         weights=Addresses(
             sum(phase.first_tap * step for phase, step in zip(phases, tap, strict=True)),
@@ -645,6 +688,14 @@ def choose_tile(p: Problem, machine: Machine, forced: Tile | None) -> Tile:
     if wanted == Family.PLAIN:
         return Family.PLAIN, 1, 1
     candidates = []
+    if not p.y_in_order:  # the others store whole rows
+        if wanted in (None, Family.CHANNEL) and channel_lanes_fit(p, machine):
+            candidates.append(channel_tile(p, machine, forced))
+        if wanted in (None, Family.ACROSS) and across_fits(p, machine):
+            candidates.append(across_tile(p, machine))
+        if wanted in (None, Family.PIXELS) and pixels_fit(p, machine):
+            candidates.append(pixels_tile(p, machine, forced))
+        return min(candidates)[1] if candidates else (Family.PLAIN, 1, 1)
     if depthwise_fits(p) and wanted in (None, Family.DEPTHWISE):
         candidates.append(depthwise_tile(p, machine, forced))
     if sliding_fits(p, machine) and wanted in (None, Family.SLIDING):
@@ -770,6 +821,51 @@ def channel_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[flo
         return p.groups * (sums + 6 * all_vectors * pixels)
 
     return best_tile(p, Family.CHANNEL, machine, forced, cycles)
+
+
+def across_fits(p: Problem, machine: Machine) -> bool:
+    """Whether lanes across groups may serve: channels-last arrays, and groups so small that a
+    vector holds the input channels of a vector of outputs."""
+    return (
+        p.x_channel == p.y_channel == 1
+        and p.in_channels > 0
+        and p.zero_padding
+        and not p.channel_major
+        and vectors_of(p.groups, p.in_channels, p.out_channels, p.groups, machine.lanes)
+        is not None
+    )
+
+
+def pixels_fit(p: Problem, machine: Machine) -> bool:
+    """Whether tiles of pixels may serve: channels-last depthwise layers, and a tile for the
+    stride and the kernel's columns."""
+    return (
+        across_fits(p, machine)
+        and p.in_channels == p.out_channels == 1
+        and (p.stride[2], p.kernel[2]) in machine.tiles["pixels"]
+        and (p.stride[2] == 1 or p.dilation[2] == 1)
+    )
+
+
+def pixels_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[float, Tile]:
+    """(less than any estimate, tile): the one that leaves least of its pixels unused."""
+    most = machine.tiles["pixels"][p.stride[2], p.kernel[2]]
+    columns = -(-p.out_size[2] // p.dilation[2])
+    rows = min(range(2, most + 1), key=lambda n: (-(-columns // n) * (n + 1), -n))
+    return 0.0, (Family.PIXELS, forced[1] if forced and forced[1] else rows, 1)
+
+
+def across_tile(p: Problem, machine: Machine) -> tuple[float, Tile]:
+    """(estimated cycles of one image, tile) of lanes across groups."""
+    vectors = vectors_of(p.groups, p.in_channels, p.out_channels, p.groups, machine.lanes)
+    assert vectors is not None  # across_fits has asked
+    rows = machine.tiles["across"][vectors.kind]
+    # A tap takes a load and a multiply-add, or a pick and a multiply-add for every channel.
+    tap = 1.0 if vectors.kind == Lanes.FITTING else 0.5 + p.in_channels
+    if vectors.kind == Lanes.NARROW:
+        tap += 10.0
+    cycles = math.prod(p.out_size) * vectors.first.size * (p.volume * tap + 2)
+    return cycles, (Family.ACROSS, rows, 1)
 
 
 # What the estimates of these families leave out, and short rows hardly need: to get ready, for
@@ -898,10 +994,14 @@ class Layout:
         """Whether tiles may read x itself: no padded columns, and rows of unit stride. Rows of
         padding are left out where they are zeros, and have to be in a panel otherwise."""
         p = self.p
-        if self.family == Family.SLIDING:
+        if self.family in (Family.SLIDING, *LAST):
             return True
-        if p.column_padding or not p.zero_padding or p.in_channels == 0:
+        if not p.zero_padding or p.in_channels == 0:
             return False
+        if p.column_padding and not self.skips_columns():
+            return False
+        if self.family == Family.CHANNEL and p.column_padding:
+            return p.channels_last and p.part_counts == (0, 0, 0)
         if self.family == Family.CHANNEL:
             return True
         return p.x_axis[2] == 1 and p.stride[2] == 1 and p.out_size[2] >= self.lanes
@@ -986,6 +1086,9 @@ class Layout:
 
     def spec(self) -> Spec:
         """Everything, decided."""
+        if self.family in LAST:
+            self.limit_across()
+            return self.finished()
         if self.family == Family.CHANNEL:
             self.limit_sums()
             self.limit_weights()
@@ -1000,11 +1103,52 @@ class Layout:
         self.order_items()
         return self.finished()
 
+    def limit_across(self) -> None:
+        """Bands whose inputs, of one vector of channels, stay in the cache; then blocks of groups
+        that fill vectors; then smaller bands."""
+        p, lanes = self.p, self.lanes
+        size = lanes * self.machine.itemsize
+        # A small band reads most rows again for the next one.
+        for axis, least in ((0, 1), (1, 2 * p.kernel[1]), (2, 1024)):
+            while self.band[axis] > least and size * math.prod(
+                (band - 1) * stride + kernel
+                for band, stride, kernel in zip(self.band, p.stride, p.kernel, strict=True)
+            ) > ACROSS_BYTES:
+                self.cut(axis, max(least, -(-self.band[axis] // 2)))
+        self.group_block = p.groups
+        target = self.item_flops()
+
+        def flops() -> int:
+            return 2 * p.taps * p.out_channels * self.group_block * math.prod(self.band)
+
+        for axis in (0, 1):
+            least = min(self.band[axis], 2 * p.kernel[axis])
+            if flops() > 1.5 * target and self.band[axis] > least:
+                self.cut(axis, max(least, round(self.band[axis] * target / flops())))
+        # Neighbouring channels share cache lines: four vectors at least.
+        whole = lanes // math.gcd(lanes, p.out_channels)
+        if flops() > 1.5 * target and p.groups > 4 * whole:
+            parts = min(math.ceil(flops() / target), p.groups // (4 * whole))
+            self.group_block = -(-p.groups // parts // whole) * whole
+            while 0 < (p.groups % self.group_block) * p.out_channels < lanes:
+                self.group_block += whole  # no vector fits what would be left
+            self.group_block = min(self.group_block, p.groups)
+
+    def cut(self, axis: int, size: int) -> None:
+        """A smaller band of any size."""
+        band = list(self.band)
+        band[axis] = even_part(self.p.out_size[axis], size)
+        self.band = (band[0], band[1], band[2])
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Of a pixel in a channel-lane item: its sums, where its taps lie, and its place in y."""
+        spots = 16 if self.skips_columns() or not self.p.y_in_order else 8
+        return self.vectors * self.lanes * self.machine.itemsize + spots
+
     def limit_sums(self) -> None:
         """Bands of few enough pixels that their sums stay in the cache."""
-        lanes = self.vectors * self.lanes
-        pixels = SUMS_BYTES // (lanes * self.machine.itemsize + 8)
-        self.limit_pixels(pixels)
+        self.limit_pixels(SUMS_BYTES // self.pixel_bytes)
 
     def limit_pixels(self, most: int) -> None:
         """Shrink the band to a number of pixels: columns where a row has more, else rows."""
@@ -1085,14 +1229,18 @@ class Layout:
             if self.band[2] == before:
                 break
 
+    def item_flops(self) -> int:
+        """Of a work item, about."""
+        low, high = ITEM_FLOPS
+        flops = self.p.flops
+        if flops < SMALL_FLOPS:
+            return min(SMALL_ITEM_FLOPS, max(flops // 16, low))
+        return round(min(max(flops // ITEMS, low), high) * self.size)
+
     def limit_item(self) -> None:
         """Work items of a size worth sharing out: several groups, or a part of one."""
         p = self.p
-        low, high = ITEM_FLOPS
-        if p.flops < SMALL_FLOPS:
-            target = min(SMALL_ITEM_FLOPS, max(p.flops // 16, low))
-        else:
-            target = round(min(max(p.flops // ITEMS, low), high) * self.size)
+        target = self.item_flops()
 
         def flops() -> int:
             return 2 * p.taps * self.channel_block * math.prod(self.band) * copies
@@ -1152,11 +1300,13 @@ class Layout:
         least = 0 if self.in_place else math.ceil(4 * shared)
         if self.family == Family.CHANNEL:
             least = max(least, 100 // math.prod(p.out_size[axis + 1 :]))
+            if axis == 1 and self.skips_columns():  # its runs go down the rows
+                least = max(least, 6)
         return max(1, round(least * min(1.0, self.size)))
 
     def skips_columns(self) -> bool:
-        """Whether to skip kernel columns in the padding: where that leaves runs of pixels long
-        enough for a tile, as with a large dilation, and saves some of the taps."""
+        """Whether to skip kernel columns in the padding: where that leaves runs of pixels, along
+        a row or down the rows, long enough for a tile, and saves some of the taps."""
         p = self.p
         if (
             self.family != Family.CHANNEL
@@ -1165,12 +1315,18 @@ class Layout:
             or not p.zero_padding
         ):
             return False
+        if p.channels_last and p.part_counts == (0, 0, 0):  # read in place
+            return True
         kernel, stride, dilation, size = p.kernel[2], p.stride[2], p.dilation[2], p.in_size[2]
         start = np.arange(p.out_size[2])[:, None] * stride - p.padding[2]
         column = start + np.arange(kernel) * dilation
         inside = (column >= 0) & (column < size)
         runs = 1 + np.count_nonzero((inside[1:] != inside[:-1]).any(axis=1))
-        return bool(inside.mean() < 0.95 and p.out_size[2] >= 5 * runs)
+        # Measured: 1.07 times as fast at 7x7 with a 3x3 kernel, no faster at 14x14.
+        return bool(
+            (inside.mean() < 0.95 and p.out_size[2] >= 5 * runs)
+            or (inside.mean() < 0.93 and p.out_size[1] >= 5)
+        )
 
     def prefetches(self) -> bool:
         """Whether weights should be asked for ahead: more than the second-level cache holds, and
@@ -1201,6 +1357,16 @@ class Layout:
                 kd[:, None, None] * read.axis[0] + kh[:, None] * read.axis[1] + kw * read.axis[2]
             )
             return column.astype(np.intp), w_tap.ravel().astype(np.intp)
+        if self.family in LAST:
+            c = np.arange(p.in_channels)
+            x_tap = kd[:, None, None] * plane + kh[:, None] * row + column
+            w_tap = (
+                kd[:, None, None, None] * read.axis[0]
+                + kh[:, None, None] * read.axis[1]
+                + kw[:, None] * read.axis[2]
+                + c * read.input
+            )
+            return x_tap.ravel().astype(np.intp), w_tap.ravel().astype(np.intp)
         whole_panel = self.in_place or self.panel_channels >= p.in_channels
         x_taps, w_taps = [], []
         for first in range(0, p.in_channels, self.in_block):
@@ -1243,12 +1409,23 @@ class Layout:
         if self.family == Family.CHANNEL:
             lanes = self.vectors * self.lanes
             pixels = math.prod(self.band)
-            sums = -(-(pixels * (lanes * size + 8)) // 64) * line
+            sums = -(-(pixels * self.pixel_bytes) // 64) * line
             weights = (p.in_channels if self.bands_inside else self.in_block) * p.volume * lanes
         else:
             sums, weights = self.rows * self.lanes, 0
             if self.family in (Family.DEPTHWISE, Family.SLIDING) and not in_order(p, self.read):
                 weights = p.volume
+            if self.family == Family.ACROSS and self.packs:
+                weights = p.taps * self.lanes
+            if self.family == Family.PIXELS and self.packs:
+                weights = p.taps * -(-self.group_block // self.lanes) * self.lanes
+        across = NO_VECTORS
+        if self.family in LAST:
+            vectors = vectors_of(
+                p.groups, p.in_channels, p.out_channels, self.group_block, self.lanes,
+                overlap=self.family == Family.ACROSS)
+            assert vectors is not None  # across_fits has asked
+            across = vectors
         x_taps, w_taps = self.taps()
         scratch = -(-(64 + (panel + sums + weights) * size) // 64) * 64
         shift = [
@@ -1291,6 +1468,11 @@ class Layout:
             x_taps=x_taps,
             w_taps=w_taps,
             tap_places=np.argsort(w_taps),
+            lanes_are=across.kind,
+            across_blocks=across.blocks,
+            across_first=across.first,
+            across_base=across.base,
+            across_picks=across.picks,
             read=self.read,
             w_in_order=in_order(p, self.read),
             panel_offset=shift[0] * self.panel_plane + shift[1] * self.panel_row + shift[2],
@@ -1335,12 +1517,14 @@ def packing(spec: Spec) -> tuple[object, ...] | None:
     """What the packed weights of a plan depend on; None where it reads them as they are."""
     if spec.parts:
         return tuple(map(_packing_of_one, spec.parts))
-    if spec.family == Family.CHANNEL or not in_order(spec, spec.weights):
+    if spec.family in (Family.CHANNEL, *LAST) or not in_order(spec, spec.weights):
         return _packing_of_one(spec)
     return None
 
 
 def _packing_of_one(spec: Spec) -> tuple[object, ...]:
+    if spec.family in LAST:
+        return (spec.weights, spec.kernel, spec.lanes, spec.across_first.tobytes())
     if spec.family != Family.CHANNEL:
         return (spec.weights, spec.kernel)
     in_block = 0 if spec.channel_major else spec.in_block  # the order is the same for all
@@ -1352,6 +1536,8 @@ def packed_size(spec: Spec) -> int:
     if spec.parts:
         return spec.parts[-1].packed_at + packed_size(spec.parts[-1])
     channels = spec.out_channels
+    if spec.family in LAST:
+        return spec.across_first.size * spec.taps * spec.lanes
     if spec.family == Family.CHANNEL:
         channels = -(-channels // spec.lanes) * spec.lanes
     return spec.groups * channels * spec.taps
@@ -1360,6 +1546,7 @@ def packed_size(spec: Spec) -> int:
 def pack_weights(spec: Spec, weight: NDArray[np.floating]) -> NDArray[np.floating]:
     """The weights, of any shape in C order, as the tiles of a plan read them.
 
+    Lanes across groups: [vector][tap][lanes].
     Channel lanes: [group][channel block][tap][lanes]. A block is `tile_vectors` vectors of output
     channels wide, the last one as wide as what is left; lanes beyond the last channel are zero.
     Other tiles: [group][channel][tap]. Parts follow each other, each from a cache line on.
@@ -1385,6 +1572,14 @@ def _pack_one(
         (groups, channels, spec.in_channels, *spec.kernel),
         [step * weight.itemsize for step in steps],
     ).reshape(groups, channels, taps)
+    if spec.family in LAST:
+        rows = ordered.reshape(groups * channels, taps)[:, spec.w_taps]
+        for vector, first in zip(
+            packed.reshape(-1, taps, spec.lanes), spec.across_first, strict=True
+        ):
+            block = rows[first : first + spec.lanes].T
+            vector[:, : block.shape[1]] = block
+        return
     if spec.family != Family.CHANNEL:
         packed.reshape(ordered.shape)[...] = ordered
         return

@@ -2,31 +2,71 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from gconv import _arrays, _plan
 from gconv._arrays import Array
 from gconv._engine import call
 from gconv._geometry import Geometry
+from gconv._plan import Family
 
 
-def plan_for(
-    geometry: Geometry, x: Array, *, packs: bool = False, channel_major: bool = False,
-    one_bank: bool = False,
-) -> call.Plan:
-    """The plan of a convolution of x, whose strides it depends on; see `_plan.plan_for`."""
-    strides = x.strides if geometry.batched else (0, *x.strides)
-    if geometry.batch == 1:
-        strides = (0, *strides[1:])  # never used; one plan for all of them
-    return _plan.plan_for(geometry, x.dtype, strides, packs=packs,
-                          channel_major=channel_major, one_bank=one_bank)
+def prepare(
+    geometry: Geometry,
+    x: Array,
+    out: Array | None,
+    *others: Array | None,
+    residual: Array | None = None,
+    **options: Any,
+) -> tuple[call.Plan, Array | None, Array | None]:
+    """The plan of a convolution of x, the array y that the engine writes to, and the result.
+
+    y is None where it is a new array in C order; it is the result itself wherever the engine can
+    write to that, and that overlaps none of the inputs (x and the others). The result is None
+    where it is y: it is `out` if given, else channels-last where x is.
+
+    `options` are those of `_plan.plan_for`. With a residual the engine writes in C order.
+    """
+    if out is None and _arrays.is_channels_last(x, geometry.batched):
+        out = _arrays.channels_last_output(geometry.out_shape, x.dtype, geometry.batched)
+    in_order = out is None or out.flags.c_contiguous
+    y = out if out is not None and _arrays.can_take_result(out, x, *others) else None
+    if y is not None and not in_order and residual is None and not geometry.transposed:
+        plan = _plan.plan_for(
+            geometry, x.dtype, _strides(geometry, x), y_strides=_strides(geometry, y), **options
+        )
+        if plan.spec.family != Family.PLAIN:
+            return plan, y, out
+    plan = _plan.plan_for(geometry, x.dtype, _strides(geometry, x), **options)
+    return plan, y if in_order else None, out
+
+
+def _strides(geometry: Geometry, array: Array) -> tuple[int, ...]:
+    """Strides of an image, and from one to the next: 0 where there is one only, so that all such
+    arrays have the same plan."""
+    strides = array.strides if geometry.batched else (0, *array.strides)
+    return (0, *strides[1:]) if geometry.batch == 1 else strides
 
 
 def short_cut(
-    geometry: Geometry, plan: call.Plan, packed: Array | None, x: Array
-) -> call.ShortCut:
-    """The way to the result for the next x like this one, which is in C order."""
-    return call.ShortCut(plan, packed, x.shape, geometry.out_shape, x.dtype)
+    geometry: Geometry, plan: call.Plan, packed: Array | None, x: Array, y: Array | None
+) -> call.ShortCut | None:
+    """The way to the result for the next x like this one, where it and the result y are both in
+    C order or both channels-last."""
+    if x.flags.c_contiguous and plan.spec.y_in_order:
+        return call.ShortCut(plan, packed, x.shape, geometry.out_shape, x.dtype)
+    if (
+        y is not None
+        and not plan.spec.y_in_order
+        and _arrays.is_channels_last(x, geometry.batched)
+        and _arrays.is_channels_last(y, geometry.batched)
+    ):
+        return call.ShortCut(
+            plan, packed, x.shape, geometry.out_shape, x.dtype, x.strides, y.strides
+        )
+    return None
 
 
 def run(
@@ -36,31 +76,25 @@ def run(
     weight: Array,
     packed: Array | None,
     bias: Array | None,
+    y: Array | None,
     out: Array | None,
     threads: int,
     residual: Array | None = None,
 ) -> Array:
-    """Compute into `out`, which has been checked, or into a new array.
-
-    A result is channels-last where x is, and in C order otherwise.
-    """
-    batched_x = x if geometry.batched else x[None]
-    if out is not None and _arrays.can_take_result(out, x, weight, bias):
-        result = out
-    else:
-        result = np.empty(geometry.out_shape, x.dtype)
+    """Compute what `prepare` has prepared."""
+    if y is None:
+        y = np.empty(geometry.out_shape, x.dtype)
     # The engine reads a residual where the result has its strides, if they do not overlap or are
     # the same memory. Any other takes its place in the result first.
     if residual is not None and not (
-        _arrays.same_memory(residual, result)
-        or (residual.flags.c_contiguous and not np.may_share_memory(residual, result))
+        _arrays.same_memory(residual, y)
+        or (residual.flags.c_contiguous and not np.may_share_memory(residual, y))
     ):
-        result[...] = residual
-        residual = result
-    plan.run(batched_x, weight, packed, bias, result, threads, residual)
-    if out is None and _arrays.is_channels_last(x, geometry.batched):
-        out = _arrays.channels_last_output(geometry.out_shape, x.dtype, geometry.batched)
-    if out is None or out is result:
-        return result
-    out[...] = result
+        y[...] = residual
+        residual = y
+    batched_x, batched_y = (x, y) if geometry.batched else (x[None], y[None])
+    plan.run(batched_x, weight, packed, bias, batched_y, threads, residual)
+    if out is None or out is y:
+        return y
+    out[...] = y
     return out

@@ -1,3 +1,4 @@
 include "engine.pxi"
 include "tiles_32.pxi"
 include "sliding.pxi"
+include "pixels.pxi"

@@ -42,6 +42,8 @@ class ShortCut:
         x_shape: tuple[int, ...],
         y_shape: tuple[int, ...],
         dtype: np.dtype[Any],
+        x_strides: tuple[int, ...] | None = None,
+        y_strides: tuple[int, ...] | None = None,
     ) -> None: ...
     def __call__(
         self,

@@ -124,8 +124,9 @@ cdef class Plan:
     cdef ConvPlan plan
     cdef run_function function
     cdef Py_ssize_t flops
+    cdef int spec_dimensions
     cdef readonly object spec
-    cdef object x_taps, w_taps, tap_places, part_phases, part_plans, capsule
+    cdef object x_taps, w_taps, tap_places, across, part_phases, part_plans, capsule
     cdef ConvPlan* parts
 
     def __cinit__(self, spec, engine):
@@ -153,6 +154,13 @@ cdef class Plan:
             p.w_axis[axis] = spec.read.axis[axis]
             p.panel_padding[axis] = spec.panel_padding[axis]
             p.panel_reach[axis] = spec.panel_reach[axis]
+        p.y_in_order = spec.y_in_order
+        p.lanes_are = spec.lanes_are
+        p.across_blocks = spec.across_blocks
+        self.across = (spec.across_first, spec.across_base, spec.across_picks)
+        p.across_first = <const Py_ssize_t*>cnp.PyArray_DATA(spec.across_first)
+        p.across_base = <const Py_ssize_t*>cnp.PyArray_DATA(spec.across_base)
+        p.across_picks = <const int*>cnp.PyArray_DATA(spec.across_picks)
         p.w_origin = spec.read.origin
         p.w_group = spec.read.group
         p.w_channel = spec.read.channel
@@ -209,6 +217,7 @@ cdef class Plan:
         p.packed_at = spec.packed_at
         p.scratch_bytes = spec.scratch_bytes
         self.flops = spec.flops
+        self.spec_dimensions = spec.dimensions
         if spec.parts:
             self.take_parts([Plan(part, engine) for part in spec.parts])
 
@@ -275,6 +284,26 @@ cdef inline bint plain_array(object array, int type_number) noexcept:
     )
 
 
+cdef inline bint plain_memory(
+    object array, int type_number, int dimensions, cnp.npy_intp* strides) noexcept:
+    """Whether it is an ndarray (of no subclass) with these strides (none: in C order), aligned,
+    in native byte order."""
+    cdef int axis
+    if strides == NULL:
+        return plain_array(array, type_number)
+    if not (cnp.PyArray_CheckExact(array)
+            and cnp.PyArray_TYPE(<cnp.ndarray>array) == type_number
+            and cnp.PyArray_NDIM(<cnp.ndarray>array) == dimensions
+            and cnp.PyArray_ISALIGNED(<cnp.ndarray>array)
+            and cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>array)):
+        return False
+    for axis in range(dimensions):
+        if (cnp.PyArray_STRIDE(<cnp.ndarray>array, axis) != strides[axis]
+                and cnp.PyArray_DIM(<cnp.ndarray>array, axis) > 1):
+            return False
+    return True
+
+
 cdef inline bint has_shape(cnp.ndarray array, int dimensions, cnp.npy_intp* shape) noexcept:
     cdef int axis
     if cnp.PyArray_NDIM(array) != dimensions:
@@ -286,7 +315,7 @@ cdef inline bint has_shape(cnp.ndarray array, int dimensions, cnp.npy_intp* shap
 
 
 cdef inline bint overlap(cnp.ndarray a, cnp.ndarray b) noexcept:
-    """Whether two contiguous arrays share memory."""
+    """Whether two arrays share memory, each of which fills a range of it."""
     cdef char* a_data = <char*>cnp.PyArray_DATA(a)
     cdef char* b_data = <char*>cnp.PyArray_DATA(b)
     return a_data < b_data + cnp.PyArray_NBYTES(b) and b_data < a_data + cnp.PyArray_NBYTES(a)
@@ -294,7 +323,8 @@ cdef inline bint overlap(cnp.ndarray a, cnp.ndarray b) noexcept:
 
 @cython.final
 cdef class ShortCut:
-    """What a call needs once its like has been validated: for one shape of x, in C order.
+    """What a call needs once its like has been validated: for one shape of x, in C order or
+    channels-last, and a result in the same memory order.
 
     Parameters
     ----------
@@ -303,6 +333,8 @@ cdef class ShortCut:
         The weights as the plan wants them; None for a function, which packs as it goes.
     x_shape, y_shape : tuple of int
     dtype : numpy.dtype
+    x_strides, y_strides : tuple of int, optional
+        Of channels-last arrays.
     """
 
     cdef Plan plan
@@ -310,10 +342,15 @@ cdef class ShortCut:
     cdef int type_number, dimensions
     cdef cnp.npy_intp x_shape[5]
     cdef cnp.npy_intp y_shape[5]
+    cdef bint channels_last
+    cdef cnp.npy_intp x_strides[5]
+    cdef cnp.npy_intp y_strides[5]
     cdef Py_ssize_t images
 
-    def __cinit__(self, Plan plan, packed, tuple x_shape, tuple y_shape, cnp.dtype dtype):
+    def __cinit__(self, Plan plan, packed, tuple x_shape, tuple y_shape, cnp.dtype dtype,
+                  tuple x_strides=None, tuple y_strides=None):
         cdef int axis
+        self.channels_last = x_strides is not None
         self.plan = plan
         self.packed = packed
         self.type_number = dtype.num
@@ -321,6 +358,9 @@ cdef class ShortCut:
         for axis in range(self.dimensions):
             self.x_shape[axis] = x_shape[axis]
             self.y_shape[axis] = y_shape[axis]
+            if self.channels_last:
+                self.x_strides[axis] = x_strides[axis]
+                self.y_strides[axis] = y_strides[axis]
         self.images = x_shape[0] if len(x_shape) == plan.spec.dimensions + 2 else 1
 
     def __call__(self, x, weight, bias, residual, out, num_threads):
@@ -330,12 +370,14 @@ cdef class ShortCut:
         """
         cdef cnp.ndarray y
         cdef int threads
-        if not (plain_array(x, self.type_number)
+        cdef cnp.npy_intp* x_strides = self.x_strides if self.channels_last else NULL
+        cdef cnp.npy_intp* y_strides = self.y_strides if self.channels_last else NULL
+        if not (plain_memory(x, self.type_number, self.dimensions, x_strides)
                 and has_shape(<cnp.ndarray>x, self.dimensions, self.x_shape)
                 and plain_array(weight, self.type_number)
                 and (bias is None or plain_array(bias, self.type_number))
                 and (residual is None or (
-                    plain_array(residual, self.type_number)
+                    not self.channels_last and plain_array(residual, self.type_number)
                     and has_shape(<cnp.ndarray>residual, self.dimensions, self.y_shape)))):
             return NotImplemented
         if num_threads is None:
@@ -345,9 +387,9 @@ cdef class ShortCut:
         else:
             return NotImplemented
         if out is None:
-            y = cnp.PyArray_EMPTY(self.dimensions, self.y_shape, self.type_number, False)
+            y = self.empty()
         elif (
-            plain_array(out, self.type_number)
+            plain_memory(out, self.type_number, self.dimensions, y_strides)
             and has_shape(<cnp.ndarray>out, self.dimensions, self.y_shape)
             and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out)
             and not overlap(<cnp.ndarray>out, <cnp.ndarray>x)
@@ -367,6 +409,25 @@ cdef class ShortCut:
             cnp.PyArray_DATA(<cnp.ndarray>residual) if residual is not None else NULL,
             cnp.PyArray_DATA(y), threads)
         return y
+
+    cdef cnp.ndarray empty(self):
+        """A new array for the result."""
+        cdef cnp.npy_intp shape[5]
+        cdef cnp.npy_intp axes[5]
+        cdef cnp.PyArray_Dims order
+        cdef int axis, spatial = self.plan.spec_dimensions, channel
+        if not self.channels_last:
+            return cnp.PyArray_EMPTY(self.dimensions, self.y_shape, self.type_number, False)
+        channel = self.dimensions - spatial - 1
+        for axis in range(self.dimensions):
+            axes[axis] = axis if axis < channel else axis - 1
+            shape[axis] = self.y_shape[axis if axis < channel else axis + 1]
+        axes[channel] = self.dimensions - 1
+        shape[self.dimensions - 1] = self.y_shape[channel]
+        order.ptr = axes
+        order.len = self.dimensions
+        return cnp.PyArray_Transpose(
+            cnp.PyArray_EMPTY(self.dimensions, shape, self.type_number, False), &order)
 
 
 # ---- a step of a stream ----------------------------------------------------------------------

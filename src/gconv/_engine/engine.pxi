@@ -10,6 +10,8 @@
 #     items.pxi      work items: which tiles, in what order
 #     sliding.pxi    the tiles and items of sliding windows, for AVX-512
 #     short.pxi      short rows of a buffer, for streaming
+#     across.pxi     channels-last layers with few channels per group
+#     pixels.pxi     channels-last depthwise layers, for AVX-512
 #     epilogue.pxi   residual and activation: from the sums to the result
 #     transposed.pxi transposed convolution: items of several such convolutions, interleaved
 #     tiles_16.pxi   the tiles for 16 vector registers; tiles_32.pxi for 32
@@ -22,7 +24,8 @@ from cython.parallel cimport prange
 from libc.string cimport memcpy
 
 from gconv._engine.plan cimport (
-    CHANNEL, ConvPlan, DEPTHWISE, Family, PLAIN, SHORT, SLIDING, WIDTH, run_function)
+    ACROSS, CHANNEL, ConvPlan, DEPTHWISE, Family, PIXELS, PLAIN, SHORT, SLIDING, WIDTH,
+    run_function)
 from gconv._engine.plan cimport (
     Activation, CLAMP, HARDSWISH, IDENTITY, LEAKY_RELU, SIGMOID, SILU, TANH)
 from gconv._engine.plan cimport CIRCULAR, REFLECT, REPLICATE, ZEROS
@@ -67,12 +70,14 @@ ctypedef void (*item_function)(
     const ConvPlan* p, Py_ssize_t item, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil
 
-cdef item_function ITEMS[6]
+cdef item_function ITEMS[8]
 ITEMS[<int>PLAIN] = plain_item
 ITEMS[<int>WIDTH] = width_item
 ITEMS[<int>DEPTHWISE] = depthwise_item
 ITEMS[<int>CHANNEL] = channel_item
 ITEMS[<int>SHORT] = short_item
+
+include "across.pxi"
 
 
 include "transposed.pxi"
@@ -102,6 +107,10 @@ cdef void activated_item(
         if p.parts != NULL:
             begin[axis] *= p.y_step[axis]
             end[axis] = min(p.y_size[axis], end[axis] * p.y_step[axis])
+    if p.y_channel == 1 and item.last_channel - item.first_channel == p.out_channels:
+        activate(p, begin, end, (item.last_group - item.first_group) * p.out_channels,
+                 y + item.image * p.y_image + item.first_group * p.out_channels)
+        return
     for group in range(item.first_group, item.last_group):
         activate(p, begin, end, item.last_channel - item.first_channel,
                  y + item.image * p.y_image
@@ -150,9 +159,12 @@ lanes = LANES
 
 def tile_limits():
     """{family: {rows: most vectors}} of the tiles that this module has."""
-    cdef Py_ssize_t rows, vectors, stride
-    width, depthwise, three, channel, sliding = {}, {}, {}, {}, {}
+    cdef Py_ssize_t rows, vectors, stride, kind
+    width, depthwise, three, channel, sliding, across, pixels = {}, {}, {}, {}, {}, {}, {}
     for rows in range(MOST_ROWS + 1):
+        for kind in range(3):
+            if ACROSS_TILES[kind][rows] != NULL:
+                across[kind] = rows
         for vectors in range(MOST_VECTORS + 1):
             if WIDTH_TILES[rows][vectors] != NULL:
                 width[rows] = vectors
@@ -165,5 +177,7 @@ def tile_limits():
             for stride in range(1, 3):
                 if SLIDING_TILES[stride][rows][vectors] != NULL:
                     sliding[stride, rows] = vectors
+                if MOST_PIXELS[stride][rows] > 0:
+                    pixels[stride, rows] = MOST_PIXELS[stride][rows]
     return {"width": width, "depthwise": depthwise, "three": three, "channel": channel,
-            "sliding": sliding}
+            "sliding": sliding, "across": across, "pixels": pixels}

@@ -23,7 +23,8 @@ cdef struct Epilogue:
 
 cdef inline bint in_tiles(const ConvPlan* p) noexcept nogil:
     """Whether tiles apply the activation."""
-    return p.activation <= HARDSWISH and p.family != PLAIN and p.parts == NULL
+    return (p.activation <= HARDSWISH and p.family != PLAIN and p.parts == NULL
+            and p.y_in_order)
 
 
 cdef inline Epilogue epilogue_of(const ConvPlan* p) noexcept nogil:
@@ -213,7 +214,18 @@ cdef inline void activate(
     cdef Py_ssize_t columns = end[2] - begin[2]
     cdef Py_ssize_t rows = end[1] - begin[1]
     cdef Py_ssize_t planes = end[0] - begin[0]
-    cdef Py_ssize_t c, d, h
+    cdef Py_ssize_t c, d, h, w, neighbours
+    cdef real* pixel
+    if not p.y_in_order:  # pixel by pixel
+        neighbours = channels if p.y_channel == 1 else 1
+        for d in range(begin[0], end[0]):
+            for h in range(begin[1], end[1]):
+                for w in range(begin[2], end[2]):
+                    pixel = y + d * p.y_axis[0] + h * p.y_axis[1] + w * p.y_axis[2]
+                    for c in range(channels // neighbours):
+                        finish_row(p, pixel + c * p.y_channel, pixel + c * p.y_channel, NULL,
+                                   neighbours)
+        return
     y += begin[0] * p.y_axis[0] + begin[1] * p.y_axis[1] + begin[2]
     # Rows that follow each other are one long row, and so are planes and channels.
     if p.y_axis[1] == columns:

@@ -28,6 +28,7 @@ cdef sliding_function SLIDING_TILES[3][MOST_ROWS + 1][MOST_VECTORS + 1]  # by st
 cdef sliding_function SQUARE_TILES[3][MOST_ROWS + 1][MOST_VECTORS + 1]
 cdef sliding_function HELD_TILES[3][MOST_VECTORS + 1]
 cdef sliding_function DILATED_TILES[MOST_VECTORS + 1]
+cdef Py_ssize_t MOST_PIXELS[3][MOST_ROWS + 1]  # by stride, kernel columns
 cdef channel_function CHANNEL_TILES[MOST_ROWS + 1][MOST_VECTORS + 1]
 
 
@@ -443,9 +444,10 @@ cdef inline void transpose_square(vec square[LANES_AT_MOST]) noexcept nogil:
 
 
 cdef inline void store_transposed(
-    const ConvPlan* p, const real* sums, Py_ssize_t pitch, Py_ssize_t pixels, Py_ssize_t channels,
-    const real* residual, real* y) noexcept nogil:
-    """sums[pixel][channel], residual (or NULL) added, into y[channel][pixel]."""
+    const ConvPlan* p, const real* sums, Py_ssize_t pitch, const Py_ssize_t* order,
+    Py_ssize_t pixels, Py_ssize_t channels, const real* residual, real* y) noexcept nogil:
+    """sums[order[pixel]][channel], residual (or NULL) added, into y[channel][pixel]; no order: the
+    pixels follow each other."""
     cdef vec square[LANES_AT_MOST]
     cdef real some[LANES_AT_MOST]
     cdef Py_ssize_t y_channel = p.y_channel
@@ -457,7 +459,7 @@ cdef inline void store_transposed(
         for channel in range(channels):
             (<uvec*>some)[0] = splat(0)
             for i in range(pixels):
-                some[i] = sums[i * pitch + channel]
+                some[i] = sums[(order[i] if order != NULL else i) * pitch + channel]
                 if residual != NULL:
                     some[i] = some[i] + residual[channel * y_channel + i]
             if epilogue.activation != IDENTITY:
@@ -470,7 +472,8 @@ cdef inline void store_transposed(
         channel = 0
         while channel < channels:
             for i in range(LANES):
-                square[i] = (<const vec*>(sums + (pixel + i) * pitch + channel))[0]
+                j = order[pixel + i] if order != NULL else pixel + i
+                square[i] = (<const vec*>(sums + j * pitch + channel))[0]
             transpose_square(square)
             n = min(LANES, channels - channel)
             if again:
@@ -498,6 +501,26 @@ cdef inline void store_transposed(
         if pixel == pixels - LANES:
             return
         pixel = min(pixel + LANES, pixels - LANES)
+
+
+cdef inline void store_pixels(
+    const ConvPlan* p, const real* sums, Py_ssize_t pitch, const Py_ssize_t* spots,
+    Py_ssize_t pixels, Py_ssize_t channels, real* y) noexcept nogil:
+    """sums[pixel][channel] to where each pixel lies in a y that is not in C order."""
+    cdef Py_ssize_t pixel, channel
+    cdef const real* source
+    cdef real* to
+    for pixel in range(pixels):
+        source = sums + pixel * pitch
+        to = y + spots[pixel]
+        channel = 0
+        if p.y_channel == 1:
+            while channel <= channels - LANES:
+                (<uvec*>(to + channel))[0] = (<const vec*>(source + channel))[0]
+                channel += LANES
+        while channel < channels:
+            to[channel * p.y_channel] = source[channel]
+            channel += 1
 
 
 cdef inline void pack_weights(
@@ -593,10 +616,29 @@ cdef inline void extend_run(
     run.pixels += pixels
 
 
+cdef inline Py_ssize_t column_run(
+    const ConvPlan* p, Py_ssize_t column, Py_ssize_t end, Py_ssize_t* taps) noexcept nogil:
+    """Where the run of output columns ends that meet the same taps as this one: taps[4] up to
+    taps[5]. It is the whole row where columns of padding are multiplied like any others."""
+    cdef Py_ssize_t first, last
+    taps[4] = 0
+    taps[5] = p.kernel[2]
+    if not p.column_runs:
+        return end
+    tap_range(p, 2, column, &taps[4], &taps[5])
+    while True:
+        column += 1
+        if column == end:
+            return end
+        tap_range(p, 2, column, &first, &last)
+        if first != taps[4] or last != taps[5]:
+            return column
+
+
 cdef void channel_item(
     const ConvPlan* p, Py_ssize_t number, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
-    """Assumes that a band's output pixels are contiguous in y, and group blocks of 1."""
+    """Assumes group blocks of 1, and that a band's pixels are contiguous in a y in order."""
     cdef Item item = find_item(p, number)
     cdef Band* band = &item.band
     cdef Py_ssize_t volume = p.kernel[0] * p.kernel[1] * p.kernel[2]
@@ -610,29 +652,41 @@ cdef void channel_item(
     cdef real* sums = <real*>(scratch + HEADER_BYTES) + p.accumulators_at
     cdef real* weights = <real*>(scratch + HEADER_BYTES) + p.weights_at
     cdef Py_ssize_t* places = <Py_ssize_t*>(sums + p.weights_at - p.accumulators_at) - pixels
+    cdef Py_ssize_t* spots = places - pixels
     cdef Py_ssize_t o, vectors, channels, lanes, c, in_block, row_taps, plane_taps, pixel, i, j
-    cdef Py_ssize_t od, oh
+    cdef Py_ssize_t od, oh, column, end
     cdef Py_ssize_t taps_here[6]
-    cdef real* to
+    cdef real* to_y
     cdef Run run
     cdef Source source
     cdef ChannelStrip s
-    taps_here[4] = 0
-    taps_here[5] = p.kernel[2]
     begin_item(p, &item, scratch)
     # The sums and the places of the pixels share a part of scratch: sums from its beginning,
-    # places up to its end.
-    pixel = 0
+    # places up to its end. Pixels come in runs of columns that meet the same taps, so that
+    # such runs go together over all rows; `spots` says where they lie in y, or, where y is in
+    # C order, in which order they lie there.
     if p.in_place:
         source = in_place_source(p, &item, x, group)
     else:
         source.plane = p.panel_line[0] * p.panel_plane
         source.row = p.panel_line[1] * p.panel_row
-    for od in range(band.begin[0], band.end[0]):
-        for oh in range(band.begin[1], band.end[1]):
-            for i in range(width):
-                places[pixel] = od * source.plane + oh * source.row + i * p.pixel_step
-                pixel += 1
+    pixel = 0
+    column = band.begin[2]
+    while column < band.end[2]:
+        end = column_run(p, column, band.end[2], taps_here)
+        for od in range(band.begin[0], band.end[0]):
+            for oh in range(band.begin[1], band.end[1]):
+                for i in range(column, end):
+                    places[pixel] = (
+                        od * source.plane + oh * source.row
+                        + (i - band.begin[2]) * p.pixel_step)
+                    if not p.y_in_order:
+                        spots[pixel] = od * p.y_axis[0] + oh * p.y_axis[1] + i * p.y_axis[2]
+                    elif p.column_runs:
+                        spots[((od - band.begin[0]) * (band.end[1] - band.begin[1])
+                               + oh - band.begin[1]) * width + i - band.begin[2]] = pixel
+                    pixel += 1
+        column = end
     o = item.first_channel
     while o < item.last_channel:
         vectors = min(p.tile_vectors, (item.last_channel - o + LANES - 1) // LANES)
@@ -690,19 +744,23 @@ cdef void channel_item(
             run.pixels = 0
             for i in range(6):
                 run.taps[i] = 0
-            for od in range(band.begin[0], band.end[0]):
-                tap_range(p, 0, od, &taps_here[0], &taps_here[1])
-                for oh in range(band.begin[1], band.end[1]):
-                    tap_range(p, 1, oh, &taps_here[2], &taps_here[3])
-                    if not p.column_runs:
-                        extend_run(p, &s, &run, vectors, in_block, taps_here, width)
-                        continue
-                    for i in range(band.begin[2], band.end[2]):
-                        tap_range(p, 2, i, &taps_here[4], &taps_here[5])
-                        extend_run(p, &s, &run, vectors, in_block, taps_here, 1)
+            column = band.begin[2]
+            while column < band.end[2]:
+                end = column_run(p, column, band.end[2], taps_here)
+                for od in range(band.begin[0], band.end[0]):
+                    tap_range(p, 0, od, &taps_here[0], &taps_here[1])
+                    for oh in range(band.begin[1], band.end[1]):
+                        tap_range(p, 1, oh, &taps_here[2], &taps_here[3])
+                        extend_run(p, &s, &run, vectors, in_block, taps_here, end - column)
+                column = end
             finish_run(p, &s, &run, vectors, in_block)
             c += in_block
-        to = (y + item.image * p.y_image + (group * p.out_channels + o) * p.y_channel
-              + band.begin[0] * p.y_axis[0] + band.begin[1] * p.y_axis[1] + band.begin[2])
-        store_transposed(p, sums, lanes, pixels, channels, residual_of(scratch, y, to), to)
+        to_y = y + item.image * p.y_image + (group * p.out_channels + o) * p.y_channel
+        if p.y_in_order:
+            to_y += (
+                band.begin[0] * p.y_axis[0] + band.begin[1] * p.y_axis[1] + band.begin[2])
+            store_transposed(p, sums, lanes, spots if p.column_runs else NULL, pixels, channels,
+                             residual_of(scratch, y, to_y), to_y)
+        else:
+            store_pixels(p, sums, lanes, spots, pixels, channels, to_y)
         o += lanes

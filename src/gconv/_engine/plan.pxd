@@ -13,6 +13,8 @@ cdef enum Family:
     CHANNEL
     SLIDING
     SHORT
+    ACROSS
+    PIXELS
 
 
 cdef enum PaddingMode:
@@ -48,11 +50,12 @@ cdef struct ConvPlan:
     Py_ssize_t filled_begin[3]
     Py_ssize_t filled_end[3]
 
-    # Where an element lies in the arrays. Rows of y are contiguous.
+    # Where an element lies in the arrays. Rows of y are contiguous but for channel lanes.
     Py_ssize_t x_image, x_channel
     Py_ssize_t x_axis[3]
     Py_ssize_t y_image, y_channel
     Py_ssize_t y_axis[3]
+    bint y_in_order  # y, or what of it a part writes, is in C order
     # And a weight: from the first tap of all to the next group's, output channel's, input
     # channel's, plane's, row's, column's. In order: the taps of an output channel are contiguous.
     Py_ssize_t w_origin, w_group, w_channel, w_input
@@ -106,6 +109,15 @@ cdef struct ConvPlan:
     const Py_ssize_t* x_taps
     const Py_ssize_t* w_taps
     const Py_ssize_t* tap_places
+
+    # Lanes across groups: blocks of LANES output channels, `across_blocks` for each group block;
+    # how their lanes go with input channels; the first output channel of each, the first input
+    # channel that it loads, and which of these its lanes pick.
+    int lanes_are
+    Py_ssize_t across_blocks
+    const Py_ssize_t* across_first
+    const Py_ssize_t* across_base
+    const int* across_picks
 
     # A transposed convolution: its parts, one for each stride phase that has taps (see
     # transposed.pxi): how many along each axis, which phases they are, the stride and y's extents.

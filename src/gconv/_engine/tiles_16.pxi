@@ -106,3 +106,31 @@ CHANNEL_TILES[5][1:3] = [channel_5x1, channel_5x2]
 CHANNEL_TILES[6][1:3] = [channel_6x1, channel_6x2]
 CHANNEL_TILES[7][1:2] = [channel_7x1]
 CHANNEL_TILES[8][1:2] = [channel_8x1]
+
+cdef void fitting_1(const AcrossStrip* s) noexcept nogil: across_strip(s, 1, FITTING)
+cdef void fitting_2(const AcrossStrip* s) noexcept nogil: across_strip(s, 2, FITTING)
+cdef void fitting_3(const AcrossStrip* s) noexcept nogil: across_strip(s, 3, FITTING)
+cdef void fitting_4(const AcrossStrip* s) noexcept nogil: across_strip(s, 4, FITTING)
+cdef void fitting_5(const AcrossStrip* s) noexcept nogil: across_strip(s, 5, FITTING)
+cdef void fitting_6(const AcrossStrip* s) noexcept nogil: across_strip(s, 6, FITTING)
+cdef void fitting_7(const AcrossStrip* s) noexcept nogil: across_strip(s, 7, FITTING)
+cdef void fitting_8(const AcrossStrip* s) noexcept nogil: across_strip(s, 8, FITTING)
+cdef void fitting_9(const AcrossStrip* s) noexcept nogil: across_strip(s, 9, FITTING)
+cdef void fitting_10(const AcrossStrip* s) noexcept nogil: across_strip(s, 10, FITTING)
+cdef void fitting_11(const AcrossStrip* s) noexcept nogil: across_strip(s, 11, FITTING)
+cdef void fitting_12(const AcrossStrip* s) noexcept nogil: across_strip(s, 12, FITTING)
+cdef void picked_1(const AcrossStrip* s) noexcept nogil: across_strip(s, 1, PICKED)
+cdef void picked_2(const AcrossStrip* s) noexcept nogil: across_strip(s, 2, PICKED)
+cdef void picked_3(const AcrossStrip* s) noexcept nogil: across_strip(s, 3, PICKED)
+cdef void picked_4(const AcrossStrip* s) noexcept nogil: across_strip(s, 4, PICKED)
+cdef void picked_5(const AcrossStrip* s) noexcept nogil: across_strip(s, 5, PICKED)
+cdef void picked_6(const AcrossStrip* s) noexcept nogil: across_strip(s, 6, PICKED)
+cdef void narrow_1(const AcrossStrip* s) noexcept nogil: across_strip(s, 1, NARROW)
+cdef void narrow_2(const AcrossStrip* s) noexcept nogil: across_strip(s, 2, NARROW)
+cdef void narrow_3(const AcrossStrip* s) noexcept nogil: across_strip(s, 3, NARROW)
+cdef void narrow_4(const AcrossStrip* s) noexcept nogil: across_strip(s, 4, NARROW)
+
+ACROSS_TILES[<int>FITTING][1:13] = [fitting_1, fitting_2, fitting_3, fitting_4, fitting_5,
+    fitting_6, fitting_7, fitting_8, fitting_9, fitting_10, fitting_11, fitting_12]
+ACROSS_TILES[<int>PICKED][1:7] = [picked_1, picked_2, picked_3, picked_4, picked_5, picked_6]
+ACROSS_TILES[<int>NARROW][1:5] = [narrow_1, narrow_2, narrow_3, narrow_4]

@@ -5,6 +5,8 @@
 #ifndef GCONV_VECTOR_H
 #define GCONV_VECTOR_H
 
+#include <string.h>
+
 enum { LANES = GC_LANES };
 
 typedef GC_REAL real;
@@ -178,6 +180,54 @@ static inline __attribute__((always_inline)) void halves_of_power(vec v, vec *fi
     *first = (vec)(lower << MANTISSA_BITS);
     *second = (vec)((n - lower) << MANTISSA_BITS);
 }
+
+/* ---- what channels-last kernels need: some lanes of a vector, and lanes in any order ---------- */
+
+/* n elements, 0 < n <= LANES, and zeros; nothing behind them is read or written. */
+static inline vec load_first(const real *p, Py_ssize_t n) {
+    vec v = {0};
+    memcpy(&v, p, n * sizeof(real));
+    return v;
+}
+static inline void store_first(real *p, vec v, Py_ssize_t n) { memcpy(p, &v, n * sizeof(real)); }
+
+/* `picked` is the vector of the lanes of v that a table of LANES numbers names. */
+#if defined(__AVX512F__) && GC_LANES == 16
+typedef __m512i picks;
+static inline picks load_picks(const int *table) { return _mm512_loadu_si512(table); }
+static inline vec picked(vec v, picks which) { return (vec)_mm512_permutexvar_ps(which, v); }
+#elif defined(__AVX512F__)
+typedef __m512i picks;
+static inline picks load_picks(const int *table) {
+    return _mm512_cvtepi32_epi64(_mm256_loadu_si256((const __m256i *)table));
+}
+static inline vec picked(vec v, picks which) { return (vec)_mm512_permutexvar_pd(which, v); }
+#elif defined(__AVX2__) && GC_LANES == 8
+typedef __m256i picks;
+static inline picks load_picks(const int *table) {
+    return _mm256_loadu_si256((const __m256i *)table);
+}
+static inline vec picked(vec v, picks which) { return (vec)_mm256_permutevar8x32_ps(v, which); }
+#elif defined(__AVX2__)
+typedef __m256i picks; /* a double is two neighbouring floats */
+static inline picks load_picks(const int *table) {
+    const __m256i low = _mm256_slli_epi64(
+        _mm256_cvtepi32_epi64(_mm_loadu_si128((const __m128i *)table)), 1);
+    const __m256i high = _mm256_add_epi64(low, _mm256_set1_epi64x(1));
+    return _mm256_or_si256(low, _mm256_slli_epi64(high, 32));
+}
+static inline vec picked(vec v, picks which) {
+    return (vec)_mm256_permutevar8x32_ps((__m256)v, which);
+}
+#else
+typedef const int *picks;
+static inline picks load_picks(const int *table) { return table; }
+static inline vec picked(vec v, picks which) {
+    vec result;
+    for (int lane = 0; lane < LANES; lane++) result[lane] = v[which[lane]];
+    return result;
+}
+#endif
 
 #if defined(__AVX512F__)
 /* What sliding.pxi needs besides, and what only this instruction set does well: loads and stores

@@ -1,0 +1,184 @@
+# Channels last: lanes are neighbouring output channels, across the borders of groups.
+#
+# Where channels are neighbours in memory, a vector of output channels of one pixel is stored as it
+# is, and needs, at each tap, a vector of input channels that is loaded as it is. In a depthwise
+# layer the two fit lane by lane. With more channels per group every lane wants, one after
+# another, all input channels of its group: each is picked out of the loaded vector.
+#
+#     output lanes     0 1 2 3 | 4 5 6 7        4 output, 2 input channels per group
+#     first pick       0 0 0 0 | 2 2 2 2
+#     second pick      1 1 1 1 | 3 3 3 3
+#
+# x is read in place: columns near the padding use those taps that lie in the image.
+
+
+cdef extern from "vector.h" nogil:
+    ctypedef long picks
+    vec load_first(const real* p, Py_ssize_t n)
+    void store_first(real* p, vec v, Py_ssize_t n)
+    picks load_picks(const int* table)
+    vec picked(vec v, picks which)
+
+
+cdef enum Lanes:
+    FITTING  # input channel for output channel
+    PICKED
+    NARROW  # picked, from or into less than a vector
+
+
+cdef struct AcrossStrip:
+    const real* x  # first pixel, first tap, first of the vector's channels
+    Py_ssize_t x_pixel
+    const Py_ssize_t* x_taps
+    # The taps are [first, last), the same of `rows` kernel rows, and that of `planes` planes.
+    Py_ssize_t first, last, row, rows, plane, planes
+    const real* weight  # [tap][input channel][LANES]
+    Py_ssize_t in_channels
+    const int* picks  # [input channel][LANES]
+    Py_ssize_t wide_in, wide_out  # channels that there are to load, to store
+    vec bias
+    real* y
+    Py_ssize_t y_pixel
+    Py_ssize_t tiles
+
+
+ctypedef void (*across_function)(const AcrossStrip* s) noexcept nogil
+
+cdef across_function ACROSS_TILES[3][MOST_ROWS + 1]
+
+
+cdef inline void across_strip(
+    const AcrossStrip* s, Py_ssize_t PIXELS, Lanes LANES_ARE) noexcept nogil:
+    cdef vec acc[MOST_ROWS]
+    cdef vec xv[MOST_ROWS]
+    cdef vec wv
+    cdef picks which
+    cdef const real* x = s.x
+    cdef const real* xk
+    cdef const real* w
+    cdef real* y = s.y
+    cdef Py_ssize_t tile, j, k, c, plane, row, start
+    for tile in range(s.tiles):
+        for j in range(PIXELS):
+            acc[j] = s.bias
+        for plane in range(s.planes):
+            for row in range(s.rows):
+                start = plane * s.plane + row * s.row
+                for k in range(start + s.first, start + s.last):
+                    xk = x + s.x_taps[k]
+                    w = s.weight + k * s.in_channels * LANES
+                    if LANES_ARE == FITTING:
+                        wv = in_register((<const vec*>w)[0])
+                        for j in range(PIXELS):
+                            acc[j] = acc[j] + wv * (<const uvec*>(xk + j * s.x_pixel))[0]
+                        continue
+                    for j in range(PIXELS):
+                        if LANES_ARE == NARROW:
+                            xv[j] = load_first(xk + j * s.x_pixel, s.wide_in)
+                        else:
+                            xv[j] = in_register((<const uvec*>(xk + j * s.x_pixel))[0])
+                    for c in range(s.in_channels):
+                        wv = in_register((<const vec*>(w + c * LANES))[0])
+                        which = load_picks(s.picks + c * LANES)
+                        for j in range(PIXELS):
+                            acc[j] = acc[j] + wv * picked(xv[j], which)
+        for j in range(PIXELS):
+            if LANES_ARE == NARROW:
+                store_first(y + j * s.y_pixel, acc[j], s.wide_out)
+            else:
+                (<uvec*>(y + j * s.y_pixel))[0] = acc[j]
+        x += PIXELS * s.x_pixel
+        y += PIXELS * s.y_pixel
+
+
+cdef inline void across_pixels(
+    const ConvPlan* p, AcrossStrip s, Py_ssize_t od, Py_ssize_t oh, Py_ssize_t column,
+    Py_ssize_t pixels, const real* x, real* y) noexcept nogil:
+    """Neighbouring pixels that meet the same taps."""
+    cdef Parts run = split(pixels, p.tile_rows)
+    cdef Py_ssize_t first_plane, last_plane, first_row, last_row, first, last, size
+    tap_range(p, 0, od, &first_plane, &last_plane)
+    tap_range(p, 1, oh, &first_row, &last_row)
+    tap_range(p, 2, column, &first, &last)
+    s.row = p.kernel[2]
+    s.plane = p.kernel[1] * s.row
+    s.planes = last_plane - first_plane
+    s.rows = last_row - first_row
+    s.first = first_plane * s.plane + first_row * s.row + first
+    s.last = s.first + last - first
+    s.x = (x + od * p.stride[0] * p.x_axis[0] + oh * p.stride[1] * p.x_axis[1]
+           + column * s.x_pixel)
+    s.y = y + od * p.y_axis[0] + oh * p.y_axis[1] + column * p.y_axis[2]
+    for size in range(run.size + 1, run.size - 1, -1):
+        s.tiles = run.larger if size > run.size else run.count - run.larger
+        if s.tiles > 0:
+            ACROSS_TILES[p.lanes_are][size](&s)
+            s.x += s.tiles * size * s.x_pixel
+            s.y += s.tiles * size * s.y_pixel
+
+
+cdef inline void pack_across(
+    const ConvPlan* p, Py_ssize_t first, Py_ssize_t channels, const real* weight, real* to
+) noexcept nogil:
+    """The weights of a vector of output channels, [tap][input channel][LANES]."""
+    cdef Py_ssize_t taps = p.in_channels * p.kernel[0] * p.kernel[1] * p.kernel[2]
+    cdef Py_ssize_t lane, k
+    cdef const real* w
+    for lane in range(LANES):
+        w = (weight + p.w_origin + (first + lane) // p.out_channels * p.w_group
+             + (first + lane) % p.out_channels * p.w_channel)
+        for k in range(taps):
+            to[k * LANES + lane] = w[p.w_taps[k]] if lane < channels else 0
+
+
+cdef void across_item(
+    const ConvPlan* p, Py_ssize_t number, const real* x, const real* weight, const real* packed,
+    const real* bias, real* y, char* scratch) noexcept nogil:
+    """Assumes that x and y have channels of unit stride, and padding of zeros."""
+    cdef Item item = find_item(p, number)
+    cdef Band* band = &item.band
+    cdef Py_ssize_t taps = p.in_channels * p.kernel[0] * p.kernel[1] * p.kernel[2]
+    cdef Py_ssize_t group_block = item.first_group // p.group_block
+    cdef Py_ssize_t channels = (item.last_group - item.first_group) * p.out_channels
+    cdef Py_ssize_t blocks = (channels + LANES - 1) // LANES
+    cdef Py_ssize_t left, right, block, o, od, oh, column
+    cdef real* weights = <real*>(scratch + HEADER_BYTES) + p.weights_at
+    cdef const real* from_x
+    cdef real* to_y
+    cdef AcrossStrip s
+    s.x_pixel = p.stride[2] * p.x_axis[2]
+    s.y_pixel = p.y_axis[2]
+    s.x_taps = p.x_taps
+    s.in_channels = p.in_channels
+    # The columns [left, right) meet all taps of a kernel row.
+    left = divide_up(max(p.padding[2], 0), p.stride[2])
+    left = max(band.begin[2], min(left, band.end[2]))
+    right = p.in_size[2] - (p.kernel[2] - 1) * p.dilation[2] + p.padding[2]
+    right = max(left, min(band.end[2], divide_up(max(right, 0), p.stride[2])))
+    for block in range(group_block * p.across_blocks, group_block * p.across_blocks + blocks):
+        o = p.across_first[block]
+        s.picks = p.across_picks + block * p.in_channels * LANES
+        s.wide_in = min(LANES, p.groups * p.in_channels - p.across_base[block])
+        s.wide_out = min(LANES, p.groups * p.out_channels - o)
+        s.weight = packed + block * taps * LANES
+        if packed == NULL:
+            pack_across(p, o, s.wide_out, weight, weights)
+            s.weight = weights
+        s.bias = splat(0)
+        if bias != NULL:
+            s.bias = load_first(bias + o, s.wide_out)
+        from_x = (x + item.image * p.x_image + p.across_base[block]
+                  - p.padding[0] * p.x_axis[0] - p.padding[1] * p.x_axis[1]
+                  - p.padding[2] * p.x_axis[2])
+        to_y = y + item.image * p.y_image + o
+        for od in range(band.begin[0], band.end[0]):
+            for oh in range(band.begin[1], band.end[1]):
+                for column in range(band.begin[2], left):
+                    across_pixels(p, s, od, oh, column, 1, from_x, to_y)
+                if right > left:
+                    across_pixels(p, s, od, oh, left, right - left, from_x, to_y)
+                for column in range(right, band.end[2]):
+                    across_pixels(p, s, od, oh, column, 1, from_x, to_y)
+
+
+ITEMS[<int>ACROSS] = across_item

@@ -1,0 +1,201 @@
+"""Channels-last arrays: read and written in place, by kernels of their own."""
+
+import contextlib
+import tracemalloc
+
+import numpy as np
+import pytest
+from arrays import integers
+from geometries import geometries
+from hypothesis import given
+from hypothesis import strategies as st
+from reference import reference
+
+import gconv
+from gconv import _plan, _run
+from gconv._plan import Family
+
+FUNCTIONS = {1: gconv.conv1d, 2: gconv.conv2d, 3: gconv.conv3d}
+LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
+
+
+def channels_last(array):
+    """The same numbers with neighbouring channels."""
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, 1, -1)), -1, 1)
+
+
+def is_channels_last(array):
+    return np.moveaxis(array, 1, -1).flags.c_contiguous
+
+
+def family_of(x, weight, **options):
+    """The family that serves a channels-last x."""
+    layer = LAYERS[x.ndim - 2](weight, **options)
+    geometry = layer._parameters.applied_to(x.shape, x.itemsize)
+    return _run.prepare(geometry, x, None)[0].spec.family
+
+
+@given(
+    g=geometries(batch=(1, 2)),
+    isa=st.sampled_from(_plan.usable_isas()),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    family=st.sampled_from([None, Family.ACROSS, Family.PIXELS, Family.CHANNEL]),
+    threads=st.sampled_from([1, 3]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_every_family_and_geometry(g, isa, dtype, family, threads, seed):
+    rng = np.random.default_rng(seed)
+    x, weight, bias = (integers(rng, s, dtype) for s in (g.x, g.weight, g.weight[:1]))
+    want = reference(x, weight, bias, **g.options)
+    layer = LAYERS[g.dims](weight, bias, **g.options)
+    forced = contextlib.nullcontext() if family is None else _plan.use_tile(family)
+    with _plan.use_isa(isa), forced:
+        function = FUNCTIONS[g.dims](
+            channels_last(x), weight, bias, num_threads=threads, **g.options)
+        results = [function] + [layer(channels_last(x), num_threads=threads) for _ in range(2)]
+    for y in results:
+        np.testing.assert_array_equal(y, want)
+
+
+# name: (x, weight, options, the family that is meant for it)
+LAYER_SHAPES = {
+    "depthwise": ((2, 40, 13, 17), (40, 1, 3, 3), {"padding": 1, "groups": 40}, Family.PIXELS),
+    "depthwise s2": (
+        (1, 35, 14, 15), (35, 1, 5, 5), {"padding": 2, "stride": 2, "groups": 35}, Family.PIXELS),
+    "depthwise d3": (
+        (1, 33, 12, 19), (33, 1, 3, 3), {"padding": 3, "dilation": 3, "groups": 33},
+        Family.PIXELS),
+    "depthwise 3-D": (
+        (1, 20, 4, 9, 11), (20, 1, 3, 3, 3), {"padding": 1, "groups": 20}, Family.PIXELS),
+    "depthwise 7": ((1, 17, 9, 30), (17, 1, 7, 7), {"padding": 3, "groups": 17}, Family.PIXELS),
+    "depthwise 1x4": ((1, 18, 3, 30), (18, 1, 1, 4), {"groups": 18}, Family.ACROSS),
+    "multiplier": ((1, 20, 9, 11), (60, 1, 3, 3), {"padding": 1, "groups": 20}, Family.ACROSS),
+    "4 per group": ((1, 32, 9, 30), (32, 4, 3, 3), {"padding": 1, "groups": 8}, Family.ACROSS),
+    "ragged": ((1, 40, 9, 11), (60, 2, 3, 3), {"padding": 1, "groups": 20}, Family.ACROSS),
+    "narrow": ((1, 6, 9, 11), (4, 3, 3, 3), {"padding": 1, "groups": 2}, None),
+    "dense": ((1, 24, 9, 11), (40, 24, 3, 3), {"padding": 1}, Family.CHANNEL),
+    "dense 7x7": ((1, 24, 7, 7), (40, 24, 3, 3), {"padding": 1}, Family.CHANNEL),
+    "1x1": ((2, 24, 9, 11), (40, 24, 1, 1), {}, Family.CHANNEL),
+    "1-D": ((2, 24, 50), (24, 1, 5), {"padding": 2, "groups": 24}, None),
+    "reflect": (
+        (1, 20, 9, 11), (20, 1, 3, 3), {"padding": 1, "groups": 20, "padding_mode": "reflect"},
+        Family.CHANNEL),
+}
+
+
+@pytest.fixture(params=LAYER_SHAPES)
+def case(request, dtype, rng):
+    """(layer, x, weight, options, family), all small whole numbers."""
+    x, weight, options, family = LAYER_SHAPES[request.param]
+    x, weight = integers(rng, x, dtype), integers(rng, weight, dtype)
+    bias = integers(rng, weight.shape[:1], dtype)
+    return LAYERS[x.ndim - 2](weight, bias, **options), x, weight, options, family
+
+
+def test_the_family_that_is_meant_serves(isa, dtype, case):
+    _, x, weight, options, family = case
+    machine = _plan.machine(isa, np.dtype(dtype))
+    if family == Family.PIXELS and not machine.tiles["pixels"]:
+        family = Family.ACROSS
+    if family == Family.ACROSS and machine.lanes < 8:
+        return  # few lanes hold the inputs of too few groups
+    if family is not None:
+        assert family_of(channels_last(x), weight, **options) == family
+
+
+def test_the_result_is_that_of_c_order_and_comes_back_channels_last(isa, case):
+    layer, x, *_ = case
+    want = layer(x)
+    assert want.flags.c_contiguous
+    for got in (layer(channels_last(x)), layer(channels_last(x))):
+        np.testing.assert_array_equal(got, want)
+        assert is_channels_last(got)
+
+
+def test_out_decides_where_it_is_given(isa, case):
+    layer, x, *_ = case
+    want = layer(x)
+    spaced = np.zeros(tuple(2 * n for n in want.shape), want.dtype)
+    for given_x in (x, channels_last(x)):
+        for out in (
+            np.zeros_like(want),
+            channels_last(np.zeros_like(want)),
+            spaced[(slice(None, None, 2),) * want.ndim],
+            np.zeros_like(want)[..., ::-1],
+            np.asfortranarray(np.zeros_like(want)),
+        ):
+            assert layer(given_x, out=out) is out
+            np.testing.assert_array_equal(out, want)
+    written = spaced[(slice(None, None, 2),) * want.ndim].size
+    assert np.count_nonzero(spaced) <= written  # and nothing between
+
+
+def test_one_image_without_a_batch(isa, case):
+    layer, x, *_ = case
+    got = layer(channels_last(x)[0])
+    np.testing.assert_array_equal(got, layer(x[:1])[0])
+    assert np.moveaxis(got, 0, -1).flags.c_contiguous
+
+
+def test_same_bits_for_any_number_of_threads(isa, dtype, rng):
+    for x, weight, options, _ in LAYER_SHAPES.values():
+        x = rng.standard_normal(x).astype(dtype) * np.exp(rng.standard_normal(x) * 4).astype(dtype)
+        layer = LAYERS[x.ndim - 2](rng.standard_normal(weight).astype(dtype), **options)
+        last = channels_last(np.concatenate([x, x]))
+        want = layer(last, num_threads=1)
+        for threads in (2, 3, 7):
+            assert layer(last, num_threads=threads).tobytes() == want.tobytes()
+        alone = layer(channels_last(x), num_threads=2)
+        np.testing.assert_array_equal(alone, want[: len(x)])
+
+
+def test_a_function_gives_the_bits_of_a_layer(isa, case):
+    layer, x, weight, options, _ = case
+    function = FUNCTIONS[x.ndim - 2]
+    for _ in range(2):
+        got = function(channels_last(x), weight, layer.bias, **options)
+        assert got.tobytes() == layer(channels_last(x)).tobytes()
+        assert is_channels_last(got)
+
+
+def test_no_copy_is_made():
+    """Of a large image, in or out: a call allocates its result and little else."""
+    x = channels_last(np.ones((1, 64, 256, 256), np.float32))
+    layer = gconv.Conv2d(np.ones((64, 1, 3, 3), np.float32), padding=1, groups=64)
+    layer(x)
+    tracemalloc.start()
+    try:
+        y = layer(x)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert is_channels_last(y)
+    assert peak < y.nbytes + 2**20
+
+
+def test_not_finite_inputs_stay_where_they_are(isa, dtype):
+    """A NaN reaches the outputs that see it, in its own channel, and no other."""
+    x = np.ones((1, 40, 9, 11), dtype)
+    x[0, 17, 4, 5] = np.nan
+    x[0, 39, 0, 0] = np.inf
+    weight = np.ones((40, 1, 3, 3), dtype)
+    got = gconv.conv2d(channels_last(x), weight, padding=1, groups=40)
+    np.testing.assert_array_equal(got, gconv.conv2d(x, weight, padding=1, groups=40))
+    assert np.isnan(got).sum() == 9
+
+
+@pytest.mark.parametrize("activation", ["relu", "relu6", ("leaky_relu", 0.25), "silu", "tanh"])
+def test_an_activation_and_a_residual(isa, case, activation, rng):
+    """The bits of C order where the sums are whole numbers."""
+    layer, x, weight, options, _ = case
+    finished = type(layer)(weight, layer.bias, **options, activation=activation)
+    for _ in range(2):
+        got = finished(channels_last(x))
+        np.testing.assert_array_equal(got, finished(x))
+        assert is_channels_last(got)
+    residual = integers(rng, got.shape, got.dtype)
+    want = finished(x, residual=residual)
+    np.testing.assert_array_equal(finished(channels_last(x), residual=residual), want)
+    out = channels_last(residual)
+    assert finished(channels_last(x), residual=out, out=out) is out
+    np.testing.assert_array_equal(out, want)
