@@ -120,6 +120,19 @@ def test_sliding_tile(isa, dtype, rng, stride, rows, vectors, columns, dilation)
               dilation=(4, dilation), groups=2)
 
 
+@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (1, 3)])
+def test_a_plane_of_padding_alone(isa, dtype, rng, stride, dilation):
+    """A kernel of one plane, and output planes that see none of the image: the bias alone."""
+    x = integers(rng, (2, 5, 2, 9, 40), dtype)
+    weight, bias = integers(rng, (5, 1, 1, 3, 3), dtype), np.arange(5).astype(dtype)
+    options = {"stride": (1, stride, stride), "dilation": (1, dilation, dilation),
+               "padding": (2, 1, 1), "groups": 5}
+    got = gconv.conv3d(x, weight, bias, **options)
+    np.testing.assert_array_equal(got, reference(x, weight, bias, **{
+        **options, "padding": ((2, 2), (1, 1), (1, 1))}))
+    assert (got[:, :, [0, 1, -2, -1]] == bias[:, None, None, None]).all()
+
+
 @pytest.mark.parametrize("columns", [2, 17, 18, 31, 33, 64])
 @pytest.mark.parametrize("dilation", [1, 3, 20])
 def test_sliding_windows_over_several_vectors(isa, dtype, rng, columns, dilation):

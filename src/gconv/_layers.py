@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -75,6 +74,8 @@ class Layer(call.LayerBase):
         """Check everything, and take copies."""
         name = type(self).__name__
         if extra or isinstance(weight, int):
+            import inspect  # here, because it takes long and is for a message alone
+
             signature = inspect.signature(type(self).__init__).parameters
             defaults = ", ".join(f"{option}={signature[option].default!r}" for option in options)
             raise TypeError(

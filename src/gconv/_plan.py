@@ -49,6 +49,7 @@ SUMS_BYTES = 48 * 1024
 # Outputs of a transposed convolution's parts, before they are interleaved.
 OUTPUT_BYTES = 128 * 1024
 SCRATCH_BYTES = 512 * 1024  # promised: no thread ever has more
+MOST_COLUMN_RUNS = 64  # of the engine; a tap begins and ends one at most
 # Work items: enough for 64 threads to share evenly, yet each worth its overhead.
 ITEMS = 480
 ITEM_FLOPS = (40_000, 400_000)
@@ -1313,6 +1314,7 @@ class Layout:
             or not p.column_padding
             or p.channel_major
             or not p.zero_padding
+            or 2 * p.kernel[2] + 1 > MOST_COLUMN_RUNS
         ):
             return False
         if p.channels_last and p.part_counts == (0, 0, 0):  # read in place

@@ -44,10 +44,13 @@ def prepare(
 
 
 def _strides(geometry: Geometry, array: Array) -> tuple[int, ...]:
-    """Strides of an image, and from one to the next: 0 where there is one only, so that all such
-    arrays have the same plan."""
-    strides = array.strides if geometry.batched else (0, *array.strides)
-    return (0, *strides[1:]) if geometry.batch == 1 else strides
+    """Strides, the batch's first; 0 along an axis of one element, where they mean nothing, so
+    that all such arrays have the same plan."""
+    strides = tuple(
+        stride if extent > 1 else 0
+        for stride, extent in zip(array.strides, array.shape, strict=True)
+    )
+    return strides if geometry.batched else (0, *strides)
 
 
 def short_cut(

@@ -49,6 +49,7 @@ cdef extern from "vector.h" nogil:
     vec at_most(vec limit, vec v)
     vec magnitude(vec v)
     vec with_sign_of(vec sign, vec v)
+    vec if_below(vec limit, vec v, vec a, vec b)
     vec if_negative(vec v, vec a, vec b)
     const real ROUNDER
     void halves_of_power(vec v, vec* first, vec* second)

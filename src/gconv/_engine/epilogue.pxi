@@ -51,7 +51,7 @@ cdef inline vec clamped(vec v, real low, real high) noexcept nogil:
 
 
 cdef inline vec leaky_relu(vec x, real slope, real zero) noexcept nogil:
-    return at_least(splat(zero), x) + splat(slope) * at_most(splat(zero), x)
+    return if_below(splat(zero), x, splat(slope) * x, x)
 
 
 cdef inline vec hardswish(vec x, const Epilogue* e) noexcept nogil:

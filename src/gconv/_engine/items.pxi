@@ -11,6 +11,7 @@
 # layers have packed theirs).
 
 cdef enum:
+    MOST_COLUMN_RUNS = 64  # gconv._plan sees to it
     NOTHING = -1
     HEADER_BYTES = 64
 
@@ -616,23 +617,33 @@ cdef inline void extend_run(
     run.pixels += pixels
 
 
-cdef inline Py_ssize_t column_run(
-    const ConvPlan* p, Py_ssize_t column, Py_ssize_t end, Py_ssize_t* taps) noexcept nogil:
-    """Where the run of output columns ends that meet the same taps as this one: taps[4] up to
-    taps[5]. It is the whole row where columns of padding are multiplied like any others."""
-    cdef Py_ssize_t first, last
-    taps[4] = 0
-    taps[5] = p.kernel[2]
+# Runs of output columns of a band that meet the same taps of a kernel row.
+cdef struct ColumnRuns:
+    Py_ssize_t count
+    Py_ssize_t end[MOST_COLUMN_RUNS]
+    Py_ssize_t first[MOST_COLUMN_RUNS]
+    Py_ssize_t last[MOST_COLUMN_RUNS]
+
+
+cdef inline void find_column_runs(
+    const ConvPlan* p, const Band* band, ColumnRuns* runs) noexcept nogil:
+    """One run where columns of padding are multiplied like any others."""
+    cdef Py_ssize_t column, first, last
+    runs.count = 1
+    runs.end[0] = band.end[2]
+    runs.first[0] = 0
+    runs.last[0] = p.kernel[2]
     if not p.column_runs:
-        return end
-    tap_range(p, 2, column, &taps[4], &taps[5])
-    while True:
-        column += 1
-        if column == end:
-            return end
+        return
+    tap_range(p, 2, band.begin[2], &runs.first[0], &runs.last[0])
+    for column in range(band.begin[2] + 1, band.end[2]):
         tap_range(p, 2, column, &first, &last)
-        if first != taps[4] or last != taps[5]:
-            return column
+        if first != runs.first[runs.count - 1] or last != runs.last[runs.count - 1]:
+            runs.end[runs.count - 1] = column
+            runs.first[runs.count] = first
+            runs.last[runs.count] = last
+            runs.end[runs.count] = band.end[2]
+            runs.count += 1
 
 
 cdef void channel_item(
@@ -654,8 +665,9 @@ cdef void channel_item(
     cdef Py_ssize_t* places = <Py_ssize_t*>(sums + p.weights_at - p.accumulators_at) - pixels
     cdef Py_ssize_t* spots = places - pixels
     cdef Py_ssize_t o, vectors, channels, lanes, c, in_block, row_taps, plane_taps, pixel, i, j
-    cdef Py_ssize_t od, oh, column, end
+    cdef Py_ssize_t od, oh, column, end, n
     cdef Py_ssize_t taps_here[6]
+    cdef ColumnRuns runs
     cdef real* to_y
     cdef Run run
     cdef Source source
@@ -671,9 +683,10 @@ cdef void channel_item(
         source.plane = p.panel_line[0] * p.panel_plane
         source.row = p.panel_line[1] * p.panel_row
     pixel = 0
+    find_column_runs(p, band, &runs)
     column = band.begin[2]
-    while column < band.end[2]:
-        end = column_run(p, column, band.end[2], taps_here)
+    for n in range(runs.count):
+        end = runs.end[n]
         for od in range(band.begin[0], band.end[0]):
             for oh in range(band.begin[1], band.end[1]):
                 for i in range(column, end):
@@ -745,8 +758,10 @@ cdef void channel_item(
             for i in range(6):
                 run.taps[i] = 0
             column = band.begin[2]
-            while column < band.end[2]:
-                end = column_run(p, column, band.end[2], taps_here)
+            for n in range(runs.count):
+                end = runs.end[n]
+                taps_here[4] = runs.first[n]
+                taps_here[5] = runs.last[n]
                 for od in range(band.begin[0], band.end[0]):
                     tap_range(p, 0, od, &taps_here[0], &taps_here[1])
                     for oh in range(band.begin[1], band.end[1]):

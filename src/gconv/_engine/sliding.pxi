@@ -98,11 +98,12 @@ cdef inline void sliding_row(
         sliding_taps(s, acc, even, x + plane * s.x_plane, inside, held, w, LAST, STRIDE, VECTORS,
                      COLUMNS, NEIGHBOURS, HELD, 0)
         if STRIDE == 2:
-            sliding_taps(s, acc, odd, x, inside, held, w, LAST, STRIDE, VECTORS,
+            sliding_taps(s, acc, odd, x + plane * s.x_plane, inside, held, w, LAST, STRIDE, VECTORS,
                          COLUMNS, NEIGHBOURS, HELD, 1)
 
 
-# Assumes, with stride 2, no dilation of rows and columns.
+# Assumes, with stride 2, no dilation of rows and columns; and where HELD, that the kernel has one
+# plane, which lies in the image if any window row does.
 cdef inline void sliding_strip(
     const SlidingStrip* s, Py_ssize_t KERNEL_ROWS, Py_ssize_t STRIDE, Py_ssize_t VECTORS,
     Py_ssize_t COLUMNS, bint NEIGHBOURS, bint HELD) noexcept nogil:
@@ -214,7 +215,7 @@ cdef void sliding_item(
                     top = oh * p.stride[1] - p.padding[1]
                     s.first_window = divide_up(-top, dilation) if top < 0 else 0
                     s.last_window = 0
-                    if top < p.in_size[1]:
+                    if top < p.in_size[1] and s.first_plane < s.last_plane:
                         s.last_window = divide_up(p.in_size[1] - top, dilation)
                     s.x = source.origin + od * source.plane + oh * source.row
                     s.y = (y + item.image * p.y_image + o * p.y_channel + od * p.y_axis[0]

@@ -162,11 +162,22 @@ static inline __attribute__((always_inline)) vec magnitude(vec v) {
 static inline __attribute__((always_inline)) vec with_sign_of(vec sign, vec v) {
     return (vec)((bits)magnitude(v) | sign_of(sign));
 }
-/* a in the lanes where v is below 0, b in the others. */
+/* a in the lanes where v is below the limit, or below 0, b in the others. */
+static inline __attribute__((always_inline)) vec if_below(vec limit, vec v, vec a, vec b) {
+#if defined(__x86_64__) && VECTOR_BYTES == 64 && GC_LANES == 16
+    const __mmask16 below = _mm512_cmp_ps_mask((__m512)v, (__m512)limit, _CMP_LT_OQ);
+    return (vec)_mm512_mask_blend_ps(below, (__m512)b, (__m512)a);
+#elif defined(__x86_64__) && VECTOR_BYTES == 64
+    const __mmask8 below = _mm512_cmp_pd_mask((__m512d)v, (__m512d)limit, _CMP_LT_OQ);
+    return (vec)_mm512_mask_blend_pd(below, (__m512d)b, (__m512d)a);
+#else
+    const bits below = (bits)(v < limit);
+    return (vec)((below & (bits)a) | (~below & (bits)b));
+#endif
+}
 static inline __attribute__((always_inline)) vec if_negative(vec v, vec a, vec b) {
     const vec zero = {0};
-    const bits below = (bits)(v < zero);
-    return (vec)((below & (bits)a) | (~below & (bits)b));
+    return if_below(zero, v, a, b);
 }
 
 /* Adding this number leaves a whole number in the lowest bits, and takes the fraction away by
