@@ -38,7 +38,7 @@ cdef inline vec clamped(vec v, real low, real high) noexcept nogil:
 
 
 cdef inline vec leaky_relu(vec x, real slope) noexcept nogil:
-    return if_negative(x, splat(slope) * x, x)
+    return at_least(splat(0), x) + splat(slope) * at_most(splat(0), x)
 
 
 cdef inline vec hardswish(vec x) noexcept nogil:
