@@ -534,8 +534,9 @@ def an_activation(name: str, value: object) -> Activation | None:
             )
     # Adding 0 makes -0 into 0: as they are equal, plans do not tell them apart.
     floats = tuple(_as_float(number) + 0.0 for number in numbers)
-    if any(map(math.isnan, floats)) or (kind == "leaky_relu" and math.isinf(floats[0])):
-        finite = "be finite" if kind == "leaky_relu" else "not be NaN"
+    # A slope beyond float32 would become infinite there, and infinity times 0 is NaN.
+    if any(map(math.isnan, floats)) or (kind == "leaky_relu" and abs(floats[0]) > 3.4e38):
+        finite = "be finite, in float32 too," if kind == "leaky_relu" else "not be NaN"
         raise ValueError(
             f"{name}: {' and '.join(parameters)} of activation {_written(kind)} must {finite}, "
             f"got {value!r}"
