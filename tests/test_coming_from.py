@@ -8,12 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from oracles import oracle
 
 import gconv
 
 PAGE = Path(__file__).parents[1] / "docs" / "coming-from.md"
-#: Libraries that a test environment need not have. All others are imported, whatever happens.
-OPTIONAL = {"cv2", "jax"}
+#: What snippets may need; the other words behind their markers are features of gconv.
+LIBRARIES = {"scipy", "cv2", "torch", "onnx", "jax"}
+#: Those that the environment in which nothing may be skipped has.
+ALWAYS = {"scipy", "torch", "onnx"}
 
 BLOCK = re.compile(r"(?:<!-- (?P<needs>[^>]*) -->\n)?```python\n(?P<code>.*?)```", re.DOTALL)
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -31,9 +34,8 @@ class Snippet:
         self.line = TEXT[: match.start("code")].count("\n") + 1
         self.needs = set(filter(None, re.split(r",\s*", match["needs"] or "")))
         self.code = match["code"]
-        self.libraries = {need for need in self.needs if importlib.util.find_spec(need)}
-        self.missing = self.needs & OPTIONAL - self.libraries
-        self.features = self.needs - OPTIONAL - {"begin", "scipy", "torch", "onnx"}
+        self.libraries = self.needs & LIBRARIES
+        self.features = self.needs - LIBRARIES - {"begin"}
 
     def compile(self):
         # Lines in an error are those of the page.
@@ -45,13 +47,12 @@ BEGIN, *REST = SNIPPETS
 
 
 def collected():
-    """Yield those for which gconv has the features; without a library they are skipped, but not
-    collected at all where nothing may be skipped."""
+    """Yield those for which gconv has the features. Where nothing may be skipped, those that need
+    a library which is not always there are left out."""
     for snippet in REST:
-        if all(map(exists, snippet.features)):
-            if snippet.missing and os.environ.get("GCONV_NO_SKIPS"):
-                continue
-            yield pytest.param(snippet, id=f"line {snippet.line}")
+        here = all(map(importlib.util.find_spec, snippet.libraries - ALWAYS))
+        if all(map(exists, snippet.features)) and (here or not os.environ.get("GCONV_NO_SKIPS")):
+            yield pytest.param(snippet, id=f"line-{snippet.line}")
 
 
 def names_before(snippet):
@@ -67,8 +68,8 @@ def names_before(snippet):
 
 @pytest.mark.parametrize("snippet", list(collected()))
 def test_snippet(snippet):
-    for library in snippet.missing:
-        pytest.importorskip(library)
+    for library in snippet.libraries:
+        oracle(library)
     names = names_before(snippet)
     for name in ("ours", "theirs"):
         names.pop(name, None)
@@ -90,7 +91,7 @@ def test_the_page_covers_what_it_says():
     assert TEXT.count("```") == 2 * len(SNIPPETS)
 
 
-@pytest.mark.parametrize("snippet", REST, ids=lambda snippet: f"line {snippet.line}")
+@pytest.mark.parametrize("snippet", REST, ids=lambda snippet: f"line-{snippet.line}")
 def test_every_snippet_compares(snippet):
     """Also one that is not run here."""
     assigned = re.findall(r"^(ours|theirs) = ", snippet.code, re.MULTILINE)
