@@ -21,6 +21,7 @@ from arrays import integers
 
 import gconv
 from gconv import _plan
+from gconv._problem import Family
 
 FUNCTIONS = {1: gconv.conv1d, 2: gconv.conv2d, 3: gconv.conv3d}
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
@@ -209,9 +210,7 @@ def check_step(rooms, dtype, batch, channels, past, size, at_end):
     np.testing.assert_array_equal(y, want)
     np.testing.assert_array_equal(state, both[:, :, size:])
     # The plan of that step, on a buffer and a result of our own.
-    geometry = gconv._geometry.convolution(
-        "step", 1, both.shape, layer.weight.shape, layer.bias.shape, 1, 0, 1, groups
-    )
+    geometry = layer._parameters._replace(padding=((0, 0),)).applied_to(both.shape)
     strides = c_strides(both.shape, both.itemsize)
     plan = _plan.plan_for(geometry, both.dtype, strides, channel_major=True, room=True)
     vector = 64 // both.itemsize
@@ -239,12 +238,12 @@ def check_steps(isa, dtype):
             os.write(2, f"{case}\n".encode())
             with _plan.use_isa(isa):
                 met.add(check_step(rooms, dtype, batch, channels, past, size, at_end))
-    assert met == {_plan.Family.SHORT, _plan.Family.WIDTH, _plan.Family.CHANNEL}, met
+    assert met == {Family.SHORT, Family.WIDTH, Family.CHANNEL}, met
 
 
 def main(isa, dtype):
     check_steps(isa, dtype)
-    rng, families = np.random.default_rng(0), sorted(set(_plan.Family) - {_plan.Family.SHORT})
+    rng, families = np.random.default_rng(0), sorted(set(Family) - {Family.SHORT})
     rooms = {name: Room(1 << 20) for name in ("x", "weight", "bias", "out", "residual")}
     done = 0
     all_cases = itertools.chain(

@@ -16,7 +16,7 @@ from tolerance import error_bound
 
 import gconv
 from gconv import _plan
-from gconv._plan import Family
+from gconv._problem import Family
 
 FUNCTIONS = {1: gconv.conv1d, 2: gconv.conv2d, 3: gconv.conv3d}
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}

@@ -11,7 +11,7 @@ from hypothesis import given
 
 import gconv
 from gconv import _explain, _plan
-from gconv._plan import Family
+from gconv._problem import CHANNELS_LAST, Family
 
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
 
@@ -126,7 +126,7 @@ def test_balance_of_one_thread_is_perfect_and_of_idle_threads_is_bad():
 
 # Short rows serve the steps of a stream, two other families channels-last arrays: `explain` is
 # about neither.
-@pytest.mark.parametrize("family", sorted(set(Family) - {Family.SHORT, *_plan.LAST}))
+@pytest.mark.parametrize("family", sorted(set(Family) - {Family.SHORT, *CHANNELS_LAST}))
 def test_what_it_says_is_what_the_plan_holds(family, isa, dtype):
     if family == Family.SLIDING and not _plan.machine(isa, np.dtype(dtype)).tiles["sliding"]:
         return  # another instruction set's

@@ -18,8 +18,8 @@ from tolerance import assert_right
 
 import gconv
 from gconv import _plan
-from gconv._geometry import convolution
-from gconv._plan import Family
+from gconv._geometry import Parameters
+from gconv._problem import Family
 
 FUNCTIONS = {1: gconv.conv1d, 2: gconv.conv2d, 3: gconv.conv3d}
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
@@ -27,7 +27,7 @@ LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
 dtypes = st.sampled_from([np.float32, np.float64])
 isas = st.sampled_from(_plan.usable_isas())
 #: None leaves the choice to the plan, as every user does.
-families = st.none() | st.sampled_from(_plan.Family)
+families = st.none() | st.sampled_from(Family)
 layouts = st.sampled_from(sorted(LAYOUTS))
 threads = st.integers(1, 4)
 seeds = st.integers(0, 2**32 - 1)
@@ -318,10 +318,12 @@ def test_every_tap_counts(mode):
 @pytest.mark.parametrize("mode", MODES)
 def test_without_padding_a_mode_is_zeros(mode):
     """And so they share a plan, with tiles that read x in place."""
-    shapes = (1, 4, 8, 40), (4, 4, 3, 3), None
 
     def geometry(padding, mode):
-        return convolution("conv2d", 2, *shapes, 1, padding, 1, 1, padding_mode=mode)
+        parameters = Parameters.of_convolution(
+            "conv2d", 2, (4, 4, 3, 3), None, padding=padding, padding_mode=mode
+        )
+        return parameters.applied_to((1, 4, 8, 40))
 
     for padding in (0, "valid", ((0, 0), (0, 0))):
         assert geometry(padding, mode) == geometry(padding, "zeros")

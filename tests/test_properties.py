@@ -12,6 +12,7 @@ from tolerance import assert_right
 
 import gconv
 from gconv import _plan
+from gconv._problem import Family
 
 
 @contextlib.contextmanager
@@ -28,7 +29,7 @@ LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
 dtypes = st.sampled_from([np.float32, np.float64])
 isas = st.sampled_from(_plan.usable_isas())
 #: None leaves the choice to the plan, as every user does.
-families = st.none() | st.sampled_from(_plan.Family)
+families = st.none() | st.sampled_from(Family)
 layouts = st.sampled_from(sorted(LAYOUTS))
 threads = st.integers(1, 4)
 seeds = st.integers(0, 2**32 - 1)

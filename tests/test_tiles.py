@@ -11,7 +11,8 @@ from reference import reference
 
 import gconv
 from gconv import _plan
-from gconv._plan import Family
+from gconv._geometry import Parameters
+from gconv._problem import Family
 
 
 def tiles(kind):
@@ -32,11 +33,10 @@ def plain(x, weight, bias=None, **options):
 def check(x, weight, family, rows, vectors, **options):
     """The tile is the one that runs, and what it computes is the plain sum, bit for bit."""
     bias = np.arange(len(weight)).astype(x.dtype)
-    geometry = gconv._geometry.convolution(
-        "tile", x.ndim - 2, x.shape, weight.shape, bias.shape,
-        options.get("stride", 1), options.get("padding", 0), options.get("dilation", 1),
-        options.get("groups", 1),
+    parameters = Parameters.of_convolution(
+        "tile", x.ndim - 2, weight.shape, bias.shape, **options
     )
+    geometry = parameters.applied_to(x.shape)
     with _plan.use_tile(family, rows, vectors):
         spec = _plan.plan_for(geometry, x.dtype, x.strides).spec
         assert (spec.family, spec.tile_rows, spec.tile_vectors) == (family, rows, vectors)

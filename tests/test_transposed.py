@@ -19,7 +19,7 @@ from tolerance import assert_close
 
 import gconv
 from gconv import _plan
-from gconv._plan import Family
+from gconv._problem import Family
 
 FUNCTIONS = {1: gconv.conv_transpose1d, 2: gconv.conv_transpose2d, 3: gconv.conv_transpose3d}
 LAYERS = {1: gconv.ConvTranspose1d, 2: gconv.ConvTranspose2d, 3: gconv.ConvTranspose3d}
@@ -339,7 +339,7 @@ def test_a_call_like_the_last_makes_no_geometry(layer, monkeypatch):
     function_options = layer._settings
     function_want = gconv.conv_transpose2d(x, layer.weight, layer.bias, **function_options)
     monkeypatch.setattr(_plan, "plan_for", None)
-    monkeypatch.setattr(gconv._geometry.TransposedParameters, "applied_to", None)
+    monkeypatch.setattr(gconv._geometry.Parameters, "applied_to", None)
     assert layer(x).tobytes() == want.tobytes()
     again = gconv.conv_transpose2d(x, layer.weight, layer.bias, **function_options)
     assert again.tobytes() == function_want.tobytes() == want.tobytes()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -85,7 +84,7 @@ class CausalConv1d(Layer):
         unpadded = self._parameters
         past = (unpadded.kernel[0] - 1) * unpadded.dilation[0]
         fields: dict[str, object] = {
-            "_parameters": replace(unpadded, padding=((past, 0),)),
+            "_parameters": unpadded._replace(padding=((past, 0),)),
             "_settings": {
                 "dilation": unpadded.dilation,
                 "groups": unpadded.groups,
@@ -212,7 +211,7 @@ class CausalConv1d(Layer):
         holds state and chunk."""
         state_shape = self._state_shape(chunk.shape)
         channels, length = chunk.shape[-2], state_shape[-1] + chunk.shape[-1]
-        parameters = replace(self._parameters, padding=((0, 0),))
+        parameters = self._parameters._replace(padding=((0, 0),))
         geometry = parameters.applied_to((*chunk.shape[:-1], length), chunk.itemsize)
         strides = (channels * length, length, 1) if geometry.batch > 1 else (0, length, 1)
         plan = _plan.plan_for(

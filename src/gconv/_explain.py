@@ -13,7 +13,8 @@ from typing import Any
 from gconv import _plan
 from gconv._arrays import Array
 from gconv._geometry import Activation, Parameters, Shape
-from gconv._plan import Family, Triple
+from gconv._packing import packed_size, packing
+from gconv._problem import Family, Triple
 from gconv._work import balance, flops_inside
 
 # Family: (its name, what a tile's rows run over, what its vectors run over).
@@ -217,8 +218,8 @@ def explain(
         scratch_bytes_per_thread=spec.scratch_bytes,
         scratch_bytes=spec.scratch_bytes * threads,
         packed_weight_bytes=0
-        if _plan.packing(spec) is None
-        else _plan.packed_size(spec) * weight.itemsize,
+        if packing(spec) is None
+        else packed_size(spec) * weight.itemsize,
         flops=geometry.flops * geometry.batch,
         flops_inside=flops_inside(spec) * geometry.batch,
         compulsory_bytes=elements * weight.itemsize,

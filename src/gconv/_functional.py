@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -13,8 +15,7 @@ from gconv._geometry import (
     IntOrSequence,
     NumericPadding,
     Padding,
-    TransposedParameters,
-    convolution,
+    Parameters,
 )
 
 
@@ -81,8 +82,8 @@ def conv1d(
     >>> gconv.conv1d(x, np.array([[[1.0, 10.0]]]))
     array([[21., 32., 43.]])
     """
-    return _convolve("conv1d", 1, x, weight, bias, stride, padding, dilation, groups,
-                     padding_mode, activation, residual, out, num_threads)
+    return _call("conv1d", x, weight, bias, (stride, padding, dilation, groups, padding_mode),
+                 activation, residual, out, num_threads)
 
 
 def conv2d(
@@ -209,8 +210,8 @@ def conv2d(
     >>> y is x, float(y[0, 0, 4, 4])
     (True, 2.0)
     """
-    return _convolve("conv2d", 2, x, weight, bias, stride, padding, dilation, groups,
-                     padding_mode, activation, residual, out, num_threads)
+    return _call("conv2d", x, weight, bias, (stride, padding, dilation, groups, padding_mode),
+                 activation, residual, out, num_threads)
 
 
 def conv3d(
@@ -249,8 +250,8 @@ def conv3d(
     >>> gconv.conv3d(x, np.ones((4, 1, 3, 3, 3)), stride=(1, 2, 2), groups=4).shape
     (1, 4, 2, 2, 2)
     """
-    return _convolve("conv3d", 3, x, weight, bias, stride, padding, dilation, groups,
-                     padding_mode, activation, residual, out, num_threads)
+    return _call("conv3d", x, weight, bias, (stride, padding, dilation, groups, padding_mode),
+                 activation, residual, out, num_threads)
 
 
 def conv_transpose1d(
@@ -289,9 +290,9 @@ def conv_transpose1d(
     >>> gconv.conv_transpose1d(x, np.array([[[1.0, 10.0, 100.0]]]), stride=2)
     array([[  1.,  10., 102.,  20., 203.,  30., 300.]])
     """
-    return _conv_transpose("conv_transpose1d", 1, x, weight, bias, stride, padding,
-                           output_padding, groups, dilation, activation, residual, out,
-                           num_threads)
+    return _call("conv_transpose1d", x, weight, bias,
+                 (stride, padding, output_padding, groups, dilation),
+                 activation, residual, out, num_threads)
 
 
 def conv_transpose2d(
@@ -388,9 +389,9 @@ def conv_transpose2d(
     >>> float(y[0, 0, 7, 7])
     1.0
     """
-    return _conv_transpose("conv_transpose2d", 2, x, weight, bias, stride, padding,
-                           output_padding, groups, dilation, activation, residual, out,
-                           num_threads)
+    return _call("conv_transpose2d", x, weight, bias,
+                 (stride, padding, output_padding, groups, dilation),
+                 activation, residual, out, num_threads)
 
 
 def conv_transpose3d(
@@ -429,9 +430,9 @@ def conv_transpose3d(
     >>> gconv.conv_transpose3d(x, np.ones((4, 3, 2, 2, 2)), stride=2).shape
     (1, 3, 4, 12, 12)
     """
-    return _conv_transpose("conv_transpose3d", 3, x, weight, bias, stride, padding,
-                           output_padding, groups, dilation, activation, residual, out,
-                           num_threads)
+    return _call("conv_transpose3d", x, weight, bias,
+                 (stride, padding, output_padding, groups, dilation),
+                 activation, residual, out, num_threads)
 
 
 def filter_bank(
@@ -502,10 +503,10 @@ def filter_bank(
     if bank == 0:
         raise ValueError(f"{name}: there must be at least one kernel, got shape {kernels.shape}")
     weight_shape = (channels * bank, 1, *kernels.shape[1:])
-    geometry = convolution(
-        name, dims, x.shape, weight_shape, None, stride, padding, dilation, channels, x.itemsize,
-        padding_mode, activation,
-    )
+    geometry = Parameters.of_convolution(
+        name, dims, weight_shape, None, stride, padding, dilation, channels, padding_mode,
+        activation,
+    ).applied_to(x.shape, x.itemsize)
     batch = geometry.out_shape[: x.ndim - dims - 1]
     shape = (*batch, channels, bank, *geometry.out_size)
     if out is not None:
@@ -521,153 +522,53 @@ def filter_bank(
     return out
 
 
-def is_plain(value: object) -> bool:
-    """Whether a parameter is made of ints and tuples alone, and so may be looked up: (1.0, True)
-    equals (1, 1) and would be taken for it."""
-    return type(value) is int or (type(value) is tuple and all(map(is_plain, value)))
+OPERATORS: dict[str, tuple[Callable[..., Parameters], int]] = {
+    "conv1d": (Parameters.of_convolution, 1),
+    "conv2d": (Parameters.of_convolution, 2),
+    "conv3d": (Parameters.of_convolution, 3),
+    "conv_transpose1d": (Parameters.of_transposed, 1),
+    "conv_transpose2d": (Parameters.of_transposed, 2),
+    "conv_transpose3d": (Parameters.of_transposed, 3),
+}
 
 
-def is_plain_activation(value: object) -> bool:
-    """The same of an activation, whose parameters may be floats."""
-    return (
-        value is None
-        or type(value) is str
-        or (type(value) is tuple and all(type(part) in (str, int, float) for part in value))
-    )
-
-
-def _convolve(
+def _call(
     name: str,
-    dims: int,
     x: ArrayLike,
     weight: ArrayLike,
     bias: ArrayLike | None,
-    stride: IntOrSequence,
-    padding: Padding,
-    dilation: IntOrSequence,
-    groups: int,
-    padding_mode: str,
+    options: tuple[object, ...],
     activation: Activation | None,
     residual: ArrayLike | None,
     out: Array | None,
     num_threads: int | None,
 ) -> Array:
+    """An operator on its operands; `options` in the order in which its validation takes them."""
     key: object = None
     if (
-        type(groups) is int
-        and is_plain(stride)
-        and is_plain(dilation)
-        and (type(padding) is str or is_plain(padding))
-        and type(padding_mode) is str
-        and is_plain_activation(activation)
-        and type(x) is type(weight) is np.ndarray
+        type(x) is type(weight) is np.ndarray
         and (bias is None or type(bias) is np.ndarray)
+        and call.is_plain(options)
+        and call.is_plain_activation(activation)
     ):
-        key = (name, x.shape, weight.shape, bias is None or bias.shape, stride, padding, dilation,
-               groups, padding_mode, activation, x.dtype.char, _plan.current())
+        key = (name, x.shape, call.strides_unless_in_order(x), weight.shape,
+               bias is None or bias.shape, options, activation, x.dtype.char, _plan.current())
         short_cut = short_cuts.get(key)
         if short_cut is not None:
             result = short_cut(x, weight, bias, residual, out, num_threads)
             if result is not NotImplemented:
                 return result
-        if not x.flags.c_contiguous:  # channels-last arrays have short cuts of their own
-            key = (key, x.strides)
-            short_cut = short_cuts.get(key)
-            if short_cut is not None:
-                result = short_cut(x, weight, bias, residual, out, num_threads)
-                if result is not NotImplemented:
-                    return result
-    threads = _threads.resolve(name, num_threads)
-    x, weight, bias = _arrays.operands(name, x, weight, bias)
-    geometry = convolution(
-        name,
-        dims,
-        x.shape,
-        weight.shape,
-        None if bias is None else bias.shape,
-        stride,
-        padding,
-        dilation,
-        groups,
-        x.itemsize,
-        padding_mode,
-        activation,
+
+    def parameters_of(weight: Array, bias: Array | None) -> Parameters:
+        validate, dimensions = OPERATORS[name]
+        bias_shape = None if bias is None else bias.shape
+        return validate(name, dimensions, weight.shape, bias_shape, *options, activation)
+
+    def keep(short_cut: call.ShortCut) -> None:
+        if key is not None:
+            short_cuts.put(key, short_cut)
+
+    return _run.convolve(
+        name, x, weight, bias, residual, out, num_threads,
+        parameters_of=parameters_of, keep=keep, packs=True,
     )
-    if out is not None:
-        _arrays.check_out(name, out, geometry.out_shape, x.dtype)
-    if residual is not None:
-        residual = _arrays.residual_for(name, residual, geometry.out_shape, x.dtype)
-    weight = np.ascontiguousarray(weight)
-    bias = None if bias is None else np.ascontiguousarray(bias)
-    plan, y, out = _run.prepare(
-        geometry, x, out, weight, bias, residual=residual, packs=True)
-    short_cut = None if key is None else _run.short_cut(geometry, plan, None, x, y)
-    if short_cut is not None:
-        short_cuts.put(key, short_cut)
-    return _run.run(geometry, plan, x, weight, None, bias, y, out, threads, residual)
-
-
-def _conv_transpose(
-    name: str,
-    dims: int,
-    x: ArrayLike,
-    weight: ArrayLike,
-    bias: ArrayLike | None,
-    stride: IntOrSequence,
-    padding: NumericPadding,
-    output_padding: IntOrSequence,
-    groups: int,
-    dilation: IntOrSequence,
-    activation: Activation | None,
-    residual: ArrayLike | None,
-    out: Array | None,
-    num_threads: int | None,
-) -> Array:
-    key: object = None
-    if (
-        all(map(is_plain, (stride, padding, output_padding, dilation)))
-        and type(groups) is int
-        and is_plain_activation(activation)
-        and type(x) is type(weight) is np.ndarray
-        and (bias is None or type(bias) is np.ndarray)
-    ):
-        key = (name, x.shape, weight.shape, bias is None or bias.shape, stride, padding,
-               output_padding, groups, dilation, activation, x.dtype.char, _plan.current())
-        short_cut = short_cuts.get(key)
-        if short_cut is not None:
-            result = short_cut(x, weight, bias, residual, out, num_threads)
-            if result is not NotImplemented:
-                return result
-        if not x.flags.c_contiguous:  # channels-last arrays have short cuts of their own
-            key = (key, x.strides)
-            short_cut = short_cuts.get(key)
-            if short_cut is not None:
-                result = short_cut(x, weight, bias, residual, out, num_threads)
-                if result is not NotImplemented:
-                    return result
-    threads = _threads.resolve(name, num_threads)
-    x, weight, bias = _arrays.operands(name, x, weight, bias)
-    geometry = TransposedParameters.of(
-        name,
-        dims,
-        weight.shape,
-        None if bias is None else bias.shape,
-        stride,
-        padding,
-        dilation,
-        groups,
-        output_padding,
-        activation,
-    ).applied_to(x.shape, x.itemsize)
-    if out is not None:
-        _arrays.check_out(name, out, geometry.out_shape, x.dtype)
-    if residual is not None:
-        residual = _arrays.residual_for(name, residual, geometry.out_shape, x.dtype)
-    weight = np.ascontiguousarray(weight)
-    bias = None if bias is None else np.ascontiguousarray(bias)
-    plan, y, out = _run.prepare(
-        geometry, x, out, weight, bias, residual=residual, packs=True)
-    short_cut = None if key is None else _run.short_cut(geometry, plan, None, x, y)
-    if short_cut is not None:
-        short_cuts.put(key, short_cut)
-    return _run.run(geometry, plan, x, weight, None, bias, y, out, threads, residual)

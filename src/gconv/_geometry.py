@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias, TypeGuard
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -44,8 +43,7 @@ ACTIVATIONS: dict[str, tuple[str, ...]] = {
 MOST_BYTES = 2**63 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Geometry:
+class Geometry(NamedTuple):
     """Sizes of one convolution over any number of spatial dimensions.
 
     Attributes
@@ -100,56 +98,7 @@ class Geometry:
         return 2 * self.taps * self.out_channels * math.prod(self.out_size)
 
 
-def convolution(
-    name: str,
-    dimensions: int,
-    x_shape: Shape,
-    weight_shape: Shape,
-    bias_shape: Shape | None,
-    stride: IntOrSequence,
-    padding: Padding,
-    dilation: IntOrSequence,
-    groups: int,
-    itemsize: int = 8,
-    padding_mode: str = "zeros",
-    activation: Activation | None = None,
-) -> Geometry:
-    """Validate a convolution and work out its geometry.
-
-    Parameters
-    ----------
-    name : str
-        The operator, for messages.
-    dimensions : int
-        The number of spatial dimensions.
-    x_shape, weight_shape, bias_shape : tuple of int
-        (N, C_in, *spatial) or (C_in, *spatial); (C_out, C_in/groups, *kernel); (C_out,) or None.
-    stride, padding, dilation, groups
-        As the public functions take them.
-    itemsize : int
-        Bytes in an element, for the check that everything can be addressed.
-    padding_mode, activation
-        As the public functions take them.
-
-    Raises
-    ------
-    TypeError
-        Where a parameter is not made of integers, `padding_mode` is not a string, or
-        `activation` neither that nor a tuple.
-    ValueError
-        Where a rule is broken; the message names the operator, the values and the rule.
-    MemoryError
-        Where the result has more bytes than an address can count.
-    """
-    parameters = Parameters.of(
-        name, dimensions, weight_shape, bias_shape, stride, padding, dilation, groups,
-        padding_mode, activation,
-    )
-    return parameters.applied_to(x_shape, itemsize)
-
-
-@dataclass(frozen=True, slots=True)
-class Parameters:
+class Parameters(NamedTuple):
     """What a layer knows before it sees an input: a geometry without its image.
 
     `padding` is a name or one (before, after) pair for each spatial dimension.
@@ -165,37 +114,33 @@ class Parameters:
     padding: str | tuple[tuple[int, int], ...]
     padding_mode: str = "zeros"
     activation: Activation | None = None
-    transposed: ClassVar[bool] = False
+    transposed: bool = False
+    output_padding: Shape = ()
 
     @property
     def weight_shape(self) -> Shape:
         """The shape of the weight."""
+        if self.transposed:
+            return (self.in_channels, self.out_channels // self.groups, *self.kernel)
         return (self.out_channels, self.in_channels // self.groups, *self.kernel)
 
     @classmethod
-    def of(
+    def of_convolution(
         cls,
         name: str,
         dimensions: int,
         weight_shape: Shape,
         bias_shape: Shape | None,
-        stride: IntOrSequence,
-        padding: Padding,
-        dilation: IntOrSequence,
-        groups: int,
+        stride: IntOrSequence = 1,
+        padding: Padding = 0,
+        dilation: IntOrSequence = 1,
+        groups: int = 1,
         padding_mode: str = "zeros",
         activation: Activation | None = None,
     ) -> Parameters:
-        """Validate everything that does not depend on the input."""
-        dims = dimensions
-        if len(weight_shape) != dims + 2:
-            raise ValueError(
-                f"{name}: weight must have {dims + 2} dimensions "
-                f"(C_out, C_in/groups, *kernel), got shape {weight_shape}"
-            )
-        groups = an_integer(name, "groups", groups)
-        if groups < 1:
-            raise ValueError(f"{name}: groups must be at least 1, got {groups}")
+        """Validate everything about a convolution that does not depend on its input."""
+        axes = "(C_out, C_in/groups, *kernel)"
+        groups = check_weight(name, weight_shape, dimensions, axes, groups)
         out_channels, group_channels, *kernel = weight_shape
         if out_channels == 0:
             raise ValueError(
@@ -203,23 +148,17 @@ class Parameters:
             )
         if out_channels % groups:
             raise ValueError(f"{name}: groups={groups} must divide out_channels={out_channels}")
-        if 0 in kernel:
-            raise ValueError(f"{name}: every extent of the kernel must be at least 1, "
-                             f"got kernel shape {tuple(kernel)}")
-        if bias_shape is not None and bias_shape != (out_channels,):
-            raise ValueError(
-                f"{name}: bias must have shape ({out_channels},) to go with a weight of shape "
-                f"{weight_shape}, got {bias_shape}"
-            )
+        check_kernel(name, kernel)
+        check_bias(name, bias_shape, out_channels, f"a weight of shape {weight_shape}")
         parameters = cls(
             operator=name,
             in_channels=group_channels * groups,
             out_channels=out_channels,
             groups=groups,
             kernel=tuple(kernel),
-            stride=per_dimension(name, "stride", stride, dims, least=1),
-            dilation=per_dimension(name, "dilation", dilation, dims, least=1),
-            padding=normal_padding(name, padding, dims),
+            stride=per_dimension(name, "stride", stride, dimensions, least=1),
+            dilation=per_dimension(name, "dilation", dilation, dimensions, least=1),
+            padding=normal_padding(name, padding, dimensions),
             padding_mode=a_padding_mode(name, padding_mode),
             activation=an_activation(name, activation),
         )
@@ -228,6 +167,66 @@ class Parameters:
                 f'{name}: padding="same" needs stride 1, got stride={parameters.stride}; '
                 'for other strides use "same_upper" (ONNX)'
             )
+        return parameters
+
+    @classmethod
+    def of_transposed(
+        cls,
+        name: str,
+        dimensions: int,
+        weight_shape: Shape,
+        bias_shape: Shape | None,
+        stride: IntOrSequence = 1,
+        padding: NumericPadding = 0,
+        output_padding: IntOrSequence = 0,
+        groups: int = 1,
+        dilation: IntOrSequence = 1,
+        activation: Activation | None = None,
+    ) -> Parameters:
+        """Validate everything about a transposed convolution that does not depend on its input."""
+        axes = "(C_in, C_out/groups, *kernel)"
+        groups = check_weight(name, weight_shape, dimensions, axes, groups)
+        in_channels, group_channels, *kernel = weight_shape
+        if 0 in (in_channels, group_channels):
+            raise ValueError(
+                f"{name}: weight must have at least one input and one output channel, "
+                f"got shape {weight_shape}"
+            )
+        if in_channels % groups:
+            raise ValueError(f"{name}: groups={groups} must divide in_channels={in_channels}")
+        check_kernel(name, kernel)
+        out_channels = group_channels * groups
+        check_bias(name, bias_shape, out_channels,
+                   f"groups={groups} and a weight of shape {weight_shape}")
+        if isinstance(padding, str):
+            raise ValueError(
+                f"{name}: padding must be made of integers, got {padding!r}: a transposed "
+                "convolution has no names for it"
+            )
+        parameters = cls(
+            operator=name,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            groups=groups,
+            kernel=tuple(kernel),
+            stride=per_dimension(name, "stride", stride, dimensions, least=1),
+            dilation=per_dimension(name, "dilation", dilation, dimensions, least=1),
+            padding=normal_padding(name, padding, dimensions),
+            activation=an_activation(name, activation),
+            transposed=True,
+            output_padding=per_dimension(
+                name, "output_padding", output_padding, dimensions, least=0
+            ),
+        )
+        for more, step, gap in zip(
+            parameters.output_padding, parameters.stride, parameters.dilation, strict=True
+        ):
+            if more >= max(step, gap):
+                raise ValueError(
+                    f"{name}: output_padding must be less than stride or less than dilation, got "
+                    f"output_padding={output_padding!r} with stride={stride!r} and "
+                    f"dilation={dilation!r}"
+                )
         return parameters
 
     def applied_to(self, x_shape: Shape, itemsize: int = 8) -> Geometry:
@@ -291,6 +290,8 @@ class Parameters:
         self, in_size: Shape, padding: tuple[tuple[int, int], ...], itemsize: int
     ) -> Shape:
         """Extents of the output; those below 1 are refused."""
+        if self.transposed:
+            return self._transposed_out_size(in_size, padding, itemsize)
         out_size = tuple(map(output_size, in_size, self.kernel, self.stride, padding,
                              self.dilation))
         for axis, size in enumerate(out_size):
@@ -302,6 +303,29 @@ class Parameters:
                     f"input {padded} in spatial dimension {axis}"
                 )
         return out_size
+
+    def _transposed_out_size(
+        self, in_size: Shape, padding: tuple[tuple[int, int], ...], itemsize: int
+    ) -> Shape:
+        uncropped = tuple(
+            (size - 1) * stride + dilated_extent(kernel, dilation) + extra
+            for size, kernel, stride, dilation, extra in zip(
+                in_size, self.kernel, self.stride, self.dilation, self.output_padding, strict=True
+            )
+        )
+        sizes = tuple(n - sum(pair) for n, pair in zip(uncropped, padding, strict=True))
+        if min(sizes) < 1:
+            raise ValueError(
+                f"{self.operator}: an input of size {in_size} makes an output of size {uncropped} "
+                f"with stride={self.stride}, of which padding={padding} leaves {sizes}; "
+                "every extent must be at least 1"
+            )
+        if max(uncropped) * itemsize > MOST_BYTES:
+            raise MemoryError(
+                f"{self.operator}: an output of size {uncropped} before cropping is more than "
+                "can be addressed"
+            )
+        return sizes
 
     def resolved_padding(self, in_size: Shape) -> tuple[tuple[int, int], ...]:
         """Padding before and after each spatial dimension of an input of a given size."""
@@ -322,110 +346,35 @@ class Parameters:
         return tuple(pairs)
 
 
-@dataclass(frozen=True, slots=True)
-class TransposedParameters(Parameters):
-    """What a transposed convolution knows before it sees an input."""
-
-    output_padding: Shape = ()
-    transposed: ClassVar[bool] = True
-
-    @property
-    def weight_shape(self) -> Shape:
-        """The shape of the weight."""
-        return (self.in_channels, self.out_channels // self.groups, *self.kernel)
-
-    @classmethod
-    def of(  # type: ignore[override]  # there are no padding modes here
-        cls,
-        name: str,
-        dimensions: int,
-        weight_shape: Shape,
-        bias_shape: Shape | None,
-        stride: IntOrSequence,
-        padding: Padding,
-        dilation: IntOrSequence,
-        groups: int,
-        output_padding: IntOrSequence = 0,
-        activation: Activation | None = None,
-    ) -> TransposedParameters:
-        """Validate everything that does not depend on the input."""
-        dims = dimensions
-        if len(weight_shape) != dims + 2:
-            raise ValueError(
-                f"{name}: weight must have {dims + 2} dimensions "
-                f"(C_in, C_out/groups, *kernel), got shape {weight_shape}"
-            )
-        groups = an_integer(name, "groups", groups)
-        if groups < 1:
-            raise ValueError(f"{name}: groups must be at least 1, got {groups}")
-        in_channels, group_channels, *kernel = weight_shape
-        if 0 in (in_channels, group_channels):
-            raise ValueError(
-                f"{name}: weight must have at least one input and one output channel, "
-                f"got shape {weight_shape}"
-            )
-        if in_channels % groups:
-            raise ValueError(f"{name}: groups={groups} must divide in_channels={in_channels}")
-        if 0 in kernel:
-            raise ValueError(f"{name}: every extent of the kernel must be at least 1, "
-                             f"got kernel shape {tuple(kernel)}")
-        out_channels = group_channels * groups
-        if bias_shape is not None and bias_shape != (out_channels,):
-            raise ValueError(
-                f"{name}: bias must have shape ({out_channels},) to go with groups={groups} and a "
-                f"weight of shape {weight_shape}, got {bias_shape}"
-            )
-        if isinstance(padding, str):
-            raise ValueError(
-                f"{name}: padding must be made of integers, got {padding!r}: a transposed "
-                "convolution has no names for it"
-            )
-        strides = per_dimension(name, "stride", stride, dims, least=1)
-        dilations = per_dimension(name, "dilation", dilation, dims, least=1)
-        extra = per_dimension(name, "output_padding", output_padding, dims, least=0)
-        for more, step, gap in zip(extra, strides, dilations, strict=True):
-            if more >= max(step, gap):
-                raise ValueError(
-                    f"{name}: output_padding must be less than stride or less than dilation, got "
-                    f"output_padding={output_padding!r} with stride={stride!r} and "
-                    f"dilation={dilation!r}"
-                )
-        return cls(
-            operator=name,
-            in_channels=in_channels,
-            out_channels=out_channels,
-            groups=groups,
-            kernel=tuple(kernel),
-            stride=strides,
-            dilation=dilations,
-            padding=normal_padding(name, padding, dims),
-            output_padding=extra,
-            activation=an_activation(name, activation),
+def check_weight(
+    name: str, weight_shape: Shape, dimensions: int, axes: str, groups: object
+) -> int:
+    """Refuse a weight of another number of dimensions; return the number of groups."""
+    if len(weight_shape) != dimensions + 2:
+        raise ValueError(
+            f"{name}: weight must have {dimensions + 2} dimensions {axes}, "
+            f"got shape {weight_shape}"
         )
+    number = an_integer(name, "groups", groups)
+    if number < 1:
+        raise ValueError(f"{name}: groups must be at least 1, got {number}")
+    return number
 
-    def out_size(
-        self, in_size: Shape, padding: tuple[tuple[int, int], ...], itemsize: int
-    ) -> Shape:
-        """Extents of the output; those below 1 are refused."""
-        uncropped = tuple(
-            (size - 1) * stride + dilated_extent(kernel, dilation) + extra
-            for size, kernel, stride, dilation, extra in zip(
-                in_size, self.kernel, self.stride, self.dilation, self.output_padding, strict=True
-            )
+
+def check_kernel(name: str, kernel: Sequence[int]) -> None:
+    """Refuse a kernel without taps."""
+    if 0 in kernel:
+        raise ValueError(f"{name}: every extent of the kernel must be at least 1, "
+                         f"got kernel shape {tuple(kernel)}")
+
+
+def check_bias(name: str, bias_shape: Shape | None, out_channels: int, beside: str) -> None:
+    """Refuse a bias that has not one element for each output channel."""
+    if bias_shape not in (None, (out_channels,)):
+        raise ValueError(
+            f"{name}: bias must have shape ({out_channels},) to go with {beside}, "
+            f"got {bias_shape}"
         )
-        sizes = tuple(n - sum(pair) for n, pair in zip(uncropped, padding, strict=True))
-        if min(sizes) < 1:
-            raise ValueError(
-                f"{self.operator}: an input of size {in_size} makes an output of size {uncropped} "
-                f"with stride={self.stride}, of which padding={padding} leaves {sizes}; "
-                "every extent must be at least 1"
-            )
-        if max(uncropped) * itemsize > MOST_BYTES:
-            raise MemoryError(
-                f"{self.operator}: an output of size {uncropped} before cropping is more than "
-                "can be addressed"
-            )
-        return sizes
 
 
 def dilated_extent(kernel: int, dilation: int) -> int:

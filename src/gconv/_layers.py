@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gconv import _arrays, _plan, _run, _threads
+from gconv import _arrays, _run, _threads
 from gconv._arrays import Array
 from gconv._engine import call
 from gconv._geometry import (
@@ -18,9 +19,9 @@ from gconv._geometry import (
     Padding,
     Parameters,
     Shape,
-    TransposedParameters,
     a_shape,
 )
+from gconv._packing import pack_weights, packing
 
 if TYPE_CHECKING:
     from gconv._explain import Explanation
@@ -37,7 +38,7 @@ class Layer(call.LayerBase):
     dimensions: ClassVar[int]
     out_channel_axis: ClassVar[int] = 0  # of the weight of one group
     channel_major: ClassVar[bool] = False  # see _plan.plan_for
-    parameters: ClassVar[type[Parameters]] = Parameters
+    validate: ClassVar[Callable[..., Parameters]] = Parameters.of_convolution
     weight_shape: ClassVar[str] = "(C_out, C_in/groups, *kernel)"
 
     _parameters: Parameters
@@ -84,7 +85,7 @@ class Layer(call.LayerBase):
                 f"with a weight of shape {self.weight_shape}"
             )
         weight_, _, bias_ = _arrays.operands(name, weight, weight, bias, x_name="weight")
-        parameters = self.parameters.of(
+        parameters = self.validate(
             name,
             self.dimensions,
             weight_.shape,
@@ -287,34 +288,24 @@ class Layer(call.LayerBase):
         out: Array | None,
         num_threads: int | None,
     ) -> Array:
-        """The whole way: everything is checked, and the next call like it takes a short cut."""
-        name = type(self).__name__
-        threads = _threads.resolve(name, num_threads)
-        x, weight, bias = _arrays.operands(name, x, self.weight, self.bias)
-        geometry = self._parameters.applied_to(x.shape, x.itemsize)
-        if out is not None:
-            _arrays.check_out(name, out, geometry.out_shape, x.dtype)
-        if residual is not None:
-            residual = _arrays.residual_for(name, residual, geometry.out_shape, x.dtype)
-        plan, y, out = _run.prepare(
-            geometry, x, out, weight, bias, residual=residual,
+        """The whole way; the next call like it takes a short cut."""
+        return _run.convolve(
+            type(self).__name__, x, self.weight, self.bias, residual, out, num_threads,
+            parameters_of=lambda weight, bias: self._parameters,
+            packed_for=self._packed_for,
+            keep=lambda short_cut: object.__setattr__(self, "_short_cut", short_cut),
             channel_major=self.channel_major,
         )
-        packed = self._packed_for(plan)
-        short_cut = _run.short_cut(geometry, plan, packed, x, y)
-        if short_cut is not None:
-            object.__setattr__(self, "_short_cut", short_cut)
-        return _run.run(geometry, plan, x, weight, packed, bias, y, out, threads, residual)
 
     def _packed_for(self, plan: call.Plan) -> Array | None:
         """The weights as a plan wants them, packed once for all plans that want the same."""
-        key = _plan.packing(plan.spec)
+        key = packing(plan.spec)
         if key is None:
             return None
         packed = self._packed
         if packed is None or packed[0] != key:
             object.__setattr__(self, "_short_cut", None)  # it would keep the old ones alive
-            packed = (key, _plan.pack_weights(plan.spec, self.weight))
+            packed = (key, pack_weights(plan.spec, self.weight))
             object.__setattr__(self, "_packed", packed)
         return packed[1]
 
@@ -441,7 +432,7 @@ class TransposedLayer(Layer):
 
     __slots__ = ()
     out_channel_axis = 1
-    parameters = TransposedParameters
+    validate = Parameters.of_transposed
     weight_shape = "(C_in, C_out/groups, *kernel)"
 
     def __init__(

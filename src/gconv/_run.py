@@ -1,16 +1,55 @@
-"""One convolution, from validated operands to the result."""
+"""One convolution, from its operands to the result."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from gconv import _arrays, _plan
+from gconv import _arrays, _plan, _threads
 from gconv._arrays import Array
 from gconv._engine import call
-from gconv._geometry import Geometry
-from gconv._plan import Family
+from gconv._geometry import Geometry, Parameters
+from gconv._problem import Family
+
+
+def convolve(
+    name: str,
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None,
+    residual: ArrayLike | None,
+    out: Array | None,
+    num_threads: int | None,
+    *,
+    parameters_of: Callable[[Array, Array | None], Parameters],
+    keep: Callable[[call.ShortCut], None],
+    packed_for: Callable[[call.Plan], Array | None] = lambda plan: None,
+    **options: Any,
+) -> Array:
+    """The whole way of a call, from whatever it was given to the result.
+
+    Everything is checked first. `parameters_of` validates what does not depend on x, from weight
+    and bias; `packed_for` returns the weights as a plan wants them, if they are kept; `keep` is
+    given the short cut for the next call like this one. `options` are those of `_plan.plan_for`.
+    """
+    threads = _threads.resolve(name, num_threads)
+    x, weight, bias = _arrays.operands(name, x, weight, bias)
+    geometry = parameters_of(weight, bias).applied_to(x.shape, x.itemsize)
+    if out is not None:
+        _arrays.check_out(name, out, geometry.out_shape, x.dtype)
+    if residual is not None:
+        residual = _arrays.residual_for(name, residual, geometry.out_shape, x.dtype)
+    weight = np.ascontiguousarray(weight)
+    bias = None if bias is None else np.ascontiguousarray(bias)
+    plan, y, out = prepare(geometry, x, out, weight, bias, residual=residual, **options)
+    packed = packed_for(plan)
+    next_time = short_cut(geometry, plan, packed, x, y)
+    if next_time is not None:
+        keep(next_time)
+    return run(geometry, plan, x, weight, packed, bias, y, out, threads, residual)
 
 
 def prepare(

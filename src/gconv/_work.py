@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from gconv._geometry import Shape
-    from gconv._plan import Problem, Spec
+    from gconv._problem import Problem, Spec
 
 
 def flops_inside(spec: Spec) -> int:

@@ -21,7 +21,6 @@ cnp.import_array()
 
 
 cdef extern from "process.h" nogil:
-    int OPENMP_VERSION
     int omp_get_max_threads()
     int omp_get_level()
     int cpu_has_avx2()
@@ -47,7 +46,6 @@ cdef extern from *:
     const char* COMPILER
 
 compiler = COMPILER.decode()
-openmp_version = OPENMP_VERSION
 openmp_runtime = openmp_library().decode()
 
 
@@ -115,7 +113,7 @@ cdef class Plan:
 
     Parameters
     ----------
-    spec : gconv._plan.Spec
+    spec : gconv._problem.Spec
         Every field of the engine's `ConvPlan`, by its name.
     engine : module
         The engine module to run it on.
@@ -319,6 +317,32 @@ cdef inline bint overlap(cnp.ndarray a, cnp.ndarray b) noexcept:
     cdef char* a_data = <char*>cnp.PyArray_DATA(a)
     cdef char* b_data = <char*>cnp.PyArray_DATA(b)
     return a_data < b_data + cnp.PyArray_NBYTES(b) and b_data < a_data + cnp.PyArray_NBYTES(a)
+
+
+def strides_unless_in_order(array):
+    """The strides of an array that is not in C order, else None."""
+    return None if cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray>array) else array.strides
+
+
+def is_plain(value):
+    """Whether a parameter is made of ints, strings and tuples alone, and so may be looked up:
+    (1.0, True) equals (1, 1) and would be taken for it."""
+    if type(value) is tuple:
+        for entry in <tuple>value:
+            if type(entry) is not int and not is_plain(entry):
+                return False
+        return True
+    return type(value) is int or type(value) is str
+
+
+def is_plain_activation(value):
+    """The same of an activation, whose parameters may be floats."""
+    if type(value) is tuple:
+        for entry in <tuple>value:
+            if type(entry) not in (str, int, float):
+                return False
+        return True
+    return value is None or type(value) is str
 
 
 @cython.final

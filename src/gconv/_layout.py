@@ -1,0 +1,634 @@
+"""How the work of a problem is laid out: bands, blocks, work items, panel and scratch."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gconv._across import NONE as NO_VECTORS
+from gconv._across import vectors_of
+from gconv._problem import CHANNELS_LAST, Addresses, Family, Problem, Spec, Triple
+from gconv._tiles import (
+    WEIGHT_BLOCK_BYTES,
+    Machine,
+    Tile,
+    choose_tile,
+    depthwise_tile,
+    sliding_tile,
+    three_columns,
+)
+from gconv._work import balance
+
+# A panel should leave the second-level cache (512 KiB on Zen 3, 1 MiB on Zen 4) room for the
+# output; one that feeds few output channels is read so little that it should stay in the first.
+PANEL_BYTES = 192 * 1024
+DEPTHWISE_PANEL_BYTES = 24 * 1024
+# What lanes across groups read of x for one vector of channels.
+ACROSS_BYTES = 48 * 1024
+# Sums of a channel-lane item: pixels x lanes.
+SUMS_BYTES = 48 * 1024
+# Outputs of a transposed convolution's parts, before they are interleaved.
+OUTPUT_BYTES = 128 * 1024
+SCRATCH_BYTES = 512 * 1024  # promised: no thread ever has more
+MOST_COLUMN_RUNS = 64  # of the engine; a tap begins and ends one at most
+# Work items: enough for 64 threads to share evenly, yet each worth its overhead.
+ITEMS = 480
+ITEM_FLOPS = (40_000, 400_000)
+MANY_THREADS = 64
+FEW_ITEMS = 8  # but enough for most machines, where more would pack weights again
+EVEN = 1.15  # the most work of a thread over the mean
+# Large items first: they repeat less. Below a half, weights would be read too often.
+ITEM_SIZES = (4.0, 2.0, 1.0, 0.5)
+SMALL_FLOPS = 20_000_000  # below, few threads are worth waking, and items may be larger
+SMALL_ITEM_FLOPS = 150_000
+
+
+def spec_of(
+    problem: Problem, machine: Machine, forced: Tile | None = None, packs: bool = False
+) -> Spec:
+    """Decide everything that the engine wants to know."""
+    family, rows, vectors = choose_tile(problem, machine, forced)
+    if family == Family.SHORT:
+        return Layout(problem, machine, family, rows, vectors).short()
+    if family != Family.PLAIN:
+        spec = balanced_spec(problem, machine, family, rows, vectors, packs)
+        if spec.scratch_bytes <= SCRATCH_BYTES:
+            return spec
+    # The plain loop nest needs no scratch: for taps so far apart that no panel can hold them.
+    return Layout(problem, machine, Family.PLAIN, 1, 1, packs).plain()
+
+
+def balanced_spec(
+    problem: Problem, machine: Machine, family: Family, rows: int, vectors: int, packs: bool
+) -> Spec:
+    """A spec with work items as large as can be that many threads can still share evenly."""
+    specs = []
+    for size in ITEM_SIZES:
+        spec = Layout(problem, machine, family, rows, vectors, packs, size).spec()
+        if problem.flops < SMALL_FLOPS:
+            return spec
+        specs.append((balance(spec, 1, MANY_THREADS), spec.items, spec))
+        if specs[-1][0] <= EVEN:
+            return spec
+    # None is even: the most even of those whose size costs nothing.
+    return min(specs[:-1], key=lambda entry: entry[:2])[2]
+
+
+class Layout:
+    """Bands, blocks, panel and scratch for a family and its tile."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        machine: Machine,
+        family: Family,
+        rows: int,
+        vectors: int,
+        packs: bool = False,
+        size: float = 1.0,
+    ) -> None:
+        self.p = problem
+        self.machine = machine
+        self.family = family
+        self.rows = rows
+        self.vectors = vectors
+        self.packs = packs
+        self.bands_inside = False
+        self.size = size  # of a work item, over the usual one
+        self.lanes = machine.lanes
+        self.band: Triple = problem.out_size
+        self.group_block = 1
+        self.channel_block = problem.out_channels
+        self.in_block = max(problem.in_channels, 1)
+        self.panel_channels = self.in_block
+        self.in_place = self.can_read_in_place()
+
+    @classmethod
+    def of_part(cls, like: Spec, problem: Problem, machine: Machine, packs: bool) -> Layout:
+        """The layout of a part whose bands, blocks and panel are those of another part."""
+        tile = (like.family, like.tile_rows, like.tile_vectors)
+        if like.family == Family.DEPTHWISE:  # which tiles there are depends on the kernel
+            tile = depthwise_tile(problem, machine, None)[1]
+        if like.family == Family.SLIDING:
+            tile = sliding_tile(problem, machine, None)[1]
+        layout = cls(problem, machine, *tile, packs)
+        layout.band = like.band
+        layout.group_block = like.group_block
+        layout.channel_block = like.channel_block
+        layout.in_block = like.in_block
+        layout.panel_channels = like.panel_channels
+        return layout
+
+    def can_read_in_place(self) -> bool:
+        """Whether tiles may read x itself: no padded columns, and rows of unit stride. Rows of
+        padding are left out where they are zeros, and have to be in a panel otherwise."""
+        p = self.p
+        if self.family in (Family.SLIDING, *CHANNELS_LAST):
+            return True
+        if not p.zero_padding or p.in_channels == 0:
+            return False
+        if p.column_padding and not self.skips_columns():
+            return False
+        if self.family == Family.CHANNEL and p.column_padding:
+            return p.channels_last and p.part_counts == (0, 0, 0)
+        if self.family == Family.CHANNEL:
+            return True
+        return p.x_axis[2] == 1 and p.stride[2] == 1 and p.out_size[2] >= self.lanes
+
+    # -- the panel, for the band as it is now --
+
+    @property
+    def phase_step(self) -> int:
+        """Pixels of a channel tile are apart by the stride, those of the others by 1."""
+        return 1 if self.family == Family.CHANNEL else self.p.stride[2]
+
+    @property
+    def phases(self) -> int:
+        """Phases of the columns that some tap uses."""
+        return min(self.phase_step, self.p.panel_reach[2] + 1)
+
+    @property
+    def panel_phase(self) -> int:
+        """From a phase to the next: whole vectors, so that most of a tile's loads are aligned."""
+        if self.family == Family.CHANNEL:
+            return self.panel_columns
+        return -(-self.panel_columns // self.lanes) * self.lanes
+
+    @property
+    def panel_columns(self) -> int:
+        """Columns of one phase: what the widest vector of the band's rows reads."""
+        p = self.p
+        taps = p.panel_reach[2]
+        if self.family == Family.CHANNEL:
+            return (self.band[2] - 1) * p.stride[2] + taps + 1
+        return max(self.band[2], self.lanes) + taps // self.phase_step
+
+    @property
+    def panel_row(self) -> int:
+        return self.phases * self.panel_phase
+
+    def plain_slots(self, axis: int) -> int:
+        """Input rows between the first and the last that a band reads, along an axis."""
+        p = self.p
+        return (self.band[axis] - 1) * p.stride[axis] + p.panel_reach[axis] + 1
+
+    def expanded(self, axis: int) -> bool:
+        """Whether a row for each pair of output row and kernel row takes less than that."""
+        # Depthwise tiles use a row for several kernel rows, and parts of different kernels do.
+        if self.family == Family.DEPTHWISE or self.p.part_counts != (0, 0, 0):
+            return False
+        return self.band[axis] * self.p.kernel[axis] < self.plain_slots(axis)
+
+    def slots(self, axis: int) -> int:
+        """Rows (or planes) of the panel."""
+        if self.expanded(axis):
+            return self.band[axis] * self.p.kernel[axis]
+        return self.plain_slots(axis)
+
+    def line_and_tap(self, axis: int) -> tuple[int, int]:
+        """Rows from an output row's first tap to the next one's, and from tap to tap."""
+        if self.expanded(axis):
+            return 1, self.band[axis]
+        return self.p.stride[axis], self.p.dilation[axis]
+
+    @property
+    def panel_plane(self) -> int:
+        return self.slots(1) * self.panel_row
+
+    @property
+    def panel_channel(self) -> int:
+        """From a channel to the next: not a multiple of 4 KiB, where they would share few sets
+        of the cache."""
+        elements = self.slots(0) * self.panel_plane
+        page = 4096 // self.machine.itemsize
+        if elements % page < self.lanes and self.panel_channels > 1:
+            elements += 2 * self.lanes
+        return elements
+
+    @property
+    def panel_bytes(self) -> int:
+        if self.in_place:
+            return 0
+        return (self.panel_channels * self.panel_channel + self.lanes) * self.machine.itemsize
+
+    # -- deciding --
+
+    def spec(self) -> Spec:
+        """Everything, decided."""
+        if self.family in CHANNELS_LAST:
+            self.limit_across()
+            return self.finished()
+        if self.family == Family.CHANNEL:
+            self.limit_sums()
+            self.limit_weights()
+        self.limit_panel()
+        if self.family == Family.WIDTH and self.in_block < self.p.in_channels and self.vectors < 3:
+            # A last tile of one vector may overlap the tile before it, which has then gone on
+            # from the partial sums already. Splitting by 3 leaves no such tile.
+            self.rows, self.vectors = 4, 3
+        if self.p.part_counts != (0, 0, 0):
+            self.limit_outputs()
+        self.limit_item()
+        self.order_items()
+        return self.finished()
+
+    def limit_across(self) -> None:
+        """Bands whose inputs, of one vector of channels, stay in the cache; then blocks of groups
+        that fill vectors; then smaller bands."""
+        p, lanes = self.p, self.lanes
+        size = lanes * self.machine.itemsize
+        # A small band reads most rows again for the next one.
+        for axis, least in ((0, 1), (1, 2 * p.kernel[1]), (2, 1024)):
+            while self.band[axis] > least and size * math.prod(
+                (band - 1) * stride + kernel
+                for band, stride, kernel in zip(self.band, p.stride, p.kernel, strict=True)
+            ) > ACROSS_BYTES:
+                self.cut(axis, max(least, -(-self.band[axis] // 2)))
+        self.group_block = p.groups
+        target = self.item_flops()
+
+        def flops() -> int:
+            return 2 * p.taps * p.out_channels * self.group_block * math.prod(self.band)
+
+        for axis in (0, 1):
+            least = min(self.band[axis], 2 * p.kernel[axis])
+            if flops() > 1.5 * target and self.band[axis] > least:
+                self.cut(axis, max(least, round(self.band[axis] * target / flops())))
+        # Neighbouring channels share cache lines: four vectors at least.
+        whole = lanes // math.gcd(lanes, p.out_channels)
+        if flops() > 1.5 * target and p.groups > 4 * whole:
+            parts = min(math.ceil(flops() / target), p.groups // (4 * whole))
+            self.group_block = -(-p.groups // parts // whole) * whole
+            while 0 < (p.groups % self.group_block) * p.out_channels < lanes:
+                self.group_block += whole  # no vector fits what would be left
+            self.group_block = min(self.group_block, p.groups)
+
+    def cut(self, axis: int, size: int) -> None:
+        """A smaller band of any size."""
+        band = list(self.band)
+        band[axis] = even_part(self.p.out_size[axis], size)
+        self.band = (band[0], band[1], band[2])
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Of a pixel in a channel-lane item: its sums, where its taps lie, and its place in y."""
+        spots = 16 if self.skips_columns() or not self.p.y_in_order else 8
+        return self.vectors * self.lanes * self.machine.itemsize + spots
+
+    def limit_sums(self) -> None:
+        """Bands of few enough pixels that their sums stay in the cache."""
+        self.limit_pixels(SUMS_BYTES // self.pixel_bytes)
+
+    def limit_pixels(self, most: int) -> None:
+        """Shrink the band to a number of pixels: columns where a row has more, else rows."""
+        depth, rows, columns = self.p.out_size
+        if columns > most:
+            self.band = (1, 1, even_part(columns, most))
+        elif rows * columns > most:
+            self.band = (1, even_part(rows, most // columns), columns)
+        else:
+            self.band = (even_part(depth, most // (rows * columns)), rows, columns)
+
+    def limit_weights(self) -> None:
+        """Blocks of input channels whose weights stay in the first-level cache."""
+        block = self.p.volume * self.vectors * self.lanes * self.machine.itemsize
+        self.in_block = even_part(self.p.in_channels, max(1, WEIGHT_BLOCK_BYTES // block))
+
+    def limit_panel(self) -> None:
+        """Shrink the band, and at last the block of channels, until the panel fits."""
+        p = self.p
+        limit = DEPTHWISE_PANEL_BYTES if self.family == Family.DEPTHWISE else PANEL_BYTES
+        for axis in (0, 1):
+            while self.panel_bytes > limit and self.band[axis] > 1:
+                self.shrink(axis, max(1, self.band[axis] // 2))
+        tile = self.vectors * self.lanes if self.family != Family.CHANNEL else self.rows
+        self.shrink_columns(8 * tile)
+        if self.panel_bytes > PANEL_BYTES and self.panel_channels > 1:
+            channel = self.panel_bytes // self.panel_channels
+            channels = even_part(p.in_channels, max(1, PANEL_BYTES // channel))
+            self.in_block = self.panel_channels = min(self.in_block, channels)
+        self.shrink_columns(self.lanes)
+
+    def shrink_columns(self, least: int) -> None:
+        """Shrink the band's columns, to `least` at most, until the panel fits."""
+        while self.panel_bytes > PANEL_BYTES and self.band[2] > least:
+            before = self.band[2]
+            self.shrink(2, max(least, before // 2))
+            if self.band[2] == before:
+                break
+
+    def shrink(self, axis: int, size: int) -> None:
+        """A smaller band; columns in whole vectors, and none left that a tile cannot read in
+        place."""
+        extent = self.p.out_size[axis]
+        size = even_part(extent, size)
+        if axis == 2:
+            size = -(-size // self.lanes) * self.lanes
+            while self.in_place and 0 < extent % size < self.lanes:
+                size += self.lanes
+            size = min(size, self.band[2])
+        band = list(self.band)
+        band[axis] = size
+        self.band = (band[0], band[1], band[2])
+
+    @property
+    def unit(self) -> int:
+        """Output channels of a tile."""
+        if self.family in (Family.DEPTHWISE, Family.SLIDING):
+            return 1
+        return self.rows if self.family == Family.WIDTH else self.vectors * self.lanes
+
+    def output_bytes(self) -> int:
+        """Of a work item's outputs for a row of parts, one group's; sixteen parts at most, as
+        more are not computed at once where they are too large."""
+        outputs = self.channel_block * math.prod(self.band) * min(16, self.p.part_counts[2])
+        return outputs * self.machine.itemsize
+
+    def limit_outputs(self) -> None:
+        """Fewer channels, then a smaller band, until the outputs of the parts fit scratch."""
+        blocks = -(-self.p.out_channels // self.unit)
+        block = max(1, self.output_bytes() // blocks)
+        self.channel_block = even_part(blocks, OUTPUT_BYTES // block) * self.unit
+        for axis in (0, 1):
+            while self.output_bytes() > OUTPUT_BYTES and self.band[axis] > 1:
+                self.shrink(axis, max(1, self.band[axis] // 2))
+        while self.output_bytes() > OUTPUT_BYTES and self.band[2] > self.lanes:
+            before = self.band[2]
+            self.shrink(2, max(self.lanes, before // 2))
+            if self.band[2] == before:
+                break
+
+    def item_flops(self) -> int:
+        """Of a work item, about."""
+        low, high = ITEM_FLOPS
+        flops = self.p.flops
+        if flops < SMALL_FLOPS:
+            return min(SMALL_ITEM_FLOPS, max(flops // 16, low))
+        return round(min(max(flops // ITEMS, low), high) * self.size)
+
+    def limit_item(self) -> None:
+        """Work items of a size worth sharing out: several groups, or a part of one."""
+        p = self.p
+        target = self.item_flops()
+
+        def flops() -> int:
+            return 2 * p.taps * self.channel_block * math.prod(self.band) * copies
+
+        copies = math.prod(p.part_counts) or 1  # parts of a transposed convolution
+        whole = self.band == p.out_size and self.channel_block >= p.out_channels
+        if flops() < target and whole and self.family != Family.CHANNEL:
+            most = max(1, min(p.groups, target // max(flops(), 1)))
+            if p.part_counts != (0, 0, 0):
+                most = max(1, min(most, OUTPUT_BYTES // self.output_bytes()))
+            # A block that divides the groups leaves no smaller one behind.
+            divisors = (n for n in range(most, most // 2, -1) if p.groups % n == 0)
+            self.group_block = next(divisors, even_part(p.groups, most))
+            return
+        if self.family != Family.DEPTHWISE and flops() > target:
+            blocks = -(-self.channel_block // self.unit)
+            wanted = max(1, math.ceil(blocks * target / flops()))
+            self.channel_block = even_part(-(-p.out_channels // self.unit), wanted) * self.unit
+        # Channel-lane bands must be contiguous in y: outer axes first, down to 1. For the others
+        # the rows of one plane come first, as they share less of their input than planes do.
+        channel = self.family == Family.CHANNEL
+        blocks = p.groups * -(-p.out_channels // self.channel_block)
+        if channel and self.packs and p.part_counts != (0, 0, 0) and blocks >= FEW_ITEMS:
+            return  # every band would pack the weights of all parts again
+        for axis in (0, 1) if channel else (1, 0):
+            least = self.least_band(axis)
+            if flops() > 1.5 * target and self.band[axis] > least:
+                parts = round(flops() / target)
+                self.shrink(axis, max(least, self.band[axis] // parts))
+            if channel and self.band[axis] > 1:
+                return
+        if flops() > 1.5 * target and self.band[2] > 16 * self.lanes:
+            parts = round(flops() / target)
+            self.shrink(2, max(16 * self.lanes, self.band[2] // parts))
+
+    def order_items(self) -> None:
+        """Where weights are packed on the way and channel lanes have several bands: bands inside,
+        so that a block of channels packs its weights once for all of them."""
+        lanes = self.vectors * self.lanes
+        block = self.p.taps * lanes * self.machine.itemsize
+        if (
+            self.packs
+            and self.p.part_counts == (0, 0, 0)
+            and self.family == Family.CHANNEL
+            and self.band != self.p.out_size
+            and self.panel_bytes + SUMS_BYTES + block + 4096 <= SCRATCH_BYTES
+        ):
+            self.bands_inside = True
+            self.channel_block = min(lanes, self.p.out_channels)
+
+    def least_band(self, axis: int) -> int:
+        """The smallest band worth having: it repeats the copy of the rows that it shares with
+        the next one, at most a quarter of them; and a channel-lane item reads its weights once
+        for all its pixels, at least a hundred."""
+        p = self.p
+        shared = p.panel_reach[axis] / p.stride[axis]
+        least = 0 if self.in_place else math.ceil(4 * shared)
+        if self.family == Family.CHANNEL:
+            least = max(least, 100 // math.prod(p.out_size[axis + 1 :]))
+            if axis == 1 and self.skips_columns():  # its runs go down the rows
+                least = max(least, 6)
+        return max(1, round(least * min(1.0, self.size)))
+
+    def skips_columns(self) -> bool:
+        """Whether to skip kernel columns in the padding: where that leaves runs of pixels, along
+        a row or down the rows, long enough for a tile, and saves some of the taps."""
+        p = self.p
+        if (
+            self.family != Family.CHANNEL
+            or not p.column_padding
+            or p.channel_major
+            or not p.zero_padding
+            or 2 * p.kernel[2] + 1 > MOST_COLUMN_RUNS
+        ):
+            return False
+        if p.channels_last and p.part_counts == (0, 0, 0):  # read in place
+            return True
+        kernel, stride, dilation, size = p.kernel[2], p.stride[2], p.dilation[2], p.in_size[2]
+        start = np.arange(p.out_size[2])[:, None] * stride - p.padding[2]
+        column = start + np.arange(kernel) * dilation
+        inside = (column >= 0) & (column < size)
+        runs = 1 + np.count_nonzero((inside[1:] != inside[:-1]).any(axis=1))
+        # Measured: 1.07 times as fast at 7x7 with a 3x3 kernel, no faster at 14x14.
+        return bool(
+            (inside.mean() < 0.95 and p.out_size[2] >= 5 * runs)
+            or (inside.mean() < 0.93 and p.out_size[1] >= 5)
+        )
+
+    def prefetches(self) -> bool:
+        """Whether weights should be asked for ahead: more than the second-level cache holds, and
+        few pixels to use them on. Measured: 1.2 times as fast at 7x7, slower where not needed."""
+        p = self.p
+        weights = p.groups * p.out_channels * p.taps * self.machine.itemsize
+        return weights > 2**21 and math.prod(p.out_size) <= 256
+
+    # -- writing it down --
+
+    def taps(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Where each tap lies in the panel (or x), and its weight, in the order of the sum."""
+        p = self.p
+        kd, kh, kw = (np.arange(k) for k in p.kernel)
+        column = kw * p.dilation[2]
+        if self.in_place:
+            column = column * p.x_axis[2]
+            plane, row = p.dilation[0] * p.x_axis[0], p.dilation[1] * p.x_axis[1]
+            channel = p.x_channel
+        else:
+            column = column % self.phase_step * self.panel_phase + column // self.phase_step
+            plane = self.line_and_tap(0)[1] * self.panel_plane
+            row = self.line_and_tap(1)[1] * self.panel_row
+            channel = self.panel_channel
+        read = self.read
+        if self.family in (Family.DEPTHWISE, Family.SLIDING):
+            w_tap = (
+                kd[:, None, None] * read.axis[0] + kh[:, None] * read.axis[1] + kw * read.axis[2]
+            )
+            return column.astype(np.intp), w_tap.ravel().astype(np.intp)
+        if self.family in CHANNELS_LAST:
+            c = np.arange(p.in_channels)
+            x_tap = kd[:, None, None] * plane + kh[:, None] * row + column
+            w_tap = (
+                kd[:, None, None, None] * read.axis[0]
+                + kh[:, None, None] * read.axis[1]
+                + kw[:, None] * read.axis[2]
+                + c * read.input
+            )
+            return x_tap.ravel().astype(np.intp), w_tap.ravel().astype(np.intp)
+        whole_panel = self.in_place or self.panel_channels >= p.in_channels
+        x_taps, w_taps = [], []
+        for first in range(0, p.in_channels, self.in_block):
+            c = np.arange(first, min(first + self.in_block, p.in_channels))
+            where = c if whole_panel else c - first
+            x_tap = (
+                kd[:, None, None, None] * plane
+                + kh[:, None, None] * row
+                + where[:, None] * channel
+                + column
+            )
+            w_tap = (
+                kd[:, None, None, None] * read.axis[0]
+                + kh[:, None, None] * read.axis[1]
+                + c[:, None] * read.input
+                + kw * read.axis[2]
+            )
+            if self.family == Family.CHANNEL and not p.channel_major:
+                x_tap, w_tap = x_tap.swapaxes(2, 3), w_tap.swapaxes(2, 3)
+            x_taps.append(x_tap)
+            w_taps.append(w_tap)
+        empty = [np.zeros(0, np.intp)]
+        return (
+            np.concatenate([t.ravel() for t in x_taps] or empty).astype(np.intp),
+            np.concatenate([t.ravel() for t in w_taps] or empty).astype(np.intp),
+        )
+
+    @property
+    def read(self) -> Addresses:
+        """Where the engine finds the weights: a layer has put them in order."""
+        return self.p.weights if self.packs else self.p.weights_in_order
+
+    def finished(self) -> Spec:
+        p, size = self.p, self.machine.itemsize
+        bands = tuple(-(-n // b) for n, b in zip(p.out_size, self.band, strict=True))
+        group_blocks = -(-p.groups // self.group_block)
+        channel_blocks = -(-p.out_channels // self.channel_block)
+        line = 64 // size  # elements
+        panel = -(-self.panel_bytes // size // line) * line
+        if self.family == Family.CHANNEL:
+            lanes = self.vectors * self.lanes
+            pixels = math.prod(self.band)
+            sums = -(-(pixels * self.pixel_bytes) // 64) * line
+            weights = (p.in_channels if self.bands_inside else self.in_block) * p.volume * lanes
+        else:
+            sums, weights = self.rows * self.lanes, 0
+            if self.family in (Family.DEPTHWISE, Family.SLIDING) and not p.in_order(self.read):
+                weights = p.volume
+            if self.family == Family.ACROSS and self.packs:
+                weights = p.taps * self.lanes
+            if self.family == Family.PIXELS and self.packs:
+                weights = p.taps * -(-self.group_block // self.lanes) * self.lanes
+        across = NO_VECTORS
+        if self.family in CHANNELS_LAST:
+            vectors = vectors_of(
+                p.groups, p.in_channels, p.out_channels, self.group_block, self.lanes,
+                overlap=self.family == Family.ACROSS)
+            assert vectors is not None  # across_fits has asked
+            across = vectors
+        x_taps, w_taps = self.taps()
+        scratch = -(-(64 + (panel + sums + weights) * size) // 64) * 64
+        shift = [
+            inside - before for inside, before in zip(p.panel_padding, p.padding, strict=True)
+        ]
+        pixel_step = p.stride[2] * (p.x_axis[2] if self.in_place else 1)
+        return Spec(
+            **vars(p),
+            lanes=self.lanes,
+            items=group_blocks * math.prod(bands) * channel_blocks,
+            group_block=self.group_block,
+            group_blocks=group_blocks,
+            band=self.band,
+            bands=bands,  # type: ignore[arg-type]
+            channel_block=self.channel_block,
+            channel_blocks=channel_blocks,
+            bands_inside=self.bands_inside,
+            family=self.family,
+            tile_rows=self.rows,
+            tile_vectors=self.vectors,
+            in_place=self.in_place,
+            phases=self.phases,
+            phase_step=self.phase_step,
+            pixel_step=pixel_step,
+            panel_channels=self.panel_channels,
+            panel_planes=self.slots(0),
+            panel_rows=self.slots(1),
+            panel_line=(self.line_and_tap(0)[0], self.line_and_tap(1)[0]),
+            panel_tap=(self.line_and_tap(0)[1], self.line_and_tap(1)[1]),
+            expanded=(self.expanded(0), self.expanded(1)),
+            panel_channel=self.panel_channel,
+            panel_plane=self.panel_plane,
+            panel_row=self.panel_row,
+            panel_phase=self.panel_phase,
+            panel_columns=self.panel_columns,
+            in_block=self.in_block,
+            column_runs=self.skips_columns(),
+            prefetches=self.prefetches(),
+            three_columns=three_columns(p),
+            x_taps=x_taps,
+            w_taps=w_taps,
+            tap_places=np.argsort(w_taps),
+            lanes_are=across.kind,
+            across_blocks=across.blocks,
+            across_first=across.first,
+            across_base=across.base,
+            across_picks=across.picks,
+            read=self.read,
+            w_in_order=p.in_order(self.read),
+            panel_offset=shift[0] * self.panel_plane + shift[1] * self.panel_row + shift[2],
+            accumulators_at=panel,
+            weights_at=panel + sums,
+            outputs_at=-(-(panel + sums + weights) // line) * line,
+            scratch_bytes=scratch,
+        )
+
+    def short(self) -> Spec:
+        """Short rows: items of several groups, no panel."""
+        self.in_place = True
+        group = 2 * self.p.taps * self.p.out_channels * self.p.out_size[2]
+        self.group_block = even_part(self.p.groups, ITEM_FLOPS[1] // group)
+        return self.finished()
+
+    def plain(self) -> Spec:
+        """The plain loop nest: an item for each output channel, no panel, no scratch."""
+        self.in_place = True
+        self.channel_block = 1
+        return self.finished().replace(items=self.p.groups * self.p.out_channels)
+
+
+def even_part(total: int, most: int) -> int:
+    """The size of equal parts of `total`, none larger than `most`."""
+    parts = -(-total // max(1, min(most, total)))
+    return -(-total // parts)

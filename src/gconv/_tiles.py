@@ -1,0 +1,291 @@
+"""Which kernel family and which of its tiles a problem gets: the fastest by estimate.
+
+Estimates are cycles of one image on a core that starts two multiply-adds or loads a cycle.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from gconv._across import Lanes, vectors_of
+from gconv._problem import Family, Problem
+
+# A width-lane tile whose rows of input leave the first-level cache (32 KiB) little room waits for
+# the second: measured on Zen 4, transposed convolutions of 128 and 256 channels run at 55 GFLOP/s
+# where channel lanes reach 90.
+ROWS_BYTES = 20 * 1024
+FAR_LOADS = 8.0
+# Weights of one block of output channels stay in the first-level cache (32 KiB).
+WEIGHT_BLOCK_BYTES = 24 * 1024
+
+Tile = tuple[Family, int, int]  # family, rows, vectors; 0 leaves rows and vectors to the plan
+
+
+class Machine(NamedTuple):
+    """What a plan must know of an engine module: its vectors and its tiles."""
+
+    lanes: int
+    itemsize: int
+    tiles: dict[str, dict[Any, int]]  # family: {rows: most vectors}; sliding: {(stride, rows): ...}
+
+
+def choose_tile(p: Problem, machine: Machine, forced: Tile | None) -> Tile:
+    """The tile with the least estimated time, among those that can serve."""
+    wanted = forced[0] if forced else None
+    if wanted == Family.PLAIN:
+        return Family.PLAIN, 1, 1
+    candidates = []
+    if not p.y_in_order:  # the others store whole rows
+        if wanted in (None, Family.CHANNEL) and channel_lanes_fit(p, machine):
+            candidates.append(channel_tile(p, machine, forced))
+        if wanted in (None, Family.ACROSS) and across_fits(p, machine):
+            candidates.append(across_tile(p, machine))
+        if wanted in (None, Family.PIXELS) and pixels_fit(p, machine):
+            candidates.append(pixels_tile(p, machine, forced))
+        return min(candidates)[1] if candidates else (Family.PLAIN, 1, 1)
+    if depthwise_fits(p) and wanted in (None, Family.DEPTHWISE):
+        candidates.append(depthwise_tile(p, machine, forced))
+    if sliding_fits(p, machine) and wanted in (None, Family.SLIDING):
+        candidates.append(sliding_tile(p, machine, forced))
+    if channel_lanes_fit(p, machine) and wanted in (None, Family.CHANNEL):
+        candidates.append(channel_tile(p, machine, forced))
+    if not candidates or wanted in (None, Family.WIDTH):
+        candidates.append(width_tile(p, machine, forced if wanted == Family.WIDTH else None))
+    cycles, best = min(candidates)
+    if wanted is None and short_rows_fit(p):
+        cycles += p.groups * READY_CYCLES[best[0]]
+        return min((cycles, best), (short_cycles(p, machine), (Family.SHORT, 1, 1)))[1]
+    return best
+
+
+def tiles_of(
+    p: Problem, family: Family, machine: Machine, forced: Tile | None
+) -> Iterator[tuple[int, int]]:
+    """The tiles (rows, vectors) that a family has for a problem, or the one that is forced."""
+    kind = family.name.lower()
+    if family == Family.DEPTHWISE and three_columns(p):
+        kind = "three"
+    for rows, most in machine.tiles[kind].items():
+        if family == Family.DEPTHWISE and rows > p.kernel[1] + 1:  # an assumption of the kernel
+            continue
+        for vectors in range(1, most + 1):
+            if forced is None or (forced[1] in (0, rows) and forced[2] in (0, vectors)):
+                yield rows, vectors
+
+
+def split(total: int, most: int) -> list[tuple[int, int]]:
+    """`total` in the fewest parts of at most `most`, as equal as can be: [(count, size)]."""
+    parts = -(-total // most)
+    size, larger = divmod(total, parts)
+    return [(n, s) for n, s in ((larger, size + 1), (parts - larger, size)) if n]
+
+
+def tile_cycles(rows: int, vectors: int, taps: int, row_loads: float, vector_loads: float) -> float:
+    """Estimated cycles of a tile: two multiply-adds or two loads a cycle, latency 4.
+
+    To start and to end a tile costs about a cycle for each accumulator, and 10 for the loop.
+    """
+    sums = rows * vectors
+    per_tap = max(sums / 2, (rows * row_loads + vectors * vector_loads) / 2, 4.0)
+    return taps * per_tap + sums + 10
+
+
+def width_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[float, Tile]:
+    """(estimated cycles of one image, tile) of the best width-lane tile."""
+    row_vectors = -(-p.out_size[2] // machine.lanes)
+
+    def vector_loads(vectors: int) -> float:
+        lines = p.in_channels * p.kernel[0] * p.kernel[1] * (vectors + (p.kernel[2] > 1))
+        if p.part_counts != (0, 0, 0) and lines * machine.lanes * machine.itemsize > ROWS_BYTES:
+            return FAR_LOADS
+        return 1.5  # half of the loads are split
+
+    def cycles(rows: int, vectors: int) -> float:
+        return p.groups * p.out_size[0] * p.out_size[1] * sum(
+            n * m * tile_cycles(r, v, p.taps, 1.0, vector_loads(v))
+            for n, r in split(p.out_channels, rows)
+            for m, v in split(row_vectors, vectors)
+        )
+
+    return best_tile(p, Family.WIDTH, machine, forced, cycles)
+
+
+def sliding_fits(p: Problem, machine: Machine) -> bool:
+    """Whether the sliding-window kernel may serve: one input channel per group, a stride and
+    kernel rows that it has tiles for, and a row's taps within a few vectors."""
+    stride, reach = p.stride[2], (p.kernel[2] - 1) * p.dilation[2]
+    return (
+        (stride, p.kernel[1]) in machine.tiles["sliding"]
+        and p.in_channels == 1
+        and p.x_axis[2] == 1
+        and p.zero_padding
+        and reach <= (8 if stride == 1 else 2) * machine.lanes
+        and (p.out_size[1] == 1 or p.stride[1] == stride)
+        and (stride == 1 or p.dilation[1] == p.dilation[2] == 1)
+    )
+
+
+def sliding_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[float, Tile]:
+    """(estimated cycles of one image, tile): as wide as can be."""
+    rows = p.kernel[1]
+    vectors = machine.tiles["sliding"][p.stride[2], rows]
+    if forced and forced[2]:
+        vectors = min(vectors, forced[2])
+    neighbours = rows == p.kernel[2] and p.dilation[2] == 1
+
+    def line(vectors: int) -> float:
+        adds = vectors * p.volume
+        slides = vectors * p.kernel[0] * p.kernel[2]
+        # Two a cycle, as in tile_cycles; slides by a literal distance have a port of their own.
+        busy = max(adds, (adds + slides) * 2 / 3) if neighbours else adds + slides
+        return busy / 2 + p.kernel[0] * (vectors + 1) * p.stride[2] + 2
+
+    row_vectors = -(-p.out_size[2] // machine.lanes)
+    lines = p.out_size[1] + rows // p.stride[2]
+    row = sum(n * line(v) for n, v in split(row_vectors, vectors))
+    # Other families pay for a panel besides, and start more tiles: measured on the layer table.
+    cycles = 0.8 * p.groups * p.out_channels * p.out_size[0] * lines * row
+    return cycles, (Family.SLIDING, rows, vectors)
+
+
+def channel_lanes_fit(p: Problem, machine: Machine) -> bool:
+    """Whether the channel-lane kernel may serve: a weight block must fit scratch."""
+    block = p.volume * max(machine.tiles["channel"].values()) * machine.lanes * machine.itemsize
+    return p.in_channels > 0 and block <= 2 * WEIGHT_BLOCK_BYTES
+
+
+def channel_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[float, Tile]:
+    """(estimated cycles of one image, tile) of the best channel-lane tile."""
+    all_vectors = -(-p.out_channels // machine.lanes)
+    pixels = math.prod(p.out_size)
+
+    def cycles(rows: int, vectors: int) -> float:
+        sums = sum(
+            n * pixels / rows * tile_cycles(rows, v, p.taps, 1.0, 1.0)
+            for n, v in split(all_vectors, vectors)
+        )
+        # Bias in, transposed out: about six instructions for each vector of sums.
+        return p.groups * (sums + 6 * all_vectors * pixels)
+
+    return best_tile(p, Family.CHANNEL, machine, forced, cycles)
+
+
+def across_fits(p: Problem, machine: Machine) -> bool:
+    """Whether lanes across groups may serve: channels-last arrays, and groups so small that a
+    vector holds the input channels of a vector of outputs."""
+    return (
+        p.x_channel == p.y_channel == 1
+        and p.in_channels > 0
+        and p.zero_padding
+        and not p.channel_major
+        and vectors_of(p.groups, p.in_channels, p.out_channels, p.groups, machine.lanes)
+        is not None
+    )
+
+
+def pixels_fit(p: Problem, machine: Machine) -> bool:
+    """Whether tiles of pixels may serve: channels-last depthwise layers, and a tile for the
+    stride and the kernel's columns."""
+    return (
+        across_fits(p, machine)
+        and p.in_channels == p.out_channels == 1
+        and (p.stride[2], p.kernel[2]) in machine.tiles["pixels"]
+        and (p.stride[2] == 1 or p.dilation[2] == 1)
+    )
+
+
+def pixels_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[float, Tile]:
+    """(less than any estimate, tile): the one that leaves least of its pixels unused."""
+    most = machine.tiles["pixels"][p.stride[2], p.kernel[2]]
+    columns = -(-p.out_size[2] // p.dilation[2])
+    rows = min(range(2, most + 1), key=lambda n: (-(-columns // n) * (n + 1), -n))
+    return 0.0, (Family.PIXELS, forced[1] if forced and forced[1] else rows, 1)
+
+
+def across_tile(p: Problem, machine: Machine) -> tuple[float, Tile]:
+    """(estimated cycles of one image, tile) of lanes across groups."""
+    vectors = vectors_of(p.groups, p.in_channels, p.out_channels, p.groups, machine.lanes)
+    assert vectors is not None  # across_fits has asked
+    rows = machine.tiles["across"][vectors.kind]
+    # A tap takes a load and a multiply-add, or a pick and a multiply-add for every channel.
+    tap = 1.0 if vectors.kind == Lanes.FITTING else 0.5 + p.in_channels
+    if vectors.kind == Lanes.NARROW:
+        tap += 10.0
+    cycles = math.prod(p.out_size) * vectors.first.size * (p.volume * tap + 2)
+    return cycles, (Family.ACROSS, rows, 1)
+
+
+# What the estimates of these families leave out, and short rows hardly need: to get ready, for
+# each group, and, with channel lanes, a tile's pixels beyond the last. Measured on Zen 4 with
+# 512 groups of 1 channel and 4 taps, 1 and 16 samples: 18 us and 50 us.
+READY_CYCLES = {Family.WIDTH: 60, Family.SLIDING: 60, Family.CHANNEL: 250}
+
+
+def short_rows_fit(p: Problem) -> bool:
+    """Whether the kernel for short rows may serve."""
+    return (
+        p.room
+        and p.dimensions == 1
+        and p.taps > 0
+        and set(p.stride) == {1}
+        and not p.column_padding
+        and p.x_axis[2] == 1
+    )
+
+
+def short_cycles(p: Problem, machine: Machine) -> float:
+    """Estimated cycles of one image as short rows: two loads for every multiply-add."""
+    vectors = -(-p.out_size[2] // machine.lanes)
+    return p.groups * p.out_channels * vectors * (p.taps + 5.0)
+
+
+def depthwise_fits(p: Problem) -> bool:
+    """Whether the depthwise kernel may serve, and has rows to share."""
+    return p.in_channels == p.out_channels == 1 and p.stride[1] == 1 and p.kernel[1] > 1
+
+
+def depthwise_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[float, Tile]:
+    """(estimated cycles of one image, tile) of the best depthwise tile."""
+    row_vectors = -(-p.out_size[2] // machine.lanes)
+
+    def cycles(rows: int, vectors: int) -> float:
+        return p.groups * p.out_size[0] * sum(
+            n * m * depthwise_cycles(p, r, v)
+            for n, r in split(p.out_size[1], rows)
+            for m, v in split(row_vectors, vectors)
+        )
+
+    return best_tile(p, Family.DEPTHWISE, machine, forced, cycles)
+
+
+def three_columns(p: Problem) -> bool:
+    """Whether a kernel row's three taps are neighbours, in x or in a panel sorted by phase."""
+    return p.kernel[2] == 3 and p.stride[2] == p.dilation[2]
+
+
+def best_tile(
+    p: Problem,
+    family: Family,
+    machine: Machine,
+    forced: Tile | None,
+    cycles: Callable[[int, int], float],
+) -> tuple[float, Tile]:
+    """(estimated cycles, tile) of the best tile of a family."""
+    return min(
+        (cycles(rows, vectors), (family, rows, vectors))
+        for rows, vectors in tiles_of(p, family, machine, forced)
+    )
+
+
+def depthwise_cycles(p: Problem, rows: int, vectors: int) -> float:
+    """Estimated cycles of a depthwise tile, window row by window row."""
+    kernel = p.kernel[1]
+    cycles = 10.0 + rows * vectors
+    for window in range(kernel + rows - 1):
+        active = min(window, kernel - 1) - max(window - rows + 1, 0) + 1
+        sums = active * vectors
+        per_tap = max(sums / 2, (active + vectors * 1.5) / 2, min(4.0, sums * 4.0))
+        cycles += p.kernel[2] * p.kernel[0] * per_tap + 3
+    return cycles
