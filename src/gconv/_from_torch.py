@@ -6,7 +6,6 @@ has a module has imported PyTorch already.
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from gconv._arrays import Array
@@ -138,6 +137,8 @@ def _in_use(module: Any, name: str) -> Any:
             return hook.apply_mask(module)
     parametrizations = getattr(module, "parametrizations", {})
     if name in parametrizations:
+        import copy  # here, because few modules need it
+
         return copy.deepcopy(parametrizations[name]).eval()()
     return getattr(module, name)
 
