@@ -152,6 +152,14 @@ TARGETS = (
         lambda row: ratio(row, "function", "torch"),
     ),
     Target(
+        "channels-last arrays, every 2-D row, × PyTorch channels-last",
+        1.0,
+        _only(
+            lambda row: row["class"] != "conv3d",
+            lambda row: ratio(row, "layer-cl", "torch-cl"),
+        ),
+    ),
+    Target(
         "float64, every row, of the float32 rate",
         0.45,
         lambda row: ratio(row, "layer-f64", "layer"),

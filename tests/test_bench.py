@@ -174,6 +174,7 @@ OTHERS = {
     "versus_torch": ("--rows", ROW, "--threads", "1", "--rounds", "1"),
     "beside_torch": ("--rows", ROW, "--rounds", "1"),
     "padding_modes": ("--rows", ROW, "--rounds", "1"),
+    "epilogue": ("--rows", ROW, "--rounds", "1"),
 }
 
 
@@ -188,6 +189,17 @@ def test_the_other_benchmarks_run(module):
     assert done.returncode in (0, 1), done.stderr
     assert "Traceback" not in done.stderr
     assert (ROW if OTHERS[module] else "gconv") in done.stdout
+
+
+def test_what_the_other_benchmarks_print_goes_to_a_file(tmp_path):
+    target = tmp_path / "others.md"
+    done = run_python("-m", "gconv._bench.others", "--markdown", str(target), "--only", "article",
+                      timeout=120)
+    assert done.returncode == 0, done.stderr
+    text = target.read_text(encoding="utf-8")
+    assert text.startswith("# Other benchmarks\n")
+    assert "## article\n" in text
+    assert "gconv" in text.partition("```text\n")[2]
 
 
 def test_the_benchmark_of_transposed_convolution_runs_and_is_right():

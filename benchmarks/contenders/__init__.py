@@ -8,6 +8,7 @@ from gconv._bench.contenders.base import Contender, Prepared, Unsupported
 from gconv._bench.contenders.gconv import (
     GconvFunction,
     GconvLayer,
+    GconvLayerChannelsLast,
     GconvLayerFloat64,
     GconvLayerOut,
 )
@@ -37,6 +38,7 @@ CONTENDERS: dict[str, Contender] = {
         GconvFunction(),
         GconvLayer(),
         GconvLayerOut(),
+        GconvLayerChannelsLast(),
         TorchContiguous(),
         TorchChannelsLast(),
         OnnxRuntime(),

@@ -1,4 +1,4 @@
-"""gconv: the function, and the layer with and without ``out=``."""
+"""gconv: the function, and the layer as it is, with ``out=``, channels-last and in float64."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gconv._bench.contenders.base import Array, Contender, Prepared
+from gconv._bench.contenders.base import Array, Contender, Prepared, Unsupported
 from gconv._bench.layers import Layer
 
 
@@ -66,6 +66,18 @@ class GconvLayerOut(GconvFunction):
         module = layer_of(layer, weight)
         out = np.empty(layer.out_shape, x.dtype)
         return Prepared(lambda: module(x, out=out, num_threads=threads))
+
+
+class GconvLayerChannelsLast(GconvFunction):
+    name = "layer-cl"
+    title = "gconv layer, channels-last"
+
+    def prepare(self, layer: Layer, x: Array, weight: Array, threads: int) -> Prepared:
+        if layer.dims == 1:
+            raise Unsupported("PyTorch has no such column for 1-D")
+        module = layer_of(layer, weight)
+        last = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+        return Prepared(lambda: module(last, num_threads=threads), own_input_bytes=x.nbytes)
 
 
 class GconvLayerFloat64(GconvLayer):
