@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -544,7 +545,7 @@ def _call(
     num_threads: int | None,
 ) -> Array:
     """An operator on its operands; `options` in the order in which its validation takes them."""
-    key: object = None
+    keep: Callable[[call.ShortCut], None] = _forget
     if (
         type(x) is type(weight) is np.ndarray
         and (bias is None or type(bias) is np.ndarray)
@@ -558,17 +559,24 @@ def _call(
             result = short_cut(x, weight, bias, residual, out, num_threads)
             if result is not NotImplemented:
                 return result
-
-    def parameters_of(weight: Array, bias: Array | None) -> Parameters:
-        validate, dimensions = OPERATORS[name]
-        bias_shape = None if bias is None else bias.shape
-        return validate(name, dimensions, weight.shape, bias_shape, *options, activation)
-
-    def keep(short_cut: call.ShortCut) -> None:
-        if key is not None:
-            short_cuts.put(key, short_cut)
-
+        keep = partial(short_cuts.put, key)
     return _run.convolve(
         name, x, weight, bias, residual, out, num_threads,
-        parameters_of=parameters_of, keep=keep, packs=True,
+        parameters_of=partial(_parameters, name, options, activation), keep=keep, packs=True,
     )
+
+
+def _parameters(
+    name: str,
+    options: tuple[object, ...],
+    activation: Activation | None,
+    weight: Array,
+    bias: Array | None,
+) -> Parameters:
+    validate, dimensions = OPERATORS[name]
+    bias_shape = None if bias is None else bias.shape
+    return validate(name, dimensions, weight.shape, bias_shape, *options, activation)
+
+
+def _forget(short_cut: call.ShortCut) -> None:
+    pass
