@@ -12,6 +12,7 @@ from hypothesis import given
 import gconv
 from gconv import _explain, _plan
 from gconv._problem import CHANNELS_LAST, Family
+from gconv._work import balance
 
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
 
@@ -69,18 +70,23 @@ def shares(spec, images, threads):
             for k in range(spec.kernel[axis])
         )
 
-    bands = [
-        [taps(axis, band) for band in parts(spec.out_size[axis], spec.band[axis])]
-        for axis in range(3)
-    ]
+    def sliced(band, slices):
+        """Of the bands along each axis, the outputs of each slice, none for some of the last."""
+        for number in range(slices):
+            axis, size = spec.slice_axis, spec.slice_size
+            piece = band[axis][number * size : (number + 1) * size]
+            yield [*band[:axis], piece, *band[axis + 1 :]]
+
+    bands = [parts(spec.out_size[axis], spec.band[axis]) for axis in range(3)]
     work = [
-        len(groups) * math.prod(taps) * len(channels) * spec.in_channels
-        for _, groups, *taps, channels in itertools.product(
+        len(groups) * math.prod(map(taps, range(3), piece)) * len(channels) * spec.in_channels
+        for _, groups, *band, channels in itertools.product(
             range(images),
             parts(spec.groups, spec.group_block),
             *bands,
             parts(spec.out_channels, spec.channel_block),
         )
+        for piece in sliced(band, spec.slices)
     ]
     assert len(work) == spec.items * images
     least, more = divmod(len(work), threads)
@@ -103,6 +109,8 @@ BANDED = {
     "rows in a wide padding": ((1, 64, 33, 33), (64, 64, 3, 3), {"padding": 6, "dilation": 6}),
     "column bands": ((1, 16, 9001), (32, 16, 9), {"padding": 4}),
     "depth bands": ((1, 8, 12, 20, 20), (8, 1, 3, 3, 3), {"padding": 1, "groups": 8}),
+    "small maps": ((1, 256, 14, 14), (256, 256, 3, 3), {"padding": 1}),
+    "small volumes": ((2, 64, 7, 6, 6), (256, 64, 3, 3, 3), {"padding": 1}),
     "group blocks": ((3, 200, 7, 7), (200, 1, 3, 3), {"padding": 1, "groups": 200}),
 }
 
@@ -112,9 +120,17 @@ BANDED = {
 def test_balance_where_items_differ(name, threads, isa):
     shape, weight, options = BANDED[name]
     layer = layer_of(weight, **options)
-    work = shares(spec_of(layer, shape), shape[0], threads)
+    spec = spec_of(layer, shape)
+    work = shares(spec, shape[0], threads)
     want = max(work) * threads / sum(work)
     assert layer.explain(shape, threads).balance == pytest.approx(want)
+    for axis, slices in itertools.product(range(2), (1, 2, 3, 5)):
+        size = -(-spec.band[axis] // slices)
+        cut = spec.replace(slices=slices, slice_size=size, slice_axis=axis,
+                           items=spec.items // spec.slices * slices)
+        work = shares(cut, shape[0], threads)
+        want = max(work) * threads / sum(work)
+        assert balance(cut, shape[0], threads) == pytest.approx(want)
 
 
 def test_balance_of_one_thread_is_perfect_and_of_idle_threads_is_bad():
@@ -146,10 +162,10 @@ def test_what_it_says_is_what_the_plan_holds(family, isa, dtype):
     assert how.kernel == _explain.WORDS[family][0]
     assert (how.instruction_set, how.dtype, how.lanes) == (isa, np.dtype(dtype).name, spec.lanes)
     for name in ("tile_rows", "tile_vectors", "in_place", "band", "bands", "in_block",
-                 "group_block", "group_blocks", "channel_block", "channel_blocks"):
+                 "group_block", "group_blocks", "channel_block", "channel_blocks", "slices"):
         assert getattr(how, name) == getattr(spec, name), name
     assert how.items_per_image == spec.items == (
-        how.group_blocks * math.prod(how.bands) * how.channel_blocks
+        how.group_blocks * math.prod(how.bands) * how.channel_blocks * how.slices
     )
     assert how.items == 2 * spec.items
     assert how.scratch_bytes_per_thread == spec.scratch_bytes

@@ -26,6 +26,7 @@ CASES = {
     "depthwise 31": ((16, 28, 28), (16, 1, 31, 31), {"padding": 15, "groups": 16}),
     "dense": ((32, 30, 31), (40, 32, 3, 3), {"padding": 1}),
     "dense small map": ((256, 7, 7), (256, 256, 3, 3), {"padding": 1}),
+    "dense small volume": ((64, 7, 6, 6), (128, 64, 3, 3, 3), {"padding": 1}),
     "dense dilated": ((64, 33, 33), (33, 64, 3, 3), {"padding": 6, "dilation": 6}),
     "1x1": ((128, 28, 28), (70, 128, 1, 1), {}),
     "1x1 strided": ((128, 56, 56), (70, 128, 1, 1), {"stride": 2}),
@@ -54,7 +55,7 @@ def same_bits(got, want):
 def test_any_number_of_threads_any_number_of_times(case, isa):
     function, layer, x, weight, bias, options = case
     want = function(x, weight, bias, **options, num_threads=1)
-    for num_threads in (1, 2, 3, 7, 2, 1):
+    for num_threads in (1, 2, 3, 7, 64, 2, 1):
         same_bits(function(x, weight, bias, **options, num_threads=num_threads), want)
         same_bits(layer(x, num_threads=num_threads), want)
 

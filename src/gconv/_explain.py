@@ -55,7 +55,10 @@ class Explanation:
         0 where x is read in place.
     out_size, band, bands : (int, int, int)
         Depth, rows, columns: of an image's output (a pointwise convolution has one long row),
-        of a work item at most, and into how many bands each axis is cut.
+        of a band, and into how many bands each axis is cut.
+    slices : int
+        Work items that share a band, rows or planes of it. Those that fall to one thread are
+        computed together.
     group_block, group_blocks : int
         Groups of a work item at most, and blocks of them.
     channel_block, channel_blocks : int
@@ -99,6 +102,7 @@ class Explanation:
     out_size: Triple
     band: Triple
     bands: Triple
+    slices: int
     group_block: int
     group_blocks: int
     channel_block: int
@@ -136,7 +140,8 @@ class Explanation:
             f"{self.y_shape[-dimensions - 1] // self.groups}, {extents(self.band)} of "
             f"{extents(self.out_size)} outputs",
             "work items": f"{self.items_per_image} an image (group blocks {self.group_blocks}, "
-            f"bands {extents(self.bands)}, channel blocks {self.channel_blocks}), "
+            f"bands {extents(self.bands)}, channel blocks {self.channel_blocks}"
+            f"{f', slices {self.slices}' if self.slices > 1 else ''}), "
             f"{self.items} in all",
             "threads": f"{self.threads}, balance {self.balance:.3f} (most work over mean)",
             "scratch": f"{_bytes(self.scratch_bytes_per_thread)} a thread, "
@@ -206,6 +211,7 @@ def explain(
         out_size=spec.out_size,
         band=spec.band,
         bands=spec.bands,
+        slices=spec.slices,
         group_block=spec.group_block,
         group_blocks=spec.group_blocks,
         channel_block=spec.channel_block,

@@ -72,8 +72,31 @@ def balanced_spec(
         specs.append((balance(spec, 1, MANY_THREADS), spec.items, spec))
         if specs[-1][0] <= EVEN:
             return spec
-    # None is even: the most even of those whose size costs nothing.
-    return min(specs[:-1], key=lambda entry: entry[:2])[2]
+    # None is even: the most even of those whose size costs nothing, in slices.
+    return sliced(min(specs[:-1], key=lambda entry: entry[:2])[2])
+
+
+def sliced(spec: Spec) -> Spec:
+    """The spec with its bands in the fewest slices that many threads can share evenly.
+
+    That costs nothing where threads are few: each computes its slices of a band together.
+    """
+    # Channel-lane bands are contiguous in y, and so have to be their slices.
+    axis = 0 if spec.band[0] > 1 else 1
+    best, least = spec, balance(spec, 1, MANY_THREADS)
+    for slices in range(2, spec.band[axis] + 1):
+        size = -(-spec.band[axis] // slices)
+        if -(-spec.band[axis] // size) < slices:  # fewer are as many
+            continue
+        cut = spec.replace(
+            items=spec.items * slices, slices=slices, slice_size=size, slice_axis=axis
+        )
+        uneven = balance(cut, 1, MANY_THREADS)
+        if uneven < least:
+            best, least = cut, uneven
+        if least <= EVEN:
+            break
+    return best
 
 
 class Layout:
@@ -568,6 +591,9 @@ class Layout:
             **vars(p),
             lanes=self.lanes,
             items=group_blocks * math.prod(bands) * channel_blocks,
+            slices=1,
+            slice_size=self.band[1],
+            slice_axis=1,
             group_block=self.group_block,
             group_blocks=group_blocks,
             band=self.band,
@@ -625,7 +651,7 @@ class Layout:
         """The plain loop nest: an item for each output channel, no panel, no scratch."""
         self.in_place = True
         self.channel_block = 1
-        return self.finished().replace(items=self.p.groups * self.p.out_channels)
+        return self.finished()
 
 
 def even_part(total: int, most: int) -> int:

@@ -210,6 +210,9 @@ class Spec(Problem):
     channel_block: int
     channel_blocks: int
     bands_inside: bool
+    slices: int
+    slice_size: int
+    slice_axis: int
     family: Family
     tile_rows: int
     tile_vectors: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +62,7 @@ def balance(spec: Spec, images: int, threads: int) -> float:
     begins = thread * least + np.minimum(thread, more)
     # An item of a transposed convolution computes its band of every part.
     edges = sum(
-        (work_before(work_by_level(part, images), begins) for part in spec.parts or (spec,)),
+        (work_before(part, images, begins) for part in spec.parts or (spec,)),
         np.zeros(threads + 1),
     )
     if edges[-1] == 0:
@@ -70,37 +70,67 @@ def balance(spec: Spec, images: int, threads: int) -> float:
     return float(np.max(np.diff(edges)) * threads / edges[-1])
 
 
-def work_by_level(spec: Spec, images: int) -> list[NDArray[np.float64]]:
-    """Factors of the items' work, slowest first: an item's work is the product of one of each.
+class Level(NamedTuple):
+    """One of the parts that an item is found by: how much work each of its values stands for,
+    as a factor."""
 
-    The levels are those that the engine finds an item's parts by (`find_item` in
-    `_engine/items.pxi`): image, group block, depth band, row band, column band, channel block.
+    name: str
+    work: NDArray[np.float64]
+
+
+def levels_of(spec: Spec, images: int) -> list[Level]:
+    """The levels of a plan's items but for the slices, slowest first: the work of a band and
+    channel block is the product of one factor of each.
+
+    They are those of `find_item` in `_engine/items.pxi`.
     """
     columns = _edges(spec.out_size[2], spec.band[2])
-    parts = [
-        np.arange(images + 1),
-        _edges(spec.groups, spec.group_block),
-        taps_before(spec, 0, _edges(spec.out_size[0], spec.band[0])),
-        taps_before(spec, 1, _edges(spec.out_size[1], spec.band[1])),
-        taps_before(spec, 2, columns) if spec.column_runs else columns * spec.kernel[2],
-        _edges(spec.out_channels, spec.channel_block) * spec.in_channels,
+    image = ("image", np.arange(images + 1))
+    groups = ("groups", _edges(spec.groups, spec.group_block))
+    channels = ("channels", _edges(spec.out_channels, spec.channel_block) * spec.in_channels)
+    bands = [
+        ("0", taps_before(spec, 0, _edges(spec.out_size[0], spec.band[0]))),
+        ("1", taps_before(spec, 1, _edges(spec.out_size[1], spec.band[1]))),
+        ("2", taps_before(spec, 2, columns) if spec.column_runs else columns * spec.kernel[2]),
     ]
-    return [np.diff(part).astype(np.float64) for part in parts]
+    inner = [channels, *bands] if spec.bands_inside else [*bands, channels]
+    return [
+        Level(name, np.diff(edges).astype(np.float64)) for name, edges in (image, groups, *inner)
+    ]
 
 
-def work_before(
-    levels: list[NDArray[np.float64]], numbers: NDArray[np.intp]
-) -> NDArray[np.float64]:
+def slice_shares(spec: Spec) -> NDArray[np.float64]:
+    """Of each band's work, the share of each of its slices; shape (bands, slices)."""
+    axis = spec.slice_axis
+    edges = _edges(spec.out_size[axis], spec.band[axis])
+    cuts = edges[:-1, None] + np.arange(spec.slices + 1) * spec.slice_size
+    cuts = np.minimum(cuts, edges[1:, None])
+    work = np.diff(taps_before(spec, axis, cuts.ravel()).reshape(cuts.shape), axis=1)
+    total = work.sum(axis=1, keepdims=True)
+    shares: NDArray[np.float64] = np.zeros(work.shape)
+    np.divide(work, total, out=shares, where=total > 0)
+    return shares
+
+
+def work_before(spec: Spec, images: int, numbers: NDArray[np.intp]) -> NDArray[np.float64]:
     """The work of all items before each number, without a list of the items."""
+    levels = levels_of(spec, images)
     work = np.zeros(len(numbers))
-    rest, factor = numbers, np.ones(len(numbers))
-    for index, level in enumerate(levels):
-        inner = levels[index + 1 :]
-        digit, rest = np.divmod(rest, math.prod(len(other) for other in inner))
+    rest, first_slices = np.divmod(numbers, spec.slices)
+    factor = np.ones(len(numbers))
+    band = np.zeros(len(numbers), np.intp)
+    for index, (name, level) in enumerate(levels):
+        inner = [other for _, other in levels[index + 1 :]]
+        digit, rest = np.divmod(rest, math.prod(map(len, inner)))
         below = np.concatenate([[0.0], np.cumsum(level)])
         work += factor * below[digit] * math.prod(float(other.sum()) for other in inner)
         # Behind the last item there is no further part.
         factor = factor * np.append(level, 0.0)[digit]
+        if name == str(spec.slice_axis):
+            band = np.minimum(digit, len(level) - 1)
+    shares = slice_shares(spec)
+    before = np.concatenate([np.zeros((len(shares), 1)), np.cumsum(shares, axis=1)], axis=1)
+    work += factor * before[band, first_slices]
     return work
 
 

@@ -132,10 +132,10 @@ cdef inline void pack_across(
 
 
 cdef void across_item(
-    const ConvPlan* p, Py_ssize_t number, const real* x, const real* weight, const real* packed,
+    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
     """Assumes that x and y have channels of unit stride, and padding of zeros."""
-    cdef Item item = find_item(p, number)
+    cdef Item item = given[0]
     cdef Band* band = &item.band
     cdef Py_ssize_t taps = p.in_channels * p.kernel[0] * p.kernel[1] * p.kernel[2]
     cdef Py_ssize_t group_block = item.first_group // p.group_block

@@ -176,6 +176,9 @@ cdef class Plan:
         p.channel_block = spec.channel_block
         p.channel_blocks = spec.channel_blocks
         p.bands_inside = spec.bands_inside
+        p.slices = spec.slices
+        p.slice_size = spec.slice_size
+        p.slice_axis = spec.slice_axis
         p.family = <Family><int>spec.family
         p.tile_rows = spec.tile_rows
         p.tile_vectors = spec.tile_vectors

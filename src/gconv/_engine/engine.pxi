@@ -59,16 +59,16 @@ cdef extern from "runtime.h" nogil:
     int omp_get_thread_num()
 
 
-include "plain.pxi"
 include "epilogue.pxi"
 include "tiles.pxi"
 include "panel.pxi"
 include "items.pxi"
+include "plain.pxi"
 include "short.pxi"
 
 
 ctypedef void (*item_function)(
-    const ConvPlan* p, Py_ssize_t item, const real* x, const real* weight, const real* packed,
+    const ConvPlan* p, const Item* item, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil
 
 cdef item_function ITEMS[8]
@@ -85,23 +85,13 @@ include "transposed.pxi"
 
 
 cdef void activated_item(
-    const ConvPlan* p, Py_ssize_t number, const real* x, const real* weight, const real* packed,
+    const ConvPlan* p, const Item* item, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
     """An item, and then the activation of its outputs."""
-    cdef Py_ssize_t channels = p.groups * p.out_channels
     cdef Py_ssize_t begin[3]
     cdef Py_ssize_t end[3]
     cdef Py_ssize_t axis, group
-    cdef Item item
-    item_of(p)(p, number, x, weight, packed, bias, y, scratch)
-    if p.family == PLAIN:  # a channel
-        for axis in range(3):
-            begin[axis] = 0
-            end[axis] = p.out_size[axis] if p.parts == NULL else p.y_size[axis]
-        activate(p, begin, end, 1,
-                 y + number // channels * p.y_image + number % channels * p.y_channel)
-        return
-    item = find_item(p, number)
+    item_of(p)(p, item, x, weight, packed, bias, y, scratch)
     for axis in range(3):
         begin[axis] = item.band.begin[axis]
         end[axis] = item.band.end[axis]
@@ -124,15 +114,32 @@ cdef inline item_function item_of(const ConvPlan* p) noexcept nogil:
     return ITEMS[<int>p.family]
 
 
+cdef void run_items(
+    const ConvPlan* p, item_function compute, Py_ssize_t first, Py_ssize_t last, const real* x,
+    const real* weight, const real* packed, const real* bias, real* y, char* scratch
+) noexcept nogil:
+    """The items from the first up to the last, slices of a band at once."""
+    cdef Py_ssize_t slices
+    cdef Item item
+    while first < last:
+        slices = min(p.slices - first % p.slices, last - first)
+        item = find_item(p, first, slices)
+        first += slices
+        # A last, smaller band may have nothing left for its last slices.
+        if item.band.begin[p.slice_axis] < item.band.end[p.slice_axis]:
+            compute(p, &item, x, weight, packed, bias, y, scratch)
+
+
 cdef void run(
     const ConvPlan* plan, Py_ssize_t images, const void* x, const void* weight,
     const void* packed, const void* bias, const void* residual, void* y, int threads,
     char* scratch) noexcept nogil:
-    cdef item_function item = item_of(plan)
+    cdef item_function compute = item_of(plan)
     cdef Py_ssize_t items = images * plan.items
+    cdef Py_ssize_t share = items // threads, larger = items % threads
     cdef Py_ssize_t i
     if plan.activation != IDENTITY and not in_tiles(plan):
-        item = activated_item
+        compute = activated_item
     if packed != NULL:  # tiles without channel lanes read weights that have been put in order
         weight = packed
     for i in range(threads):
@@ -141,15 +148,15 @@ cdef void run(
         (<Header*>(scratch + i * plan.scratch_bytes)).cleared_column = NOTHING
         (<Header*>(scratch + i * plan.scratch_bytes)).residual = <const real*>residual
     if threads == 1:
-        for i in range(items):
-            item(plan, i, <const real*>x, <const real*>weight, <const real*>packed,
-                 <const real*>bias, <real*>y, scratch)
+        run_items(plan, compute, 0, items, <const real*>x, <const real*>weight,
+                  <const real*>packed, <const real*>bias, <real*>y, scratch)
         return
-    # A thread gets consecutive items, so that it can use a panel for several of them.
-    for i in prange(items, num_threads=threads, schedule="static"):
-        item(plan, i, <const real*>x, <const real*>weight, <const real*>packed,
-             <const real*>bias, <real*>y,
-             scratch + omp_get_thread_num() * plan.scratch_bytes)
+    # A thread gets consecutive items, so that it can use a panel for several of them, and compute
+    # slices of a band together. `larger` threads get one more than the others.
+    for i in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+        run_items(plan, compute, i * share + min(i, larger), (i + 1) * share + min(i + 1, larger),
+                  <const real*>x, <const real*>weight, <const real*>packed, <const real*>bias,
+                  <real*>y, scratch + omp_get_thread_num() * plan.scratch_bytes)
 
 
 cdef run_function RUN = run

@@ -1,10 +1,11 @@
 # Work items: what one call of the parallel loop does. An item is
 #
-#     image, group block, band of depth, of rows, of columns, block of output channels
+#     image, group block, band of depth, of rows, of columns, block of output channels, slice
 #
-# (the last varies fastest; or the bands do, see channel_item). The plan fixes all of it from the
-# geometry of one image, so an output element is summed in the same order whatever the batch and
-# however many threads.
+# (the last varies fastest; or the bands do before the slice, see channel_item). The plan fixes all
+# of it from the geometry of one image, so an output element is summed in the same order whatever
+# the batch and however many threads. Slices of a band are there for many threads to share: those
+# that fall to one thread are computed together, as if the band had never been cut.
 #
 # A thread's scratch: the numbers of the panel, of its padding and of the weights that it holds,
 # the panel, the sums of a channel tile (or of a row shorter than a vector), packed weights (functions only;
@@ -46,17 +47,22 @@ cdef inline Py_ssize_t take_digit(Py_ssize_t* number, Py_ssize_t base) noexcept 
     return digit
 
 
-cdef inline Item find_item(const ConvPlan* p, Py_ssize_t number) noexcept nogil:
+cdef inline Item find_item(
+    const ConvPlan* p, Py_ssize_t number, Py_ssize_t slices) noexcept nogil:
+    """Item `number` and those after it, `slices` of one band in all."""
     cdef Item item
-    cdef Py_ssize_t axis
-    item.panel_number = number // p.channel_blocks
-    if p.bands_inside:
-        item.panel_number = number
-    else:
+    cdef Py_ssize_t axis, first_slice = take_digit(&number, p.slices)
+    item.panel_number = number if p.bands_inside else number // p.channel_blocks
+    item.panel_number = (item.panel_number * p.slices + first_slice) * p.slices + slices - 1
+    if not p.bands_inside:
         item.first_channel = take_digit(&number, p.channel_blocks) * p.channel_block
     for axis in range(2, -1, -1):
         item.band.begin[axis] = take_digit(&number, p.bands[axis]) * p.band[axis]
         item.band.end[axis] = min(p.out_size[axis], item.band.begin[axis] + p.band[axis])
+        if axis == p.slice_axis:
+            item.band.begin[axis] += first_slice * p.slice_size
+            item.band.end[axis] = min(
+                item.band.end[axis], item.band.begin[axis] + slices * p.slice_size)
     if p.bands_inside:
         item.first_channel = take_digit(&number, p.channel_blocks) * p.channel_block
     item.last_channel = min(p.out_channels, item.first_channel + p.channel_block)
@@ -206,9 +212,9 @@ cdef inline void width_lines(
 
 
 cdef void width_item(
-    const ConvPlan* p, Py_ssize_t number, const real* x, const real* weight, const real* packed,
+    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
-    cdef Item item = find_item(p, number)
+    cdef Item item = given[0]
     cdef Band* band = &item.band
     cdef Py_ssize_t width = band.end[2] - band.begin[2]
     cdef Parts blocks = split(item.last_channel - item.first_channel, p.tile_rows)
@@ -374,10 +380,10 @@ cdef inline const real* weights_in_order(
 
 
 cdef void depthwise_item(
-    const ConvPlan* p, Py_ssize_t number, const real* x, const real* weight, const real* packed,
+    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
     """Assumes one input and one output channel per group, and rows one apart (stride 1)."""
-    cdef Item item = find_item(p, number)
+    cdef Item item = given[0]
     cdef Band* band = &item.band
     cdef Py_ssize_t dilation = p.dilation[1]
     cdef Py_ssize_t width = band.end[2] - band.begin[2]
@@ -647,10 +653,10 @@ cdef inline void find_column_runs(
 
 
 cdef void channel_item(
-    const ConvPlan* p, Py_ssize_t number, const real* x, const real* weight, const real* packed,
+    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
     """Assumes group blocks of 1, and that a band's pixels are contiguous in a y in order."""
-    cdef Item item = find_item(p, number)
+    cdef Item item = given[0]
     cdef Band* band = &item.band
     cdef Py_ssize_t volume = p.kernel[0] * p.kernel[1] * p.kernel[2]
     cdef Py_ssize_t taps = p.in_channels * volume

@@ -65,10 +65,10 @@ cdef inline void pixel_strip(
 
 
 cdef void pixel_item(
-    const ConvPlan* p, Py_ssize_t number, const real* x, const real* weight, const real* packed,
+    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
     """Assumes what gconv._tiles.pixels_fit asks for."""
-    cdef Item item = find_item(p, number)
+    cdef Item item = given[0]
     cdef Band* band = &item.band
     cdef Py_ssize_t taps = p.kernel[0] * p.kernel[1] * p.kernel[2]
     cdef Py_ssize_t dilation = p.dilation[2], width = band.end[2] - band.begin[2]

@@ -30,17 +30,16 @@ cdef inline Py_ssize_t image_position(
 
 
 cdef void plain_item(
-    const ConvPlan* p, Py_ssize_t item, const real* x, const real* weight, const real* packed,
+    const ConvPlan* p, const Item* item, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
-    cdef Py_ssize_t out_channels = p.groups * p.out_channels
-    cdef Py_ssize_t image = item // out_channels
-    cdef Py_ssize_t o = item % out_channels
-    cdef Py_ssize_t group = o // p.out_channels
-    cdef const real* xg = x + image * p.x_image + group * p.in_channels * p.x_channel
-    cdef real* yo = y + image * p.y_image + o * p.y_channel
+    """Assumes items of one output channel."""
+    cdef Py_ssize_t group = item.first_group
+    cdef Py_ssize_t o = group * p.out_channels + item.first_channel
+    cdef const real* xg = x + item.image * p.x_image + group * p.in_channels * p.x_channel
+    cdef real* yo = y + item.image * p.y_image + o * p.y_channel
     cdef const real* ro = residual_of(scratch, y, yo)
     cdef const real* wo = (
-        weight + p.w_origin + group * p.w_group + (o - group * p.out_channels) * p.w_channel)
+        weight + p.w_origin + group * p.w_group + item.first_channel * p.w_channel)
     cdef const real* w
     cdef real total
     cdef Py_ssize_t od, oh, ow, c, kd, kh, kw, d, h, col, place

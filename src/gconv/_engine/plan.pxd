@@ -69,6 +69,10 @@ cdef struct ConvPlan:
     Py_ssize_t bands[3]
     Py_ssize_t channel_block, channel_blocks  # output channels of a group
     bint bands_inside  # the bands vary fastest, not the channel blocks
+    # Every band is cut along an axis into so many slices, of so many outputs each but for the
+    # last. They are items of their own, the fastest to vary.
+    Py_ssize_t slices, slice_size
+    int slice_axis
 
     # The kernel and its largest tile: rows (output channels, image rows or pixels) x vectors.
     Family family

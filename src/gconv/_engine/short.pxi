@@ -48,11 +48,11 @@ cdef inline void short_tile(
 
 
 cdef void short_item(
-    const ConvPlan* p, Py_ssize_t number, const real* x, const real* weight, const real* packed,
+    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
     """Assumes one dimension, stride 1, no padding, rows of x and y of unit stride, y_channel the
     length of a row, LANES - 1 more elements behind x, and no residual."""
-    cdef Item item = find_item(p, number)
+    cdef Item item = given[0]
     cdef Py_ssize_t channel = item.first_group * p.out_channels
     cdef Py_ssize_t last = item.last_group * p.out_channels
     cdef real* spill = <real*>(scratch + HEADER_BYTES) + p.accumulators_at

@@ -171,10 +171,10 @@ cdef inline void sliding_columns(
 
 
 cdef void sliding_item(
-    const ConvPlan* p, Py_ssize_t number, const real* x, const real* weight, const real* packed,
+    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
     """Assumes what gconv._tiles.sliding_fits asks for."""
-    cdef Item item = find_item(p, number)
+    cdef Item item = given[0]
     cdef Band* band = &item.band
     cdef Py_ssize_t taps = p.kernel[0] * p.kernel[1] * p.kernel[2]
     cdef Py_ssize_t dilation = p.dilation[1]

@@ -104,17 +104,16 @@ cdef inline void fill_with_bias(
 
 
 cdef void plain_parts(
-    const ConvPlan* p, Py_ssize_t number, const real* x, const real* weight, const real* packed,
+    const ConvPlan* p, const Item* item, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
     """One output channel of one image: the plain loop nest needs no scratch, and writes to y."""
-    cdef Py_ssize_t channel = number % (p.groups * p.out_channels)
-    cdef Py_ssize_t image = number // (p.groups * p.out_channels)
+    cdef Py_ssize_t channel = item.first_group * p.out_channels + item.first_channel
     cdef Py_ssize_t begin[3]
     cdef Py_ssize_t d, h, w, axis
     cdef const ConvPlan* part = p.parts
     cdef Header* header = <Header*>scratch
     cdef const real* residual = header.residual
-    cdef real* first = y + image * p.y_image + channel * p.y_channel
+    cdef real* first = y + item.image * p.y_image + channel * p.y_channel
     cdef real* part_y
     if p.bias_alone or residual != NULL:
         for axis in range(3):
@@ -130,15 +129,15 @@ cdef void plain_parts(
                           + p.part_phases[1][h] * p.y_axis[1] + p.part_phases[2][w])
                 if residual != NULL:
                     header.residual = part_y
-                plain_item(part, number, x, weight + part.packed_at, NULL, bias, part_y, scratch)
+                plain_item(part, item, x, weight + part.packed_at, NULL, bias, part_y, scratch)
                 part += 1
     header.residual = residual
 
 
 cdef void transposed_item(
-    const ConvPlan* p, Py_ssize_t number, const real* x, const real* weight, const real* packed,
+    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
-    cdef Item item = find_item(p, number)
+    cdef Item item = given[0]
     cdef Band* band = &item.band
     cdef item_function compute = ITEMS[<int>p.family]
     cdef Py_ssize_t first = item.first_group * p.out_channels + item.first_channel
@@ -179,7 +178,7 @@ cdef void transposed_item(
                 for w in range(first_part, last_part):
                     part = p.parts + (d * p.part_counts[1] + h) * p.part_counts[2] + w
                     compute(
-                        part, number, x, weight + part.packed_at,
+                        part, &item, x, weight + part.packed_at,
                         NULL if packed == NULL else packed + part.packed_at, bias,
                         outputs + (w - first_part) * row.part - behind, scratch)
                 row.phases = p.part_phases[2] + first_part
