@@ -175,7 +175,7 @@ def check(rooms, operators, arrays, options, want, layout, at_end, num_threads):
     # A residual, and then in its place: rows end there as well.
     numbers = integers(np.random.default_rng(1), want.shape, want.dtype)
     total = np.maximum(want + numbers, 0)
-    residual = rooms["residual"].place(numbers, c_strides(want.shape, want.itemsize), at_end)
+    residual = rooms["residual"].place(numbers, place(want.shape, want.itemsize), at_end)
     options = options | {"activation": "relu"}
     out[...] = np.nan
     function(x, weight, bias, **options, residual=residual, out=out, num_threads=num_threads)

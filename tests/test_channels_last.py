@@ -158,14 +158,18 @@ def test_a_function_gives_the_bits_of_a_layer(isa, case):
         assert is_channels_last(got)
 
 
-def test_no_copy_is_made():
+@pytest.mark.parametrize("has_residual", [False, True])
+def test_no_copy_is_made(has_residual):
     """Of a large image, in or out: a call allocates its result and little else."""
     x = channels_last(np.ones((1, 64, 256, 256), np.float32))
-    layer = gconv.Conv2d(np.ones((64, 1, 3, 3), np.float32), padding=1, groups=64)
+    residual = x if has_residual else None
+    layer = gconv.Conv2d(
+        np.ones((64, 1, 3, 3), np.float32), padding=1, groups=64, activation="silu"
+    )
     layer(x)
     tracemalloc.start()
     try:
-        y = layer(x)
+        y = layer(x, residual=residual)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -196,6 +200,12 @@ def test_an_activation_and_a_residual(isa, case, activation, rng):
     residual = integers(rng, got.shape, got.dtype)
     want = finished(x, residual=residual)
     np.testing.assert_array_equal(finished(channels_last(x), residual=residual), want)
+    for _ in range(2):  # where it lies as the result does, nothing is copied
+        before = channels_last(residual)
+        got = finished(channels_last(x), residual=before)
+        np.testing.assert_array_equal(got, want)
+        np.testing.assert_array_equal(before, residual)
+        assert is_channels_last(got)
     out = channels_last(residual)
     assert finished(channels_last(x), residual=out, out=out) is out
     np.testing.assert_array_equal(out, want)

@@ -203,6 +203,14 @@ def same_memory(a: Array, b: Array) -> bool:
     return a.ctypes.data == b.ctypes.data and a.strides == b.strides
 
 
+def same_layout(a: Array, b: Array) -> bool:
+    """Whether the elements of two arrays of one shape are equally far apart in memory."""
+    return all(
+        ours == theirs or extent <= 1
+        for ours, theirs, extent in zip(a.strides, b.strides, a.shape, strict=True)
+    )
+
+
 def overlaps_itself(array: Array) -> bool:
     """Whether two elements of an array share memory."""
     if array.size < 2:

@@ -66,13 +66,19 @@ def prepare(
     write to that, and that overlaps none of the inputs (x and the others). The result is None
     where it is y: it is `out` if given, else channels-last where x is.
 
-    `options` are those of `_plan.plan_for`. With a residual the engine writes in C order.
+    `options` are those of `_plan.plan_for`. A residual takes the engine to C order unless it lies
+    as the result does, but elsewhere.
     """
     if out is None and _arrays.is_channels_last(x, geometry.batched):
         out = _arrays.channels_last_output(geometry.out_shape, x.dtype, geometry.batched)
     in_order = out is None or out.flags.c_contiguous
     y = out if out is not None and _arrays.can_take_result(out, x, *others) else None
-    if y is not None and not in_order and residual is None and not geometry.transposed:
+    fits = residual is None or (
+        y is not None
+        and _arrays.same_layout(residual, y)
+        and not np.may_share_memory(residual, y)
+    )
+    if y is not None and not in_order and fits and not geometry.transposed:
         plan = _plan.plan_for(
             geometry, x.dtype, _strides(geometry, x), y_strides=_strides(geometry, y), **options
         )
@@ -130,7 +136,7 @@ def run(
     # the same memory. Any other takes its place in the result first.
     if residual is not None and not (
         _arrays.same_memory(residual, y)
-        or (residual.flags.c_contiguous and not np.may_share_memory(residual, y))
+        or (_arrays.same_layout(residual, y) and not np.may_share_memory(residual, y))
     ):
         y[...] = residual
         residual = y

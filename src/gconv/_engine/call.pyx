@@ -404,7 +404,7 @@ cdef class ShortCut:
                 and plain_array(weight, self.type_number)
                 and (bias is None or plain_array(bias, self.type_number))
                 and (residual is None or (
-                    not self.channels_last and plain_array(residual, self.type_number)
+                    plain_memory(residual, self.type_number, self.dimensions, y_strides)
                     and has_shape(<cnp.ndarray>residual, self.dimensions, self.y_shape)))):
             return NotImplemented
         if num_threads is None:
@@ -423,7 +423,8 @@ cdef class ShortCut:
             and not overlap(<cnp.ndarray>out, <cnp.ndarray>weight)
             and (bias is None or not overlap(<cnp.ndarray>out, <cnp.ndarray>bias))
             and (residual is None
-                 or cnp.PyArray_DATA(<cnp.ndarray>out) == cnp.PyArray_DATA(<cnp.ndarray>residual)
+                 or (not self.channels_last and cnp.PyArray_DATA(<cnp.ndarray>out)
+                     == cnp.PyArray_DATA(<cnp.ndarray>residual))
                  or not overlap(<cnp.ndarray>out, <cnp.ndarray>residual))
         ):
             y = <cnp.ndarray>out

@@ -87,10 +87,11 @@ include "transposed.pxi"
 cdef void activated_item(
     const ConvPlan* p, const Item* item, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
-    """An item, and then the activation of its outputs."""
+    """An item, and then the epilogue of its outputs."""
     cdef Py_ssize_t begin[3]
     cdef Py_ssize_t end[3]
     cdef Py_ssize_t axis, group
+    cdef real* to_y
     item_of(p)(p, item, x, weight, packed, bias, y, scratch)
     for axis in range(3):
         begin[axis] = item.band.begin[axis]
@@ -99,13 +100,15 @@ cdef void activated_item(
             begin[axis] *= p.y_step[axis]
             end[axis] = min(p.y_size[axis], end[axis] * p.y_step[axis])
     if p.y_channel == 1 and item.last_channel - item.first_channel == p.out_channels:
+        to_y = y + item.image * p.y_image + item.first_group * p.out_channels
         activate(p, begin, end, (item.last_group - item.first_group) * p.out_channels,
-                 y + item.image * p.y_image + item.first_group * p.out_channels)
+                 residual_of(scratch, y, to_y), to_y)
         return
     for group in range(item.first_group, item.last_group):
+        to_y = (y + item.image * p.y_image
+                + (group * p.out_channels + item.first_channel) * p.y_channel)
         activate(p, begin, end, item.last_channel - item.first_channel,
-                 y + item.image * p.y_image
-                 + (group * p.out_channels + item.first_channel) * p.y_channel)
+                 residual_of(scratch, y, to_y), to_y)
 
 
 cdef inline item_function item_of(const ConvPlan* p) noexcept nogil:
@@ -138,7 +141,7 @@ cdef void run(
     cdef Py_ssize_t items = images * plan.items
     cdef Py_ssize_t share = items // threads, larger = items % threads
     cdef Py_ssize_t i
-    if plan.activation != IDENTITY and not in_tiles(plan):
+    if after_tiles(plan, residual):
         compute = activated_item
     if packed != NULL:  # tiles without channel lanes read weights that have been put in order
         weight = packed

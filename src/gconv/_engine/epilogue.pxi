@@ -4,9 +4,10 @@
 #
 # Tiles that store to y begin with the residual, or add it, and apply ReLU and its like in
 # registers. The activations with an exponential take a pass over an item's outputs when it is
-# done, while they are in the cache (activated_item); tiles would be too large with them.
+# done, while they are in the cache (activated_item); tiles would be too large with them. A y that
+# is not in C order takes that pass for all of this; its residual is another array.
 #
-# y may be the residual itself. So whoever writes an output has read its residual, and nobody
+# A y in C order may be the residual itself. So whoever writes an output has read its residual, and nobody
 # reads one after that: vectors that overlap the one before, or that write beyond their row for
 # others to correct, go by way of scratch where there is a residual.
 #
@@ -25,6 +26,13 @@ cdef inline bint in_tiles(const ConvPlan* p) noexcept nogil:
     """Whether tiles apply the activation."""
     return (p.activation <= HARDSWISH and p.family != PLAIN and p.parts == NULL
             and p.y_in_order)
+
+
+cdef inline bint after_tiles(const ConvPlan* p, const void* residual) noexcept nogil:
+    """Whether an item's outputs take a pass when they are done."""
+    if p.family == PLAIN or p.y_in_order:
+        residual = NULL  # the tiles add it
+    return residual != NULL or (p.activation != IDENTITY and not in_tiles(p))
 
 
 cdef inline Epilogue epilogue_of(const ConvPlan* p) noexcept nogil:
@@ -208,23 +216,25 @@ cdef void finish_row(
 
 
 cdef inline void activate(
-    const ConvPlan* p, const Py_ssize_t* begin, const Py_ssize_t* end, Py_ssize_t channels, real* y
-) noexcept nogil:
-    """The outputs from `begin` up to `end`; y is that of the first channel."""
+    const ConvPlan* p, const Py_ssize_t* begin, const Py_ssize_t* end, Py_ssize_t channels,
+    const real* residual, real* y) noexcept nogil:
+    """The outputs from `begin` up to `end`; y and the residual are those of the first channel.
+    The residual is added where y is not in order; there it may be NULL."""
     cdef Py_ssize_t columns = end[2] - begin[2]
     cdef Py_ssize_t rows = end[1] - begin[1]
     cdef Py_ssize_t planes = end[0] - begin[0]
     cdef Py_ssize_t c, d, h, w, neighbours
-    cdef real* pixel
+    cdef Py_ssize_t pixel
     if not p.y_in_order:  # pixel by pixel
         neighbours = channels if p.y_channel == 1 else 1
         for d in range(begin[0], end[0]):
             for h in range(begin[1], end[1]):
                 for w in range(begin[2], end[2]):
-                    pixel = y + d * p.y_axis[0] + h * p.y_axis[1] + w * p.y_axis[2]
+                    pixel = d * p.y_axis[0] + h * p.y_axis[1] + w * p.y_axis[2]
                     for c in range(channels // neighbours):
-                        finish_row(p, pixel + c * p.y_channel, pixel + c * p.y_channel, NULL,
-                                   neighbours)
+                        finish_row(p, y + pixel, y + pixel,
+                                   residual + pixel if residual != NULL else NULL, neighbours)
+                        pixel += p.y_channel
         return
     y += begin[0] * p.y_axis[0] + begin[1] * p.y_axis[1] + begin[2]
     # Rows that follow each other are one long row, and so are planes and channels.

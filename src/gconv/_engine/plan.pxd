@@ -147,7 +147,7 @@ cdef struct ConvPlan:
 
 
 # What a module of the engine offers: y[image] = activation(bias + weight * x[image] +
-# residual[image]) for all images. residual may be NULL, or y itself; it has y's strides.
+# residual[image]) for all images. residual may be NULL, or a y in C order itself; it has y's strides.
 # packed, the weights as the plan wants them, may be NULL; scratch holds plan.scratch_bytes for each thread; nothing is checked.
 ctypedef void (*run_function)(
     const ConvPlan* plan, Py_ssize_t images, const void* x, const void* weight,
