@@ -25,6 +25,8 @@ from gconv._work import balance
 # output; one that feeds few output channels is read so little that it should stay in the first.
 PANEL_BYTES = 192 * 1024
 DEPTHWISE_PANEL_BYTES = 24 * 1024
+# Channels of a block that may share a set of the cache, of 8 ways; the weights need most of it.
+WAYS = 3
 # What lanes across groups read of x for one vector of channels.
 ACROSS_BYTES = 48 * 1024
 # Sums of a channel-lane item: pixels x lanes.
@@ -155,7 +157,7 @@ class Layout:
         if p.column_padding and not self.skips_columns():
             return False
         if self.family == Family.CHANNEL and p.column_padding:
-            return p.channels_last and p.part_counts == (0, 0, 0)
+            return self.skips_in_place()
         if self.family == Family.CHANNEL:
             return True
         return p.x_axis[2] == 1 and p.stride[2] == 1 and p.out_size[2] >= self.lanes
@@ -316,8 +318,12 @@ class Layout:
 
     def limit_weights(self) -> None:
         """Blocks of input channels whose weights stay in the first-level cache."""
+        self.in_block = self.weights_block()
+
+    def weights_block(self) -> int:
+        """So many input channels."""
         block = self.p.volume * self.vectors * self.lanes * self.machine.itemsize
-        self.in_block = even_part(self.p.in_channels, max(1, WEIGHT_BLOCK_BYTES // block))
+        return even_part(self.p.in_channels, max(1, WEIGHT_BLOCK_BYTES // block))
 
     def limit_panel(self) -> None:
         """Shrink the band, and at last the block of channels, until the panel fits."""
@@ -458,6 +464,23 @@ class Layout:
                 least = max(least, 6)
         return max(1, round(least * min(1.0, self.size)))
 
+    def skips_in_place(self) -> bool:
+        """Whether x can stand in for a panel where pixels skip the columns in the padding: a
+        tap's channels must lie in different places of the first-level cache.
+
+        Measured on Zen 4: 1.02 to 1.19 times as fast as with a panel; 0.7 to 1.0 times where
+        all channels of a block share the same sets, as in planes of 32 x 32 or 64 x 64.
+        """
+        p, way = self.p, 4096
+        if p.part_counts != (0, 0, 0):
+            return False
+        if p.channels_last:
+            return True
+        sets = min(64, way // math.gcd(way, p.x_channel * self.machine.itemsize))
+        # A kernel column more in the padding is one run more; down few rows it is a short one.
+        long = p.out_size[1] >= 5 or p.out_size[2] >= 32 * p.kernel[2]
+        return p.x_axis[2] == 1 and long and self.weights_block() <= WAYS * sets
+
     def skips_columns(self) -> bool:
         """Whether to skip kernel columns in the padding: where that leaves runs of pixels, along
         a row or down the rows, long enough for a tile, and saves some of the taps."""
@@ -470,7 +493,7 @@ class Layout:
             or 2 * p.kernel[2] + 1 > MOST_COLUMN_RUNS
         ):
             return False
-        if p.channels_last and p.part_counts == (0, 0, 0):  # read in place
+        if self.skips_in_place():
             return True
         kernel, stride, dilation, size = p.kernel[2], p.stride[2], p.dilation[2], p.in_size[2]
         start = np.arange(p.out_size[2])[:, None] * stride - p.padding[2]

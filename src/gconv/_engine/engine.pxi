@@ -40,6 +40,7 @@ cdef extern from "vector.h" nogil:
     vec splat(real value)
     vec in_register(vec v)
     const void* read_here(const void* p)
+    const real* from_memory(const real** p)
     void prefetch(const real* p)
     vec interleave_low(vec a, vec b)
     vec interleave_high(vec a, vec b)

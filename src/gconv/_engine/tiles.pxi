@@ -15,6 +15,7 @@ cdef enum:
     MOST_ROWS = 14
     MOST_VECTORS = 8
     LANES_AT_MOST = 16
+    HELD = 9  # addresses that channel-lane tiles keep in registers
 
 
 # A tile applies what its sums need to be results. It reads bounds and addresses anew (read_here):
@@ -296,10 +297,15 @@ cdef inline void channel_strip(
     cdef const real* x[MOST_ROWS]
     cdef const vec* w
     cdef vec* sums = <vec*>s.sums
-    cdef Py_ssize_t tile, j, v, k, plane, row, start, offset
+    # Written so that the loop over the taps has registers for all that it needs: the addresses of
+    # HELD pixels, plain pointers (read_here) that a tap's offset is added to, a tap and a weight.
+    # Measured on Zen 4: 1.06 times as fast with 12 x 2 sums, 1.14 times with 14 x 1.
+    cdef const Py_ssize_t* tap
+    cdef const Py_ssize_t* end
+    cdef Py_ssize_t tile, j, v, plane, row, start, offset
     for tile in range(s.tiles):
         for j in range(ROWS):
-            x[j] = s.x + s.pixels[tile * ROWS + j]
+            x[j] = <const real*>read_here(s.x + s.pixels[tile * ROWS + j])
             for v in range(VECTORS):
                 acc[j][v] = sums[j * VECTORS + v]
         for j in range(tile * s.share, (tile + 1) * s.share):
@@ -307,15 +313,19 @@ cdef inline void channel_strip(
         for plane in range(s.planes):
             for row in range(s.rows):
                 start = plane * s.plane + row * s.row
-                for k in range(start + s.first, start + s.last):
-                    offset = s.x_taps[k]
-                    w = <const vec*>(s.weight + k * VECTORS * LANES)
+                tap = s.x_taps + start + s.first
+                end = s.x_taps + start + s.last
+                w = <const vec*>s.weight + (start + s.first) * VECTORS
+                while tap != end:
+                    offset = tap[0]
                     for v in range(VECTORS):
                         wv[v] = in_register(w[v])
                     for j in range(ROWS):
-                        xv = splat(x[j][offset])
+                        xv = splat((x[j] if j < HELD else from_memory(&x[j]))[offset])
                         for v in range(VECTORS):
                             acc[j][v] = acc[j][v] + xv * wv[v]
+                    tap += 1
+                    w += VECTORS
         for j in range(ROWS):
             for v in range(VECTORS):
                 sums[j * VECTORS + v] = acc[j][v]

@@ -140,7 +140,9 @@ cdef void channel_11x2(const ChannelStrip* s) noexcept nogil: channel_strip(s, 1
 cdef void channel_12x1(const ChannelStrip* s) noexcept nogil: channel_strip(s, 12, 1)
 cdef void channel_12x2(const ChannelStrip* s) noexcept nogil: channel_strip(s, 12, 2)
 cdef void channel_13x1(const ChannelStrip* s) noexcept nogil: channel_strip(s, 13, 1)
+cdef void channel_13x2(const ChannelStrip* s) noexcept nogil: channel_strip(s, 13, 2)
 cdef void channel_14x1(const ChannelStrip* s) noexcept nogil: channel_strip(s, 14, 1)
+cdef void channel_14x2(const ChannelStrip* s) noexcept nogil: channel_strip(s, 14, 2)
 
 WIDTH_TILES[1][1:9] = [width_1x1, width_1x2, width_1x3, width_1x4, width_1x5, width_1x6,
     width_1x7, width_1x8]
@@ -183,8 +185,8 @@ CHANNEL_TILES[9][1:3] = [channel_9x1, channel_9x2]
 CHANNEL_TILES[10][1:3] = [channel_10x1, channel_10x2]
 CHANNEL_TILES[11][1:3] = [channel_11x1, channel_11x2]
 CHANNEL_TILES[12][1:3] = [channel_12x1, channel_12x2]
-CHANNEL_TILES[13][1:2] = [channel_13x1]
-CHANNEL_TILES[14][1:2] = [channel_14x1]
+CHANNEL_TILES[13][1:3] = [channel_13x1, channel_13x2]
+CHANNEL_TILES[14][1:3] = [channel_14x1, channel_14x2]
 
 cdef void fitting_1(const AcrossStrip* s) noexcept nogil: across_strip(s, 1, FITTING)
 cdef void fitting_2(const AcrossStrip* s) noexcept nogil: across_strip(s, 2, FITTING)
