@@ -96,6 +96,7 @@ cdef struct ConvPlan:
     Py_ssize_t panel_offset
 
     bint three_columns  # depthwise: a kernel row's three taps are neighbours
+    bint down_the_rows  # tiles of pixels: those that go down the rows
     bint prefetches  # channel lanes: tiles ask for the weights of the next block
     # The taps' order is channel, column in every family and block, and none is left out.
     bint channel_major
