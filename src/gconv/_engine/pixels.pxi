@@ -23,8 +23,10 @@ cdef struct PixelStrip:
     Py_ssize_t first_plane, last_plane, first_row, last_row, kernel_rows  # taps in the image
     Py_ssize_t vectors
     some channels  # lanes of the vectors that are channels
-    # Of tiles that go down the rows: these, and the window rows that lie in the image.
+    # Of tiles that go down the rows: these, and the window rows that lie in the image; whether to
+    # ask for what the next tile will want of x and of y.
     Py_ssize_t y_row, rows, first_window, last_window
+    bint prefetches
     # And with lanes that pick, for each vector: its first input channel, counted from that of x,
     # and the picks; the lanes that are input channels.
     const Py_ssize_t* base
@@ -132,6 +134,9 @@ cdef inline void descending_strip(
         for oh in range(-2, s.rows):
             if s.first_window <= oh + 2 < s.last_window:
                 row = x + (oh + 2) * s.x_row
+                if s.prefetches:
+                    for v in range(PIXELS):
+                        prefetch(row + (PIXELS + 2 + v) * s.x_pixel)
                 if oh == -2:
                     descending_row(s, acc, row, inside, held, which, 2, 3, PIXELS, PICKED)
                 elif oh == -1:
@@ -143,6 +148,9 @@ cdef inline void descending_strip(
                 else:
                     descending_row(s, acc, row, inside, held, which, 0, 1, PIXELS, PICKED)
             if oh >= 0:
+                if s.prefetches:
+                    for v in range(PIXELS):
+                        prefetch(y + (PIXELS + v) * s.y_pixel)
                 for v in range(PIXELS):
                     store_some(y + v * s.y_pixel, s.channels, acc[0][v])
             y += s.y_row
@@ -203,6 +211,7 @@ cdef inline void descending_rows(
     cdef const Band* band = &item.band
     cdef Py_ssize_t od, oh, column, top, phase, column_phase, first_plane, last_plane
     cdef Py_ssize_t first_in = 0 if p.out_channels > 1 else item.first_group
+    s.prefetches = p.prefetches
     s.x_row = p.dilation[1] * p.x_axis[1]
     s.y_row = p.dilation[1] * p.y_axis[1]
     for od in range(band.begin[0], band.end[0]):
