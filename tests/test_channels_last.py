@@ -69,7 +69,16 @@ LAYER_SHAPES = {
         (1, 20, 4, 9, 11), (20, 1, 3, 3, 3), {"padding": 1, "groups": 20}, Family.PIXELS),
     "depthwise 7": ((1, 17, 9, 30), (17, 1, 7, 7), {"padding": 3, "groups": 17}, Family.PIXELS),
     "depthwise 1x4": ((1, 18, 3, 30), (18, 1, 1, 4), {"groups": 18}, Family.ACROSS),
-    "multiplier": ((1, 20, 9, 11), (60, 1, 3, 3), {"padding": 1, "groups": 20}, Family.ACROSS),
+    "multiplier": ((1, 20, 9, 11), (60, 1, 3, 3), {"padding": 1, "groups": 20}, Family.PIXELS),
+    "multiplier d2": (
+        (2, 11, 9, 21), (55, 1, 3, 3), {"padding": 2, "dilation": (1, 2), "groups": 11},
+        Family.PIXELS),
+    "multiplier 2x3": ((1, 20, 9, 11), (60, 1, 2, 3), {"padding": 1, "groups": 20}, Family.ACROSS),
+    "few channels": ((1, 3, 9, 11), (30, 1, 3, 3), {"padding": 1, "groups": 3}, None),
+    "one row": ((1, 40, 1, 13), (40, 1, 3, 3), {"padding": 1, "groups": 40}, Family.PIXELS),
+    "two rows": ((1, 40, 2, 1), (40, 1, 3, 3), {"padding": 1, "groups": 40}, Family.PIXELS),
+    "only padding": (
+        (1, 17, 3, 3, 4), (17, 1, 1, 3, 3), {"padding": (1, 3, 2), "groups": 17}, Family.PIXELS),
     "4 per group": ((1, 32, 9, 30), (32, 4, 3, 3), {"padding": 1, "groups": 8}, Family.ACROSS),
     "ragged": ((1, 40, 9, 11), (60, 2, 3, 3), {"padding": 1, "groups": 20}, Family.ACROSS),
     "narrow": ((1, 6, 9, 11), (4, 3, 3, 3), {"padding": 1, "groups": 2}, None),
@@ -101,6 +110,14 @@ def test_the_family_that_is_meant_serves(isa, dtype, case):
         return  # few lanes hold the inputs of too few groups
     if family is not None:
         assert family_of(channels_last(x), weight, **options) == family
+
+
+@pytest.mark.parametrize("out_channels", [3, 9, 30])
+def test_an_image_of_three_channels_goes_by_pixels_where_these_tiles_are(isa, dtype, out_channels):
+    machine = _plan.machine(isa, np.dtype(dtype))
+    x, weight = np.zeros((1, 3, 20, 30), dtype), np.zeros((out_channels, 1, 3, 3), dtype)
+    family = family_of(channels_last(x), weight, padding=1, groups=3)
+    assert (family == Family.PIXELS) == bool(machine.tiles["pixels"])
 
 
 def test_the_result_is_that_of_c_order_and_comes_back_channels_last(isa, case):

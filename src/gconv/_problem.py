@@ -235,6 +235,7 @@ class Spec(Problem):
     column_runs: bool
     prefetches: bool
     three_columns: bool
+    down_the_rows: bool
     x_taps: NDArray[np.intp]
     w_taps: NDArray[np.intp]
     tap_places: NDArray[np.intp]

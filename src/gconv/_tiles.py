@@ -186,18 +186,27 @@ def across_fits(p: Problem, machine: Machine) -> bool:
 
 
 def pixels_fit(p: Problem, machine: Machine) -> bool:
-    """Whether tiles of pixels may serve: channels-last depthwise layers, and a tile for the
-    stride and the kernel's columns."""
-    return (
-        across_fits(p, machine)
-        and p.in_channels == p.out_channels == 1
+    """Whether tiles of pixels may serve: channels-last layers with one input channel per group,
+    and a tile for the stride and the kernel."""
+    if not (across_fits(p, machine) and p.in_channels == 1 and machine.tiles["pixels"]):
+        return False
+    return down_the_rows(p) or (
+        p.out_channels == 1
         and (p.stride[2], p.kernel[2]) in machine.tiles["pixels"]
         and (p.stride[2] == 1 or p.dilation[2] == 1)
     )
 
 
+def down_the_rows(p: Problem) -> bool:
+    """Whether tiles of pixels go down the rows: with plain 3x3 kernels."""
+    return p.kernel == (1, 3, 3) and p.stride[1] == p.stride[2] == 1
+
+
 def pixels_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[float, Tile]:
     """(less than any estimate, tile): the one that leaves least of its pixels unused."""
+    if down_the_rows(p):
+        rows = machine.tiles["descending"][p.out_channels > 1]
+        return 0.0, (Family.PIXELS, min(forced[1], rows) if forced and forced[1] else rows, 1)
     most = machine.tiles["pixels"][p.stride[2], p.kernel[2]]
     columns = -(-p.out_size[2] // p.dilation[2])
     rows = min(range(2, most + 1), key=lambda n: (-(-columns // n) * (n + 1), -n))

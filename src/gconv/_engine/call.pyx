@@ -203,6 +203,7 @@ cdef class Plan:
         p.column_runs = spec.column_runs
         p.prefetches = spec.prefetches
         p.three_columns = spec.three_columns
+        p.down_the_rows = spec.down_the_rows
         p.activation = <Activation><int>spec.epilogue.activation
         p.low = spec.epilogue.low
         p.high = spec.epilogue.high

@@ -173,6 +173,7 @@ def tile_limits():
     """{family: {rows: most vectors}} of the tiles that this module has."""
     cdef Py_ssize_t rows, vectors, stride, kind
     width, depthwise, three, channel, sliding, across, pixels = {}, {}, {}, {}, {}, {}, {}
+    descending = {pick: MOST_DESCENDING[pick] for pick in range(2) if MOST_DESCENDING[pick] > 0}
     for rows in range(MOST_ROWS + 1):
         for kind in range(3):
             if ACROSS_TILES[kind][rows] != NULL:
@@ -192,4 +193,4 @@ def tile_limits():
                 if MOST_PIXELS[stride][rows] > 0:
                     pixels[stride, rows] = MOST_PIXELS[stride][rows]
     return {"width": width, "depthwise": depthwise, "three": three, "channel": channel,
-            "sliding": sliding, "across": across, "pixels": pixels}
+            "sliding": sliding, "across": across, "pixels": pixels, "descending": descending}

@@ -4,6 +4,10 @@
 # that a tap's neighbour is another vector: each vector of an input row is loaded once and serves
 # all kernel columns. A tile goes through all channels of its pixels before the next one begins,
 # as they follow each other in memory.
+#
+# The tiles of plain 3x3 kernels go down the rows besides: a vector of an input row serves all
+# kernel rows as well, and the weights stay in registers (see sliding.pxi for the idea). These take
+# several output channels per group, too: each lane picks its input channel (see across.pxi).
 
 
 cdef struct PixelStrip:
@@ -19,6 +23,15 @@ cdef struct PixelStrip:
     Py_ssize_t first_plane, last_plane, first_row, last_row, kernel_rows  # taps in the image
     Py_ssize_t vectors
     some channels  # lanes of the vectors that are channels
+    # Of tiles that go down the rows: these, and the window rows that lie in the image; whether to
+    # ask for what the next tile will want of x and of y.
+    Py_ssize_t y_row, rows, first_window, last_window
+    bint prefetches
+    # And with lanes that pick, for each vector: its first input channel, counted from that of x,
+    # and the picks; the lanes that are input channels.
+    const Py_ssize_t* base
+    const int* picks
+    some loaded
 
 
 ctypedef void (*pixel_function)(const PixelStrip* s) noexcept nogil
@@ -64,6 +77,167 @@ cdef inline void pixel_strip(
         weight += s.taps * LANES
 
 
+# ---- down the rows: plain 3x3 kernels --------------------------------------------------------
+
+cdef pixel_function DESCENDING_TILES[2][MOST_VECTORS + 1]  # lanes pick or not, pixels
+
+
+# Window row LOW + 2 of the first, or any, of the output rows that wait in acc: kernel row 2 - a goes
+# to the output row `a` further down, those from LOW up to HIGH.
+cdef inline void descending_row(
+    const PixelStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* row, const some* inside,
+    const vec held[9], picks which, Py_ssize_t LOW, Py_ssize_t HIGH, Py_ssize_t PIXELS,
+    bint PICKED) noexcept nogil:
+    cdef Py_ssize_t v, kw, a
+    cdef vec xv
+    for v in range(PIXELS + 2):
+        xv = load_some(row + v * s.x_pixel, inside[v])
+        if PICKED:
+            xv = picked(xv, which)
+        xv = in_register(xv)
+        for kw in range(3):
+            if 0 <= v - kw < PIXELS:
+                for a in range(LOW, HIGH):
+                    acc[a][v - kw] = acc[a][v - kw] + held[(2 - a) * 3 + kw] * xv
+
+
+cdef inline void descending_strip(
+    const PixelStrip* s, Py_ssize_t PIXELS, bint PICKED) noexcept nogil:
+    cdef vec acc[MOST_ROWS][MOST_VECTORS]
+    cdef vec held[9]
+    cdef vec bias_here[1]
+    cdef some inside[MOST_VECTORS + 2]
+    cdef picks which = load_picks(s.picks)
+    cdef const vec* bias
+    cdef const real* x = s.x
+    cdef const real* row
+    cdef real* y
+    cdef Py_ssize_t vector, v, a, oh, column
+    for v in range(PIXELS + 2):
+        column = s.first_column + v * s.dilation
+        inside[v] = s.loaded if 0 <= column < s.in_columns else 0
+    for vector in range(s.vectors):
+        for v in range(9):
+            held[v] = in_register((<const vec*>s.weight)[vector * 9 + v])
+        bias_here[0] = splat(0)
+        if s.bias != NULL:
+            bias_here[0] = load_some(s.bias + vector * LANES, s.channels)
+        bias = <const vec*>read_here(bias_here)  # there is no register for it
+        if PICKED:
+            x = s.x + s.base[vector]
+            which = load_picks(s.picks + vector * LANES)
+        for v in range(PIXELS):
+            for a in range(3):
+                acc[a][v] = bias[0]
+        y = s.y + vector * LANES - 2 * s.y_row
+        # Two rows before the first are begun with it, and never stored.
+        for oh in range(-2, s.rows):
+            if s.first_window <= oh + 2 < s.last_window:
+                row = x + (oh + 2) * s.x_row
+                if s.prefetches:
+                    for v in range(PIXELS):
+                        prefetch(row + (PIXELS + 2 + v) * s.x_pixel)
+                if oh == -2:
+                    descending_row(s, acc, row, inside, held, which, 2, 3, PIXELS, PICKED)
+                elif oh == -1:
+                    descending_row(s, acc, row, inside, held, which, 1, 3, PIXELS, PICKED)
+                elif oh + 2 < s.rows:
+                    descending_row(s, acc, row, inside, held, which, 0, 3, PIXELS, PICKED)
+                elif oh + 1 < s.rows:
+                    descending_row(s, acc, row, inside, held, which, 0, 2, PIXELS, PICKED)
+                else:
+                    descending_row(s, acc, row, inside, held, which, 0, 1, PIXELS, PICKED)
+            if oh >= 0:
+                if s.prefetches:
+                    for v in range(PIXELS):
+                        prefetch(y + (PIXELS + v) * s.y_pixel)
+                for v in range(PIXELS):
+                    store_some(y + v * s.y_pixel, s.channels, acc[0][v])
+            y += s.y_row
+            for v in range(PIXELS):
+                acc[0][v] = acc[1][v]
+                acc[1][v] = acc[2][v]
+                acc[2][v] = bias[0]
+        x += LANES
+
+
+cdef inline void descending_columns(
+    const ConvPlan* p, PixelStrip s, const Item* item, Py_ssize_t columns, const real* weights,
+    const real* bias) noexcept nogil:
+    """Tiles side by side, `columns` pixels in all: all channels of one and then of the next."""
+    cdef bint pick = p.out_channels > 1
+    cdef Py_ssize_t first = item.first_group * p.out_channels
+    cdef Py_ssize_t channels = item.last_group * p.out_channels - first
+    cdef Py_ssize_t whole = channels // LANES, block = item.first_group // p.group_block
+    cdef Py_ssize_t wide_in = p.groups if pick else LANES, size, tile
+    cdef Parts across = split(columns, p.tile_rows)
+    cdef PixelStrip last
+    block *= p.across_blocks
+    s.weight = weights
+    s.bias = bias + first if bias != NULL else NULL
+    s.base = p.across_base + block
+    s.picks = p.across_picks + block * LANES
+    s.channels = lanes_inside(0, LANES)
+    s.loaded = lanes_inside(0, wide_in)
+    s.vectors = whole
+    for size in range(across.size + 1, across.size - 1, -1):
+        for tile in range(across.larger if size > across.size else across.count - across.larger):
+            if whole > 0:
+                DESCENDING_TILES[pick][size](&s)
+            if whole * LANES < channels:
+                last = s
+                last.weight += whole * LANES * 9
+                if bias != NULL:
+                    last.bias += whole * LANES
+                last.base += whole
+                last.picks += whole * LANES
+                last.y += whole * LANES
+                last.vectors = 1
+                last.channels = lanes_inside(0, channels - whole * LANES)
+                if not pick:
+                    last.x += whole * LANES
+                    last.loaded = last.channels
+                DESCENDING_TILES[pick][size](&last)
+            s.x += size * s.x_pixel
+            s.y += size * s.y_pixel
+            s.first_column += size * s.dilation
+
+
+cdef inline void descending_rows(
+    const ConvPlan* p, PixelStrip s, const Item* item, const real* weights, const real* x,
+    const real* bias, real* y) noexcept nogil:
+    """A band, from all its rows and columns one dilation apart to the next: these share inputs,
+    the others never do."""
+    cdef const Band* band = &item.band
+    cdef Py_ssize_t od, oh, column, top, phase, column_phase, first_plane, last_plane
+    cdef Py_ssize_t first_in = 0 if p.out_channels > 1 else item.first_group
+    s.prefetches = p.prefetches
+    s.x_row = p.dilation[1] * p.x_axis[1]
+    s.y_row = p.dilation[1] * p.y_axis[1]
+    for od in range(band.begin[0], band.end[0]):
+        tap_range(p, 0, od, &first_plane, &last_plane)
+        for phase in range(min(p.dilation[1], band.end[1] - band.begin[1])):
+            oh = band.begin[1] + phase
+            s.rows = divide_up(band.end[1] - oh, p.dilation[1])
+            top = oh - p.padding[1]
+            s.first_window = divide_up(-top, p.dilation[1]) if top < 0 else 0
+            s.last_window = 0
+            if top < p.in_size[1] and first_plane < last_plane:
+                s.last_window = divide_up(p.in_size[1] - top, p.dilation[1])
+            for column_phase in range(min(p.dilation[2], band.end[2] - band.begin[2])):
+                column = band.begin[2] + column_phase
+                s.first_column = column - p.padding[2]
+                s.x = (x + item.image * p.x_image + first_in
+                       + (od * p.stride[0] - p.padding[0]) * p.x_axis[0] + top * p.x_axis[1]
+                       + s.first_column * p.x_axis[2])
+                s.y = (y + item.image * p.y_image + item.first_group * p.out_channels
+                       + od * p.y_axis[0] + oh * p.y_axis[1] + column * p.y_axis[2])
+                descending_columns(p, s, item, divide_up(band.end[2] - column, p.dilation[2]),
+                                   weights, bias)
+
+
+# ---- items ------------------------------------------------------------------------------------
+
 cdef void pixel_item(
     const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
@@ -72,14 +246,15 @@ cdef void pixel_item(
     cdef Band* band = &item.band
     cdef Py_ssize_t taps = p.kernel[0] * p.kernel[1] * p.kernel[2]
     cdef Py_ssize_t dilation = p.dilation[2], width = band.end[2] - band.begin[2]
-    cdef Py_ssize_t channels = item.last_group - item.first_group
+    cdef Py_ssize_t channels = (item.last_group - item.first_group) * p.out_channels
+    cdef Py_ssize_t first = item.first_group * p.out_channels
     cdef Py_ssize_t whole = channels // LANES * LANES, phase, column, od, oh, v
     cdef pixel_function tile = PIXEL_TILES[p.stride[2]][p.kernel[2]][p.tile_rows]
     cdef real* weights = <real*>(scratch + HEADER_BYTES) + p.weights_at
     cdef PixelStrip s
     if packed == NULL:
         for v in range((channels + LANES - 1) // LANES):
-            pack_across(p, item.first_group + v * LANES, min(LANES, channels - v * LANES),
+            pack_across(p, first + v * LANES, min(LANES, channels - v * LANES),
                         weight, weights + v * LANES * taps)
     else:
         weights = <real*>packed + (
@@ -92,6 +267,9 @@ cdef void pixel_item(
     s.dilation = dilation
     s.taps = taps
     s.kernel_rows = p.kernel[1]
+    if p.down_the_rows:
+        descending_rows(p, s, &item, weights, x, bias, y)
+        return
     for od in range(band.begin[0], band.end[0]):
         tap_range(p, 0, od, &s.first_plane, &s.last_plane)
         for oh in range(band.begin[1], band.end[1]):
@@ -186,3 +364,24 @@ MOST_PIXELS[2][5] = 7
 PIXEL_TILES[2][7][2:7] = [pixels_7_s2_2, pixels_7_s2_3, pixels_7_s2_4,
     pixels_7_s2_5, pixels_7_s2_6]
 MOST_PIXELS[2][7] = 6
+
+cdef void descending_1(const PixelStrip* s) noexcept nogil: descending_strip(s, 1, False)
+cdef void descending_2(const PixelStrip* s) noexcept nogil: descending_strip(s, 2, False)
+cdef void descending_3(const PixelStrip* s) noexcept nogil: descending_strip(s, 3, False)
+cdef void descending_4(const PixelStrip* s) noexcept nogil: descending_strip(s, 4, False)
+cdef void descending_5(const PixelStrip* s) noexcept nogil: descending_strip(s, 5, False)
+cdef void descending_6(const PixelStrip* s) noexcept nogil: descending_strip(s, 6, False)
+cdef void descending_7(const PixelStrip* s) noexcept nogil: descending_strip(s, 7, False)
+cdef void descending_picked_1(const PixelStrip* s) noexcept nogil: descending_strip(s, 1, True)
+cdef void descending_picked_2(const PixelStrip* s) noexcept nogil: descending_strip(s, 2, True)
+cdef void descending_picked_3(const PixelStrip* s) noexcept nogil: descending_strip(s, 3, True)
+cdef void descending_picked_4(const PixelStrip* s) noexcept nogil: descending_strip(s, 4, True)
+cdef void descending_picked_5(const PixelStrip* s) noexcept nogil: descending_strip(s, 5, True)
+cdef void descending_picked_6(const PixelStrip* s) noexcept nogil: descending_strip(s, 6, True)
+
+DESCENDING_TILES[0][1:8] = [descending_1, descending_2, descending_3, descending_4, descending_5,
+    descending_6, descending_7]
+DESCENDING_TILES[1][1:7] = [descending_picked_1, descending_picked_2, descending_picked_3,
+    descending_picked_4, descending_picked_5, descending_picked_6]
+MOST_DESCENDING[0] = 7
+MOST_DESCENDING[1] = 6

@@ -100,7 +100,10 @@ cdef struct ConvPlan:
     Py_ssize_t panel_offset
 
     bint three_columns  # depthwise: a kernel row's three taps are neighbours
-    bint prefetches  # channel lanes: tiles ask for the weights of the next block
+    bint down_the_rows  # tiles of pixels: those that go down the rows
+    # Channel lanes: tiles ask for the weights of the next block; tiles of pixels that go down the
+    # rows: for what the next tile reads and writes.
+    bint prefetches
     # The taps' order is channel, column in every family and block, and none is left out.
     bint channel_major
     bint column_runs  # channel lanes: pixels skip the kernel columns that lie in the padding
