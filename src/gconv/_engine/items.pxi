@@ -12,7 +12,7 @@
 # layers have packed theirs).
 
 cdef enum:
-    MOST_COLUMN_RUNS = 64  # gconv._plan sees to it
+    MOST_COLUMN_RUNS = 64  # gconv._layout sees to it
     NOTHING = -1
     HEADER_BYTES = 64
 
