@@ -671,7 +671,7 @@ class Layout:
             down_the_rows=self.family == Family.PIXELS and down_the_rows(p),
             x_taps=x_taps,
             w_taps=w_taps,
-            tap_places=np.argsort(w_taps),
+            tap_places=np.argsort(w_taps) if self.packs else w_taps[:0],  # who packs asks
             lanes_are=across.kind,
             across_blocks=across.blocks,
             across_first=across.first,
