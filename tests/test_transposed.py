@@ -19,6 +19,7 @@ from tolerance import assert_close
 
 import gconv
 from gconv import _plan
+from gconv._layout import Layout
 from gconv._problem import Family
 
 FUNCTIONS = {1: gconv.conv_transpose1d, 2: gconv.conv_transpose2d, 3: gconv.conv_transpose3d}
@@ -255,6 +256,53 @@ def test_extremes(name, family, isa, dtype, rng):
         layer = LAYERS[dims](weight, bias, **options)
         np.testing.assert_array_equal(layer(x), want)
         np.testing.assert_array_equal(layer(x), want)
+
+
+@pytest.mark.parametrize("family", [None, Family.PLAIN])
+def test_thousands_of_phases_are_planned_as_their_few_kinds(family, isa, dtype, rng, monkeypatch):
+    """1,000 phases: some have two taps, others one; with crops, some begin an input later."""
+    made = []
+    finished = Layout.finished
+    monkeypatch.setattr(Layout, "finished", lambda layout: made.append(1) or finished(layout))
+    x, weight = integers(rng, (1, 2, 30), dtype), integers(rng, (2, 3, 1300), dtype)
+    options = {"stride": 1000, "padding": 210}
+    want = transposed(x, weight, **options)
+    with plans(isa, family):
+        np.testing.assert_array_equal(gconv.conv_transpose1d(x, weight, **options), want)
+        np.testing.assert_array_equal(gconv.ConvTranspose1d(weight, **options)(x), want)
+    assert 0 < len(made) < 40
+
+
+#: Rows of parts that end early, bands of rows, strides with and without interleaving in vectors.
+STORED = {
+    "phases of unequal rows": ((6, 23, 37), (6, 2, 4, 4), {
+        "stride": (3, 2), "padding": ((4, 4), (1, 1))}),
+    "cropped rows": ((4, 40, 40), (4, 1, 8, 8), {"stride": 4, "padding": 7, "groups": 4}),
+    "a column stride of three": ((8, 19, 40), (8, 6, 3, 5), {"stride": 3, "dilation": (2, 1)}),
+    "phases without taps": ((8, 17, 33), (8, 5, 2, 2), {"stride": (3, 4), "dilation": (1, 2)}),
+    "planes": ((4, 5, 9, 20), (4, 3, 3, 2, 4), {
+        "stride": (2, 3, 2), "padding": ((1, 1), (1, 1), (3, 3))}),
+}
+
+
+@pytest.mark.parametrize("with_residual", [False, True])
+@pytest.mark.parametrize("name", STORED)
+def test_rows_of_all_parts_are_stored_with_residual_and_activation(
+    name, with_residual, isa, dtype, rng
+):
+    x, weight, options = STORED[name]
+    dims = len(x) - 1
+    x, weight = integers(rng, (2, *x), dtype), integers(rng, weight, dtype)
+    bias = integers(rng, (weight.shape[1] * options.get("groups", 1),), dtype)
+    want = transposed(x, weight, bias, **options)
+    residual = integers(rng, want.shape, dtype) if with_residual else None
+    want = np.maximum(want if residual is None else want + residual, 0)
+    more = {"activation": "relu"}
+    with plans(isa, None):
+        got = FUNCTIONS[dims](x, weight, bias, **options, **more, residual=residual)
+        np.testing.assert_array_equal(got, want)
+        layer = LAYERS[dims](weight, bias, **options, **more)
+        np.testing.assert_array_equal(layer(x, residual=residual), want)
 
 
 def test_groups_are_transposed_convolutions_side_by_side(isa, dtype, rng):

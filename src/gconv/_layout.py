@@ -532,6 +532,7 @@ class Layout:
                         + math.prod(p.out_size) * p.out_channels)
             return p.groups * elements * self.machine.itemsize > 2**20
         weights = p.groups * p.out_channels * p.taps * self.machine.itemsize
+        weights *= math.prod(p.part_counts) or 1  # about so much, in all parts
         return weights > 2**21 and math.prod(p.out_size) <= 256
 
     # -- writing it down --

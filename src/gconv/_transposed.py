@@ -7,6 +7,7 @@ them and interleaves what they give.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from itertools import product
 
 import numpy as np
@@ -22,6 +23,7 @@ from gconv._problem import (
     PaddingMode,
     Problem,
     Spec,
+    Triple,
     epilogue_of,
     on_three_axes,
     problem_of,
@@ -43,102 +45,156 @@ def transposed_spec_of(
         return spec_of(problem_of(empty, x_strides), machine, forced, packs)
     depth, row, column = (ONE,) * (3 - len(axes)) + axes
     axes = (depth, row, column)
-    problems = [
-        part_problem(geometry, x_strides, axes, phases)
-        for phases in product(*(axis.phases for axis in axes))
-    ]
+    problem_of_part = PartProblems(geometry, x_strides, axes)
     if {axis.step for axis in axes} == {1}:
-        (only,) = problems
+        only = problem_of_part(next(problem_of_part.phases()))
         only.part_counts = (0, 0, 0)
         only.epilogue = epilogue_of(geometry.activation)
         return spec_of(only, machine, forced, packs)
-    largest = max(problems, key=lambda problem: problem.volume)
+    largest = problem_of_part(
+        max(problem_of_part.phases(), key=lambda phases: math.prod(p.kernel for p in phases))
+    )
     family, rows, vectors = choose_tile(largest, machine, forced)
     if family != Family.PLAIN:
         like = balanced_spec(largest, machine, family, rows, vectors, packs)
-        spec = with_parts(like, [
-            Layout.of_part(like, problem, machine, packs).finished() for problem in problems
-        ], geometry, axes, machine.itemsize, packs)
+        spec = with_parts(
+            like,
+            problem_of_part.specs(
+                lambda problem: Layout.of_part(like, problem, machine, packs).finished(), packs
+            ),
+            geometry, axes, machine.itemsize, packs,
+        )
         if spec.scratch_bytes <= SCRATCH_BYTES:
             return spec
-    like = Layout(largest, machine, Family.PLAIN, 1, 1, packs).plain()
     # The plain loop nest writes each part's own outputs, and straight to y.
-    rows_of_y, columns_of_y = on_three_axes(geometry.out_size, 1)[1:]
-    pixels = math.prod(geometry.out_size)
-    exact = [
-        problem.replace(
-            out_size=tuple(
-                -(-(size - phase.phase) // axis.step)
-                for size, phase, axis in zip(
-                    on_three_axes(geometry.out_size, 1), phases, axes, strict=True
-                )
-            ),
-            y_image=geometry.out_channels * pixels,
-            y_channel=pixels,
-            y_axis=(depth.step * rows_of_y * columns_of_y, row.step * columns_of_y, column.step),
-        )
-        for problem, phases in zip(
-            problems, product(*(axis.phases for axis in axes)), strict=True
-        )
-    ]
-    parts = [Layout(problem, machine, Family.PLAIN, 1, 1, packs).plain() for problem in exact]
+    problem_of_part.own_outputs = True
+    parts = problem_of_part.specs(
+        lambda problem: Layout(problem, machine, Family.PLAIN, 1, 1, packs).plain(), packs
+    )
+    like = Layout(largest, machine, Family.PLAIN, 1, 1, packs).plain()
     return with_parts(like, parts, geometry, axes, machine.itemsize, packs)
 
 
-def part_problem(
-    geometry: Geometry, x_strides: Shape, axes: tuple[Axis, Axis, Axis], phases: tuple[Phase, ...]
-) -> Problem:
-    """The ordinary convolution that computes the outputs of one phase on every axis.
+class PartProblems:
+    """The ordinary convolutions that compute the outputs of one phase on every axis.
 
-    Its y is not yet known: it lies in scratch, as large as a band.
+    Attributes
+    ----------
+    own_outputs : bool
+        Whether a part counts its own outputs and has its place in y. Otherwise it counts those of
+        the longest phase, and its y is not yet known: it lies in scratch, as large as a band.
     """
-    g = geometry
-    kernel = on_three_axes(g.kernel, 1)
-    in_channels, out_channels = g.in_channels // g.groups, g.out_channels // g.groups
-    volume = math.prod(kernel)
-    tap = (kernel[1] * kernel[2], kernel[2], 1)
-    before = tuple(max(phase.padding for phase in axis.phases) for axis in axes)
-    after = tuple(max(phase.reach - phase.padding for phase in axis.phases) for axis in axes)
-    out_size = tuple(axis.positions for axis in axes)
-    rows = out_size[1] * out_size[2]
-    pixels = out_size[0] * rows
-    return Problem(
-        dimensions=len(g.kernel),
-        groups=g.groups,
-        in_channels=in_channels,
-        out_channels=out_channels,
-        in_size=on_three_axes(g.in_size, 1),
-        out_size=out_size,  # type: ignore[arg-type]
-        kernel=tuple(phase.kernel for phase in phases),  # type: ignore[arg-type]
-        stride=(1, 1, 1),
-        dilation=tuple(phase.dilation for phase in phases),  # type: ignore[arg-type]
-        padding=tuple(phase.padding for phase in phases),  # type: ignore[arg-type]
-        padding_mode=PaddingMode.ZEROS,
-        x_image=x_strides[0],
-        x_channel=x_strides[1],
-        x_axis=on_three_axes(x_strides[2:], 0),
-        y_image=g.out_channels * pixels,
-        y_channel=pixels,
-        y_axis=(rows, out_size[2], 1),
-        y_in_order=True,
-        # Of the shape (groups, in_channels, out_channels, *kernel), the taps backwards.
-        weights=Addresses(
-            sum(phase.first_tap * step for phase, step in zip(phases, tap, strict=True)),
-            in_channels * out_channels * volume,
-            volume,
-            out_channels * volume,
-            tuple(  # type: ignore[arg-type]
-                -phase.tap_step * step for phase, step in zip(phases, tap, strict=True)
+
+    def __init__(
+        self, geometry: Geometry, x_strides: Shape, axes: tuple[Axis, Axis, Axis]
+    ) -> None:
+        g = geometry
+        self.axes = axes
+        self.own_outputs = False
+        self.y_size = on_three_axes(g.out_size, 1)
+        self.tap = tap = tap_steps(on_three_axes(g.kernel, 1))
+        in_channels, out_channels = g.in_channels // g.groups, g.out_channels // g.groups
+        volume = math.prod(g.kernel)
+        before = tuple(max(phase.padding for phase in axis.phases) for axis in axes)
+        after = tuple(max(phase.reach - phase.padding for phase in axis.phases) for axis in axes)
+        out_size = tuple(axis.positions for axis in axes)
+        rows = out_size[1] * out_size[2]
+        pixels = out_size[0] * rows
+        self.common = Problem(
+            dimensions=len(g.kernel),
+            groups=g.groups,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            in_size=on_three_axes(g.in_size, 1),
+            out_size=out_size,  # type: ignore[arg-type]
+            kernel=(1, 1, 1),
+            stride=(1, 1, 1),
+            dilation=(1, 1, 1),
+            padding=(0, 0, 0),
+            padding_mode=PaddingMode.ZEROS,
+            x_image=x_strides[0],
+            x_channel=x_strides[1],
+            x_axis=on_three_axes(x_strides[2:], 0),
+            y_image=g.out_channels * pixels,
+            y_channel=pixels,
+            y_axis=(rows, out_size[2], 1),
+            y_in_order=True,
+            # Of the shape (groups, in_channels, out_channels, *kernel), the taps backwards.
+            weights=Addresses(
+                0,
+                in_channels * out_channels * volume,
+                volume,
+                out_channels * volume,
+                tuple(  # type: ignore[arg-type]
+                    -axis.phases[0].tap_step * step for axis, step in zip(axes, tap, strict=True)
+                ),
             ),
-        ),
-        flops=g.flops,
-        channel_major=False,
-        room=False,
-        panel_padding=before,  # type: ignore[arg-type]
-        panel_reach=tuple(b + a for b, a in zip(before, after, strict=True)),  # type: ignore[arg-type]
-        part_counts=tuple(len(axis.phases) for axis in axes),  # type: ignore[arg-type]
-        epilogue=NO_EPILOGUE,  # it is that of the whole
-    )
+            flops=g.flops,
+            channel_major=False,
+            room=False,
+            panel_padding=before,  # type: ignore[arg-type]
+            panel_reach=tuple(  # type: ignore[arg-type]
+                b + a for b, a in zip(before, after, strict=True)
+            ),
+            part_counts=tuple(len(axis.phases) for axis in axes),  # type: ignore[arg-type]
+            epilogue=NO_EPILOGUE,  # it is that of the whole
+        )
+
+    def phases(self) -> Iterator[tuple[Phase, ...]]:
+        """The phases of each part, in the order of the parts."""
+        return product(*(axis.phases for axis in self.axes))
+
+    def origin(self, phases: tuple[Phase, ...]) -> int:
+        """Where a part's first tap lies among the weights."""
+        return sum(
+            phase.first_tap * step for phase, step in zip(phases, self.tap, strict=True)
+        )
+
+    def own_size(self, phases: tuple[Phase, ...]) -> Shape:
+        """How many outputs a part has, where that is asked for."""
+        if not self.own_outputs:
+            return self.common.out_size
+        return tuple(
+            -(-(size - phase.phase) // axis.step)
+            for size, phase, axis in zip(self.y_size, phases, self.axes, strict=True)
+        )
+
+    def __call__(self, phases: tuple[Phase, ...]) -> Problem:
+        problem = self.common.replace(
+            kernel=tuple(phase.kernel for phase in phases),
+            dilation=tuple(phase.dilation for phase in phases),
+            padding=tuple(phase.padding for phase in phases),
+            weights=self.common.weights._replace(origin=self.origin(phases)),
+            out_size=self.own_size(phases),
+        )
+        if self.own_outputs:
+            pixels = math.prod(self.y_size)
+            problem.y_image = problem.groups * problem.out_channels * pixels
+            problem.y_channel = pixels
+            problem.y_axis = tuple(  # type: ignore[assignment]
+                axis.step * step
+                for axis, step in zip(self.axes, tap_steps(self.y_size), strict=True)
+            )
+        return problem
+
+    def specs(self, make: Callable[[Problem], Spec], packs: bool) -> list[Spec]:
+        """The specs of all parts. There may be thousands of phases, but they are of few kinds:
+        `make` is called once for each of these."""
+        kinds: dict[object, Spec] = {}
+        parts = []
+        for phases in self.phases():
+            key = (self.own_size(phases), *((p.kernel, p.dilation, p.padding) for p in phases))
+            if key not in kinds:
+                kinds[key] = make(self(phases)).replace(kind=len(kinds))
+            like = kinds[key]
+            weights = like.weights._replace(origin=self.origin(phases))
+            parts.append(like.replace(weights=weights, read=weights if packs else like.read))
+        return parts
+
+
+def tap_steps(size: Triple) -> Triple:
+    """From an element to the next one along each axis, in C order."""
+    return size[1] * size[2], size[2], 1
 
 
 def with_parts(

@@ -221,19 +221,26 @@ cdef class Plan:
         self.flops = spec.flops
         self.spec_dimensions = spec.dimensions
         if spec.parts:
-            self.take_parts([Plan(part, engine) for part in spec.parts])
+            self.take_parts(spec.parts, engine)
 
-    cdef int take_parts(self, list plans) except -1:
-        """A transposed convolution's parts; their plans live as long as this one."""
+    cdef int take_parts(self, tuple specs, engine) except -1:
+        """A transposed convolution's parts. There may be thousands, but of few kinds; the plans
+        of these live as long as this one."""
         cdef ConvPlan* p = &self.plan
         cdef Py_ssize_t axis, i
-        self.part_plans = plans
+        cdef dict kinds = {}
+        self.part_plans = kinds
         self.part_phases = self.spec.part_phases
-        self.parts = <ConvPlan*>PyMem_Malloc(len(plans) * sizeof(ConvPlan))
+        self.parts = <ConvPlan*>PyMem_Malloc(len(specs) * sizeof(ConvPlan))
         if self.parts == NULL:
             raise MemoryError("gconv: cannot allocate a plan")
-        for i in range(len(plans)):
-            self.parts[i] = (<Plan>plans[i]).plan
+        for i in range(len(specs)):
+            part = specs[i]
+            if part.kind not in kinds:
+                kinds[part.kind] = Plan(part, engine)
+            self.parts[i] = (<Plan>kinds[part.kind]).plan
+            self.parts[i].w_origin = part.read.origin
+            self.parts[i].packed_at = part.packed_at
         p.parts = self.parts
         p.bias_alone = self.spec.bias_alone
         p.column_parts = self.spec.column_parts

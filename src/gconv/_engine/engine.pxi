@@ -97,9 +97,8 @@ cdef void activated_item(
     for axis in range(3):
         begin[axis] = item.band.begin[axis]
         end[axis] = item.band.end[axis]
-        if p.parts != NULL:
-            begin[axis] *= p.y_step[axis]
-            end[axis] = min(p.y_size[axis], end[axis] * p.y_step[axis])
+    if p.parts != NULL:
+        outputs_of_band(p, &item.band, begin, end)
     if p.y_channel == 1 and item.last_channel - item.first_channel == p.out_channels:
         to_y = y + item.image * p.y_image + item.first_group * p.out_channels
         activate(p, begin, end, (item.last_group - item.first_group) * p.out_channels,

@@ -16,71 +16,96 @@
 
 
 cdef struct Outputs:
-    # One row of outputs of every part in scratch, and where it goes.
+    # Rows of outputs of every part in scratch, and where they go.
     const real* parts
     Py_ssize_t part  # from a part to the next
+    Py_ssize_t part_line, y_line  # from a row to the next
     const Py_ssize_t* phases
     Py_ssize_t count
     real* y
-    Py_ssize_t step, size  # the stride, and how many elements of y there are
+    Py_ssize_t step, size  # the stride, and how many elements of a row of y there are
     bint adds  # to what y holds
 
 
-cdef inline void interleave_row(const Outputs* row, Py_ssize_t n, Py_ssize_t STEP) noexcept nogil:
-    """n >= LANES elements of each of STEP parts; STEP is a literal power of 2 up to 8. What is
-    added comes in whole vectors: n is a multiple of LANES."""
+cdef inline void interleave_rows(
+    const Outputs* rows, Py_ssize_t lines, Py_ssize_t n, Py_ssize_t STEP) noexcept nogil:
+    """n >= LANES elements of each of STEP parts, of some rows; STEP is a literal power of 2 up to
+    8. What is added comes in whole vectors: n is a multiple of LANES."""
+    cdef const real* source[8]
     cdef vec v[8]
     cdef vec other[8]
-    cdef Py_ssize_t j, round, i = 0
-    while True:
-        for j in range(STEP):
-            v[j] = (<const uvec*>(row.parts + j * row.part + i))[0]
-        for round in range(3):
-            if (1 << round) >= STEP:
+    cdef Py_ssize_t j, round, line, i
+    cdef real* y = rows.y
+    for j in range(STEP):
+        source[j] = rows.parts + j * rows.part
+    for line in range(lines):
+        i = 0
+        while True:
+            for j in range(STEP):
+                v[j] = (<const uvec*>(source[j] + i))[0]
+            for round in range(3):
+                if (1 << round) >= STEP:
+                    break
+                for j in range(STEP // 2):
+                    other[2 * j] = interleave_low(v[j], v[j + STEP // 2])
+                    other[2 * j + 1] = interleave_high(v[j], v[j + STEP // 2])
+                for j in range(STEP):
+                    v[j] = other[j]
+            if rows.adds:
+                for j in range(STEP):
+                    v[j] = v[j] + (<const uvec*>(y + i * STEP + j * LANES))[0]
+            for j in range(STEP):
+                (<uvec*>(y + i * STEP + j * LANES))[0] = v[j]
+            if i == n - LANES:
                 break
-            for j in range(STEP // 2):
-                other[2 * j] = interleave_low(v[j], v[j + STEP // 2])
-                other[2 * j + 1] = interleave_high(v[j], v[j + STEP // 2])
-            for j in range(STEP):
-                v[j] = other[j]
-        if row.adds:
-            for j in range(STEP):
-                v[j] = v[j] + (<const uvec*>(row.y + i * STEP + j * LANES))[0]
+            i = min(i + LANES, n - LANES)
         for j in range(STEP):
-            (<uvec*>(row.y + i * STEP + j * LANES))[0] = v[j]
-        if i == n - LANES:
-            return
-        i = min(i + LANES, n - LANES)
+            source[j] += rows.part_line
+        y += rows.y_line
 
 
-cdef inline void store_row(const Outputs* row) noexcept nogil:
-    cdef Py_ssize_t part, i, n, done = 0
+cdef inline void store_rows(const Outputs* rows, Py_ssize_t lines) noexcept nogil:
+    cdef Py_ssize_t part, line, i, n, done = 0
     cdef real* y
     cdef const real* source
-    if row.count == row.step:
-        n = row.size // row.step  # whole steps
-        if row.adds:
+    if rows.count == rows.step:
+        n = rows.size // rows.step  # whole steps
+        if rows.adds:
             n -= n % LANES
-        if n >= LANES and row.step in (2, 4, 8):
-            if row.step == 2:
-                interleave_row(row, n, 2)
-            elif row.step == 4:
-                interleave_row(row, n, 4)
+        if n >= LANES and rows.step in (2, 4, 8):
+            if rows.step == 2:
+                interleave_rows(rows, lines, n, 2)
+            elif rows.step == 4:
+                interleave_rows(rows, lines, n, 4)
             else:
-                interleave_row(row, n, 8)
+                interleave_rows(rows, lines, n, 8)
             done = n
-    for part in range(row.count):
-        source = row.parts + part * row.part
-        y = row.y + row.phases[part]
-        n = (row.size - row.phases[part] + row.step - 1) // row.step
-        if row.adds:
-            for i in range(done, n):
-                y[i * row.step] = y[i * row.step] + source[i]
-        elif row.step == 1:
-            copy_row(y, source, 1, n)
-        else:
-            for i in range(done, n):
-                y[i * row.step] = source[i]
+    for part in range(rows.count):
+        n = divide_up(rows.size - rows.phases[part], rows.step)
+        if done >= n:
+            continue
+        source = rows.parts + part * rows.part
+        y = rows.y + rows.phases[part]
+        for line in range(lines):
+            if rows.adds:
+                for i in range(done, n):
+                    y[i * rows.step] = y[i * rows.step] + source[i]
+            elif rows.step == 1:
+                copy_row(y, source, 1, n)
+            else:
+                for i in range(done, n):
+                    y[i * rows.step] = source[i]
+            source += rows.part_line
+            y += rows.y_line
+
+
+cdef inline void outputs_of_band(
+    const ConvPlan* p, const Band* band, Py_ssize_t* begin, Py_ssize_t* end) noexcept nogil:
+    """The outputs of y, from `begin` up to `end`, that a band of the parts makes."""
+    cdef Py_ssize_t axis
+    for axis in range(3):
+        begin[axis] = band.begin[axis] * p.y_step[axis]
+        end[axis] = min(p.y_size[axis], band.end[axis] * p.y_step[axis])
 
 
 cdef inline void fill_with_bias(
@@ -150,15 +175,13 @@ cdef void transposed_item(
         + band.begin[1] * p.parts.y_axis[1] + band.begin[2])
     cdef Py_ssize_t begin[3]
     cdef Py_ssize_t end[3]
-    cdef Py_ssize_t axis, d, h, w, first_part, last_part, c, od, oh, y_plane, y_row
-    cdef Outputs row
+    cdef Py_ssize_t d, h, w, first_part, last_part, c, od, y_plane, y_row, lines
+    cdef Outputs rows
     cdef const ConvPlan* part
     cdef Header* header = <Header*>scratch
     cdef const real* residual = header.residual
     cdef real* base = y
-    for axis in range(3):
-        begin[axis] = band.begin[axis] * p.y_step[axis]
-        end[axis] = min(p.y_size[axis], band.end[axis] * p.y_step[axis])
+    outputs_of_band(p, band, begin, end)
     y += item.image * p.y_image + first * p.y_channel
     if p.bias_alone or residual != NULL:
         fill_with_bias(p, begin, end, channels, bias + first if bias != NULL else NULL,
@@ -166,12 +189,17 @@ cdef void transposed_item(
     if residual != NULL:
         bias = NULL
         header.residual = NULL  # of the parts
-    row.part = p.group_block * p.channel_block * p.parts.y_channel
-    row.step = p.y_step[2]
-    row.size = end[2] - begin[2]
-    row.adds = residual != NULL
+    rows.step = p.y_step[2]
+    rows.size = end[2] - begin[2]
+    rows.adds = residual != NULL
+    rows.part_line = p.parts.y_axis[1]
+    rows.y_line = p.y_step[1] * p.y_axis[1]
+    rows.part = p.group_block * p.channel_block * p.parts.y_channel
     for d in range(p.part_counts[0]):
         for h in range(p.part_counts[1]):
+            # Some phases may end a row earlier than others.
+            y_row = begin[1] + p.part_phases[1][h]
+            lines = min(band.end[1] - band.begin[1], divide_up(end[1] - y_row, p.y_step[1]))
             first_part = 0
             while first_part < p.part_counts[2]:
                 last_part = min(p.part_counts[2], first_part + p.column_parts)
@@ -180,22 +208,18 @@ cdef void transposed_item(
                     compute(
                         part, &item, x, weight + part.packed_at,
                         NULL if packed == NULL else packed + part.packed_at, bias,
-                        outputs + (w - first_part) * row.part - behind, scratch)
-                row.phases = p.part_phases[2] + first_part
-                row.count = last_part - first_part
+                        outputs + (w - first_part) * rows.part - behind, scratch)
+                rows.phases = p.part_phases[2] + first_part
+                rows.count = last_part - first_part
                 for c in range(channels):
                     for od in range(band.begin[0], band.end[0]):
                         y_plane = od * p.y_step[0] + p.part_phases[0][d]
-                        for oh in range(band.begin[1], band.end[1]):
-                            y_row = oh * p.y_step[1] + p.part_phases[1][h]
-                            if y_plane >= end[0] or y_row >= end[1]:
-                                continue
-                            row.parts = (
-                                outputs + c * p.parts.y_channel
-                                + (od - band.begin[0]) * p.parts.y_axis[0]
-                                + (oh - band.begin[1]) * p.parts.y_axis[1])
-                            row.y = (y + c * p.y_channel + y_plane * p.y_axis[0]
-                                     + y_row * p.y_axis[1] + begin[2])
-                            store_row(&row)
+                        if y_plane >= end[0]:
+                            break
+                        rows.parts = (outputs + c * p.parts.y_channel
+                                      + (od - band.begin[0]) * p.parts.y_axis[0])
+                        rows.y = (y + c * p.y_channel + y_plane * p.y_axis[0]
+                                  + y_row * p.y_axis[1] + begin[2])
+                        store_rows(&rows, lines)
                 first_part = last_part
     header.residual = residual
