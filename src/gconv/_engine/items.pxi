@@ -459,7 +459,7 @@ cdef inline void store_transposed(
     cdef vec square[LANES_AT_MOST]
     cdef real some[LANES_AT_MOST]
     cdef Py_ssize_t y_channel = p.y_channel
-    cdef Py_ssize_t pixel = 0, channel, i, j, n
+    cdef Py_ssize_t pixel, channel = 0, i, j, n
     cdef Py_ssize_t whole = pixels // LANES * LANES
     cdef Epilogue epilogue = tile_epilogue(p)
     cdef bint again  # the first pixels of the square have been stored: their residual is gone
@@ -475,15 +475,16 @@ cdef inline void store_transposed(
             for i in range(pixels):
                 y[channel * y_channel + i] = some[i]
         return
-    while True:
-        again = residual != NULL and pixel + LANES > whole
-        channel = 0
-        while channel < channels:
+    # A channel's pixels follow each other: what a store leaves of a cache line, the next completes.
+    while channel < channels:
+        n = min(LANES, channels - channel)
+        pixel = 0
+        while True:
             for i in range(LANES):
                 j = order[pixel + i] if order != NULL else pixel + i
                 square[i] = (<const vec*>(sums + j * pitch + channel))[0]
             transpose_square(square)
-            n = min(LANES, channels - channel)
+            again = residual != NULL and pixel + LANES > whole
             if again:
                 for j in range(n):
                     (<uvec*>some)[0] = splat(0)
@@ -505,10 +506,10 @@ cdef inline void store_transposed(
             else:
                 for j in range(n):
                     (<uvec*>(y + (channel + j) * y_channel + pixel))[0] = square[j]
-            channel += LANES
-        if pixel == pixels - LANES:
-            return
-        pixel = min(pixel + LANES, pixels - LANES)
+            if pixel == pixels - LANES:
+                break
+            pixel = min(pixel + LANES, pixels - LANES)
+        channel += LANES
 
 
 cdef inline void store_pixels(
