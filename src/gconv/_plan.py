@@ -843,7 +843,12 @@ def pixels_fit(p: Problem, machine: Machine) -> bool:
     and a tile for the stride and the kernel."""
     if not (across_fits(p, machine) and p.in_channels == 1 and machine.tiles["pixels"]):
         return False
-    return down_the_rows(p) or (
+    if down_the_rows(p):
+        return True
+    if wide_kernel(p):
+        most = machine.tiles["wide"]["columns"]
+        return p.out_channels == p.stride[2] == 1 and p.kernel[2] <= most
+    return (
         p.out_channels == 1
         and (p.stride[2], p.kernel[2]) in machine.tiles["pixels"]
         and (p.stride[2] == 1 or p.dilation[2] == 1)
@@ -855,13 +860,21 @@ def down_the_rows(p: Problem) -> bool:
     return p.kernel == (1, 3, 3) and p.stride[1] == p.stride[2] == 1
 
 
+def wide_kernel(p: Problem) -> bool:
+    """Whether tiles of pixels take a kernel row in pieces: the others are up to 8 wide."""
+    return p.kernel[2] > 8
+
+
 def pixels_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[float, Tile]:
     """(less than any estimate, tile): the one that leaves least of its pixels unused."""
     if down_the_rows(p):
         rows = machine.tiles["descending"][p.out_channels > 1]
         return 0.0, (Family.PIXELS, min(forced[1], rows) if forced and forced[1] else rows, 1)
-    most = machine.tiles["pixels"][p.stride[2], p.kernel[2]]
     columns = -(-p.out_size[2] // p.dilation[2])
+    if wide_kernel(p):
+        rows = machine.tiles["wide"]["pixels"]
+        return 0.0, (Family.PIXELS, min(forced[1], rows) if forced and forced[1] else rows, 1)
+    most = machine.tiles["pixels"][p.stride[2], p.kernel[2]]
     rows = min(range(2, most + 1), key=lambda n: (-(-columns // n) * (n + 1), -n))
     return 0.0, (Family.PIXELS, forced[1] if forced and forced[1] else rows, 1)
 
@@ -1120,6 +1133,7 @@ class Layout:
         p, lanes = self.p, self.lanes
         size = lanes * self.machine.itemsize
         down = self.family == Family.PIXELS and down_the_rows(p)
+        wide = self.family == Family.PIXELS and wide_kernel(p)
         # A small band reads most rows again for the next one; tiles that go down the rows read
         # none again within a band.
         least_rows = 2 * p.kernel[1] * (p.dilation[1] if down else 1)
@@ -1139,11 +1153,14 @@ class Layout:
         # from beyond the second-level cache.
         if down:
             self.cut_groups(target / flops(), 8 if self.prefetches() else 4)
+        if wide:  # the weights of a vector fill a cache, and serve a band of any size
+            self.cut_groups(target / flops(), 1)
+            least_rows = 2 * p.kernel[1] if self.packs else 4
         for axis in (0, 1):
             least = min(self.band[axis], least_rows if axis else 2 * p.kernel[0])
             if flops() > 1.5 * target and self.band[axis] > least:
                 self.cut(axis, max(least, round(self.band[axis] * target / flops())))
-        if not down:
+        if not down and not wide:
             self.cut_groups(target / flops(), 4)
 
     def cut_groups(self, part: float, least: int) -> None:
