@@ -117,6 +117,10 @@ def cases():
             options = {"padding": kernel // 2, "stride": stride, "groups": groups}
             weight = (outputs * groups, inputs, kernel, kernel)
             yield (1, inputs * groups, 4, width), weight, options
+    for width, kernel, dilation in itertools.product((1, 5, 12, 19), (3, 9, 31), (1, 3)):
+        options = {"padding": (1, kernel // 2 * dilation), "dilation": (1, dilation)}
+        yield (1, 3, 4, width), (30, 1, 3, kernel), {"groups": 3, **options}
+        yield (1, 19, 4, width), (19, 1, 3, kernel), {"groups": 19, **options}
     # Large kernels, small square maps, tall and narrow ones.
     for height, width in ((7, 7), (14, 14), (28, 28), (40, 1), (40, 3)):
         yield (1, 3, height, width), (3, 1, 31, 31), {"padding": 15, "groups": 3}

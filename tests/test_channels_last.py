@@ -68,6 +68,11 @@ LAYER_SHAPES = {
     "depthwise 3-D": (
         (1, 20, 4, 9, 11), (20, 1, 3, 3, 3), {"padding": 1, "groups": 20}, Family.PIXELS),
     "depthwise 7": ((1, 17, 9, 30), (17, 1, 7, 7), {"padding": 3, "groups": 17}, Family.PIXELS),
+    "depthwise 31": ((1, 17, 9, 30), (17, 1, 31, 31), {"padding": 15, "groups": 17}, Family.PIXELS),
+    "depthwise 1x9 d2": (
+        (2, 35, 4, 3), (35, 1, 1, 9), {"padding": (0, 40), "dilation": (1, 2), "groups": 35},
+        Family.PIXELS),
+    "depthwise 65": ((1, 18, 3, 70), (18, 1, 1, 65), {"groups": 18}, Family.ACROSS),
     "depthwise 1x4": ((1, 18, 3, 30), (18, 1, 1, 4), {"groups": 18}, Family.ACROSS),
     "multiplier": ((1, 20, 9, 11), (60, 1, 3, 3), {"padding": 1, "groups": 20}, Family.PIXELS),
     "multiplier d2": (

@@ -19,6 +19,7 @@ from gconv._tiles import (
     down_the_rows,
     sliding_tile,
     three_columns,
+    wide_kernel,
 )
 from gconv._work import balance
 
@@ -266,6 +267,7 @@ class Layout:
         p, lanes = self.p, self.lanes
         size = lanes * self.machine.itemsize
         down = self.family == Family.PIXELS and down_the_rows(p)
+        wide = self.family == Family.PIXELS and wide_kernel(p)
         # A small band reads most rows again for the next one; tiles that go down the rows read
         # none again within a band.
         least_rows = 2 * p.kernel[1] * (p.dilation[1] if down else 1)
@@ -285,11 +287,14 @@ class Layout:
         # from beyond the second-level cache.
         if down:
             self.cut_groups(target / flops(), 8 if self.prefetches() else 4)
+        if wide:  # the weights of a vector fill a cache, and serve a band of any size
+            self.cut_groups(target / flops(), 1)
+            least_rows = 2 * p.kernel[1] if self.packs else 4
         for axis in (0, 1):
             least = min(self.band[axis], least_rows if axis else 2 * p.kernel[0])
             if flops() > 1.5 * target and self.band[axis] > least:
                 self.cut(axis, max(least, round(self.band[axis] * target / flops())))
-        if not down:
+        if not down and not wide:
             self.cut_groups(target / flops(), 4)
 
     def cut_groups(self, part: float, least: int) -> None:

@@ -190,7 +190,12 @@ def pixels_fit(p: Problem, machine: Machine) -> bool:
     and a tile for the stride and the kernel."""
     if not (across_fits(p, machine) and p.in_channels == 1 and machine.tiles["pixels"]):
         return False
-    return down_the_rows(p) or (
+    if down_the_rows(p):
+        return True
+    if wide_kernel(p):
+        most = machine.tiles["wide"]["columns"]
+        return p.out_channels == p.stride[2] == 1 and p.kernel[2] <= most
+    return (
         p.out_channels == 1
         and (p.stride[2], p.kernel[2]) in machine.tiles["pixels"]
         and (p.stride[2] == 1 or p.dilation[2] == 1)
@@ -202,13 +207,21 @@ def down_the_rows(p: Problem) -> bool:
     return p.kernel == (1, 3, 3) and p.stride[1] == p.stride[2] == 1
 
 
+def wide_kernel(p: Problem) -> bool:
+    """Whether tiles of pixels take a kernel row in pieces: the others are up to 8 wide."""
+    return p.kernel[2] > 8
+
+
 def pixels_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[float, Tile]:
     """(less than any estimate, tile): the one that leaves least of its pixels unused."""
     if down_the_rows(p):
         rows = machine.tiles["descending"][p.out_channels > 1]
         return 0.0, (Family.PIXELS, min(forced[1], rows) if forced and forced[1] else rows, 1)
-    most = machine.tiles["pixels"][p.stride[2], p.kernel[2]]
     columns = -(-p.out_size[2] // p.dilation[2])
+    if wide_kernel(p):
+        rows = machine.tiles["wide"]["pixels"]
+        return 0.0, (Family.PIXELS, min(forced[1], rows) if forced and forced[1] else rows, 1)
+    most = machine.tiles["pixels"][p.stride[2], p.kernel[2]]
     rows = min(range(2, most + 1), key=lambda n: (-(-columns // n) * (n + 1), -n))
     return 0.0, (Family.PIXELS, forced[1] if forced and forced[1] else rows, 1)
 

@@ -192,4 +192,5 @@ def tile_limits():
                 if MOST_PIXELS[stride][rows] > 0:
                     pixels[stride, rows] = MOST_PIXELS[stride][rows]
     return {"width": width, "depthwise": depthwise, "three": three, "channel": channel,
-            "sliding": sliding, "across": across, "pixels": pixels, "descending": descending}
+            "sliding": sliding, "across": across, "pixels": pixels, "descending": descending,
+            "wide": {"pixels": MOST_WIDE_PIXELS[0], "columns": MOST_WIDE_PIXELS[1]}}

@@ -8,6 +8,9 @@
 # The tiles of plain 3x3 kernels go down the rows besides: a vector of an input row serves all
 # kernel rows as well, and the weights stay in registers (see sliding.pxi for the idea). These take
 # several output channels per group, too: each lane picks its input channel (see across.pxi).
+#
+# Those of wide kernels take a few kernel columns at a time, whose weights stay in registers while
+# the vectors of the input row go by.
 
 
 cdef struct PixelStrip:
@@ -18,11 +21,12 @@ cdef struct PixelStrip:
     Py_ssize_t y_pixel
     Py_ssize_t out_columns  # from the first pixel of the tile on
     const real* weight  # [vector][tap][LANES]
-    Py_ssize_t taps
+    Py_ssize_t taps, kernel_columns
     const real* bias
     Py_ssize_t first_plane, last_plane, first_row, last_row, kernel_rows  # taps in the image
     Py_ssize_t vectors
     some channels  # lanes of the vectors that are channels
+    Py_ssize_t first_tap, last_tap  # of wide kernels: the columns that some pixel has in the image
     # Of tiles that go down the rows: these, and the window rows that lie in the image; whether to
     # ask for what the next tile will want of x and of y.
     Py_ssize_t y_row, rows, first_window, last_window
@@ -236,6 +240,126 @@ cdef inline void descending_rows(
                                    weights, bias)
 
 
+# ---- wide kernels ----------------------------------------------------------------------------
+
+cdef enum:
+    MOST_WIDE = 5  # pixels; with more GCC 12 keeps the sums on the stack
+    WIDE_COLUMNS = 64  # gconv._plan sees to it
+    CHUNK = 4  # kernel columns at a time
+    WIDE_WEIGHT_BYTES = 16384  # half of the first-level cache
+
+cdef pixel_function WIDE_TILES[MOST_WIDE + 1]
+
+
+# Kernel columns [kw, kw + CHUNK) of a row.
+cdef inline void wide_columns(
+    const PixelStrip* s, vec acc[MOST_WIDE], const real* row, const some* inside, const vec* w,
+    Py_ssize_t kw, Py_ssize_t PIXELS) noexcept nogil:
+    cdef vec wv[CHUNK]
+    cdef vec xv
+    cdef Py_ssize_t v, n
+    for n in range(CHUNK):
+        wv[n] = in_register(w[kw + n])
+    row += kw * s.x_pixel
+    for v in range(PIXELS + CHUNK - 1):
+        xv = in_register(load_some(row + v * s.x_pixel, inside[kw + v]))
+        for n in range(CHUNK):
+            if 0 <= v - n < PIXELS:
+                acc[v - n] = acc[v - n] + wv[n] * xv
+
+
+cdef inline void wide_strip(const PixelStrip* s, Py_ssize_t PIXELS) noexcept nogil:
+    cdef vec acc[MOST_WIDE]
+    cdef some inside[WIDE_COLUMNS + MOST_WIDE]
+    cdef const real* x = s.x
+    cdef const real* row
+    cdef const real* weight = s.weight
+    cdef const vec* w
+    cdef vec wv
+    cdef Py_ssize_t vector, v, kd, kh, kw, column
+    for v in range(s.first_tap, s.last_tap + PIXELS - 1):
+        column = s.first_column + v * s.dilation
+        inside[v] = s.channels if 0 <= column < s.in_columns else 0
+    for vector in range(s.vectors):
+        for v in range(PIXELS):
+            acc[v] = splat(0)
+            if s.bias != NULL:
+                acc[v] = load_some(s.bias + vector * LANES, s.channels)
+        for kd in range(s.first_plane, s.last_plane):
+            for kh in range(s.first_row, s.last_row):
+                row = x + kd * s.x_plane + kh * s.x_row
+                w = <const vec*>weight + (kd * s.kernel_rows + kh) * s.kernel_columns
+                kw = s.first_tap
+                while kw + CHUNK <= s.last_tap:
+                    wide_columns(s, acc, row, inside, w, kw, PIXELS)
+                    kw += CHUNK
+                while kw < s.last_tap:
+                    wv = in_register(w[kw])
+                    for v in range(PIXELS):
+                        acc[v] = acc[v] + wv * load_some(row + (kw + v) * s.x_pixel, inside[kw + v])
+                    kw += 1
+        for v in range(PIXELS):
+            store_some(s.y + vector * LANES + v * s.y_pixel, s.channels, acc[v])
+        x += LANES
+        weight += s.taps * LANES
+
+
+cdef inline void wide_line(
+    const ConvPlan* p, PixelStrip s, Py_ssize_t columns) noexcept nogil:
+    """`columns` pixels one dilation apart, tile after tile."""
+    cdef Parts across = split(columns, p.tile_rows)
+    cdef Py_ssize_t part, size, behind
+    for part in range(across.count):
+        size = across.size + (part < across.larger)
+        # Before the image lie so many columns of the last pixel; behind it, of the first.
+        s.first_tap = 0
+        behind = s.first_column + (size - 1) * s.dilation
+        if behind < 0:
+            s.first_tap = min(s.kernel_columns, divide_up(-behind, s.dilation))
+        s.last_tap = 0
+        if s.first_column < s.in_columns:
+            s.last_tap = min(s.kernel_columns,
+                             divide_up(s.in_columns - s.first_column, s.dilation))
+        s.last_tap = max(s.first_tap, s.last_tap)
+        WIDE_TILES[size](&s)
+        s.x += size * s.x_pixel
+        s.y += size * s.y_pixel
+        s.first_column += size * s.dilation
+
+
+cdef inline void wide_rows(
+    const ConvPlan* p, PixelStrip s, const Item* item, const real* weights, const real* x,
+    const real* bias, real* y) noexcept nogil:
+    """A band, for as many vectors of channels at a time as the cache holds the weights of."""
+    cdef const Band* band = &item.band
+    cdef Py_ssize_t at_once = max(1, WIDE_WEIGHT_BYTES // (s.taps * LANES * <Py_ssize_t>sizeof(real)))
+    cdef Py_ssize_t channel = item.first_group, left, od, oh, phase, column
+    while channel < item.last_group:
+        left = item.last_group - channel
+        s.vectors = min(at_once, left // LANES)
+        s.channels = lanes_inside(0, LANES)
+        if s.vectors == 0:
+            s.vectors = 1
+            s.channels = lanes_inside(0, left)
+        s.weight = weights + (channel - item.first_group) * s.taps
+        s.bias = bias + channel if bias != NULL else NULL
+        for od in range(band.begin[0], band.end[0]):
+            tap_range(p, 0, od, &s.first_plane, &s.last_plane)
+            for oh in range(band.begin[1], band.end[1]):
+                tap_range(p, 1, oh, &s.first_row, &s.last_row)
+                for phase in range(min(s.dilation, band.end[2] - band.begin[2])):
+                    column = band.begin[2] + phase
+                    s.first_column = column - p.padding[2]
+                    s.x = (x + item.image * p.x_image + channel
+                           + (od * p.stride[0] - p.padding[0]) * p.x_axis[0]
+                           + (oh * p.stride[1] - p.padding[1]) * p.x_axis[1]
+                           + s.first_column * p.x_axis[2])
+                    s.y = (y + item.image * p.y_image + channel + od * p.y_axis[0]
+                           + oh * p.y_axis[1] + column * p.y_axis[2])
+                    wide_line(p, s, divide_up(band.end[2] - column, s.dilation))
+        channel += s.vectors * LANES
+
+
 # ---- items ------------------------------------------------------------------------------------
 
 cdef void pixel_item(
@@ -249,7 +373,7 @@ cdef void pixel_item(
     cdef Py_ssize_t channels = (item.last_group - item.first_group) * p.out_channels
     cdef Py_ssize_t first = item.first_group * p.out_channels
     cdef Py_ssize_t whole = channels // LANES * LANES, phase, column, od, oh, v
-    cdef pixel_function tile = PIXEL_TILES[p.stride[2]][p.kernel[2]][p.tile_rows]
+    cdef pixel_function tile
     cdef real* weights = <real*>(scratch + HEADER_BYTES) + p.weights_at
     cdef PixelStrip s
     if packed == NULL:
@@ -267,9 +391,14 @@ cdef void pixel_item(
     s.dilation = dilation
     s.taps = taps
     s.kernel_rows = p.kernel[1]
+    s.kernel_columns = p.kernel[2]
     if p.down_the_rows:
         descending_rows(p, s, &item, weights, x, bias, y)
         return
+    if p.kernel[2] > MOST_VECTORS:
+        wide_rows(p, s, &item, weights, x, bias, y)
+        return
+    tile = PIXEL_TILES[p.stride[2]][p.kernel[2]][p.tile_rows]
     for od in range(band.begin[0], band.end[0]):
         tap_range(p, 0, od, &s.first_plane, &s.last_plane)
         for oh in range(band.begin[1], band.end[1]):
@@ -385,3 +514,13 @@ DESCENDING_TILES[1][1:7] = [descending_picked_1, descending_picked_2, descending
     descending_picked_4, descending_picked_5, descending_picked_6]
 MOST_DESCENDING[0] = 7
 MOST_DESCENDING[1] = 6
+
+cdef void wide_1(const PixelStrip* s) noexcept nogil: wide_strip(s, 1)
+cdef void wide_2(const PixelStrip* s) noexcept nogil: wide_strip(s, 2)
+cdef void wide_3(const PixelStrip* s) noexcept nogil: wide_strip(s, 3)
+cdef void wide_4(const PixelStrip* s) noexcept nogil: wide_strip(s, 4)
+cdef void wide_5(const PixelStrip* s) noexcept nogil: wide_strip(s, 5)
+
+WIDE_TILES[1:6] = [wide_1, wide_2, wide_3, wide_4, wide_5]
+MOST_WIDE_PIXELS[0] = MOST_WIDE
+MOST_WIDE_PIXELS[1] = WIDE_COLUMNS
