@@ -144,6 +144,8 @@ def test_same_bits_for_any_threads_batch_and_layer(geometry, dtype, isa, num_thr
 #: Work for several threads, on every kernel family; x without its batch, weight, options.
 LARGE = {
     "dense": ((64, 14, 15), (64, 48, 4, 4), {"stride": 2, "padding": 1}),
+    "a panel as large as a function's may be": (
+        (512, 8, 8), (512, 20, 4, 4), {"stride": 2, "padding": 1}),
     "grouped": ((32, 32, 33), (32, 8, 8, 8), {"stride": 4, "padding": 2, "groups": 4}),
     "depthwise": ((48, 40, 41), (48, 1, 4, 4), {"stride": 2, "padding": 1, "groups": 48}),
     "one dimension": ((64, 900), (64, 24, 16), {"stride": 8, "padding": 4}),
