@@ -4,12 +4,14 @@ import warnings
 
 import numpy as np
 import pytest
-from arrays import integers
+from arrays import integers, normals
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import oracle
+from tolerance import assert_right
 
 import gconv
+from gconv import _plan
 
 
 def impulse_response(padding, size=8, kernel=3, **options):
@@ -103,3 +105,23 @@ def test_same_is_pytorchs(size, kernel, dilation, seed):
             torch.from_numpy(x), torch.from_numpy(weight), padding="same", dilation=dilation
         )
     np.testing.assert_array_equal(got, want.numpy())
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "in_place"),
+    [
+        ((14, 14), {"padding": 1}, True),
+        ((15, 13), {"padding": 6, "dilation": 6}, True),
+        ((28, 27), {"padding": ((1, 0), (2, 1)), "stride": 2}, True),
+        # Pixels of all channels share a set of the cache; rows too few for runs to go down them.
+        ((32, 32), {"padding": 1}, False),
+        ((2, 20), {"padding": 1}, False),
+    ],
+)
+def test_channel_lanes_skip_columns_of_padding_in_place(size, options, in_place, isa, dtype, rng):
+    x, weight = normals(rng, (2, 43, *size), dtype), normals(rng, (37, 43, 3, 3), dtype)
+    with _plan.use_isa(isa), _plan.use_tile(_plan.Family.CHANNEL):
+        layer = gconv.Conv2d(weight, **options)
+        assert_right(layer(x), x, weight, **options)
+        assert_right(gconv.conv2d(x, weight, **options), x, weight, **options)
+        assert layer.explain(x.shape).in_place == in_place
