@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,8 +49,11 @@ FEW_ITEMS = 8  # but enough for most machines, where more would pack weights aga
 EVEN = 1.15  # the most work of a thread over the mean
 # Large items first: they repeat less. Below a half, weights would be read too often.
 ITEM_SIZES = (4.0, 2.0, 1.0, 0.5)
+MOST_SLICES = 16  # of a band: finer ones repeat too much
 SMALL_FLOPS = 20_000_000  # below, few threads are worth waking, and items may be larger
 SMALL_ITEM_FLOPS = 150_000
+
+NO_TAPS = np.zeros(0, np.intp)
 
 
 def spec_of(
@@ -71,30 +75,41 @@ def balanced_spec(
     problem: Problem, machine: Machine, family: Family, rows: int, vectors: int, packs: bool
 ) -> Spec:
     """A spec with work items as large as can be that many threads can still share evenly."""
-    specs = []
+    found: list[tuple[float, int, Layout, Spec]] = []
     for size in ITEM_SIZES:
-        spec = Layout(problem, machine, family, rows, vectors, packs, size).spec()
+        layout = Layout(problem, machine, family, rows, vectors, packs, size)
+        layout.decide()
+        spec = layout.outline()
         if problem.flops < SMALL_FLOPS:
-            return spec
-        specs.append((balance(spec, 1, MANY_THREADS), spec.items, spec))
-        if specs[-1][0] <= EVEN:
-            return spec
-    # None is even: the most even of those whose size costs nothing, in slices.
-    return sliced(min(specs[:-1], key=lambda entry: entry[:2])[2])
+            return layout.with_tables(spec)
+        if found and spec.items == found[-1][1]:  # the same items
+            continue
+        uneven = balance(spec, 1, MANY_THREADS)
+        if uneven <= EVEN:
+            return layout.with_tables(spec)
+        if size != ITEM_SIZES[-1] or not found:  # the smallest cost something, and do not help
+            found.append((uneven, spec.items, layout, spec))
+    # None is even: the most even, in slices.
+    uneven, _, layout, spec = min(found, key=lambda entry: entry[:2])
+    return layout.with_tables(sliced(spec, uneven))
 
 
-def sliced(spec: Spec) -> Spec:
-    """The spec with its bands in the fewest slices that many threads can share evenly.
+def sliced(spec: Spec, uneven: float) -> Spec:
+    """The spec with its bands in slices that many threads can share more evenly.
 
     That costs nothing where threads are few: each computes its slices of a band together.
     """
     # Channel-lane bands are contiguous in y, and so have to be their slices.
     axis = 0 if spec.band[0] > 1 else 1
-    best, least = spec, balance(spec, 1, MANY_THREADS)
-    for slices in range(2, spec.band[axis] + 1):
-        size = -(-spec.band[axis] // slices)
-        if -(-spec.band[axis] // size) < slices:  # fewer are as many
-            continue
+    extent = spec.band[axis]
+    best, least = spec, uneven
+    sizes = {-(-extent // slices) for slices in range(2, min(extent, MOST_SLICES) + 1)}
+    # By the number of items and their outputs; taps in the padding then decide among a few.
+    candidates = sorted(
+        (-(-spec.items * slices // MANY_THREADS) / spec.items * size, slices, size)
+        for slices, size in ((-(-extent // size), size) for size in sizes)
+    )
+    for _, slices, size in candidates[:3]:
         cut = spec.replace(
             items=spec.items * slices, slices=slices, slice_size=size, slice_axis=axis
         )
@@ -159,7 +174,7 @@ class Layout:
             return True
         if not p.zero_padding or p.in_channels == 0:
             return False
-        if p.column_padding and not self.skips_columns():
+        if p.column_padding and not self.skips_columns:
             return False
         if self.family == Family.CHANNEL and p.column_padding:
             return self.skips_in_place()
@@ -245,11 +260,11 @@ class Layout:
 
     # -- deciding --
 
-    def spec(self) -> Spec:
-        """Everything, decided."""
+    def decide(self) -> None:
+        """Bands, blocks and items."""
         if self.family in CHANNELS_LAST:
             self.limit_across()
-            return self.finished()
+            return
         if self.family == Family.CHANNEL:
             self.limit_sums()
             self.limit_weights()
@@ -262,7 +277,6 @@ class Layout:
             self.limit_outputs()
         self.limit_item()
         self.order_items()
-        return self.finished()
 
     def limit_across(self) -> None:
         """Bands whose inputs, of one vector of channels, stay in the cache; then blocks of groups
@@ -321,7 +335,7 @@ class Layout:
     @property
     def pixel_bytes(self) -> int:
         """Of a pixel in a channel-lane item: its sums, where its taps lie, and its place in y."""
-        spots = 16 if self.skips_columns() or not self.p.y_in_order else 8
+        spots = 16 if self.skips_columns or not self.p.y_in_order else 8
         return self.vectors * self.lanes * self.machine.itemsize + spots
 
     def limit_sums(self) -> None:
@@ -489,7 +503,7 @@ class Layout:
         least = 0 if self.in_place else math.ceil(4 * shared)
         if self.family == Family.CHANNEL:
             least = max(least, 100 // math.prod(p.out_size[axis + 1 :]))
-            if axis == 1 and self.skips_columns():  # its runs go down the rows
+            if axis == 1 and self.skips_columns:  # its runs go down the rows
                 least = max(least, 6)
         return max(1, round(least * min(1.0, self.size)))
 
@@ -510,6 +524,7 @@ class Layout:
         long = p.out_size[1] >= 5 or p.out_size[2] >= 32 * p.kernel[2]
         return p.x_axis[2] == 1 and long and self.weights_block() <= WAYS * sets
 
+    @cached_property
     def skips_columns(self) -> bool:
         """Whether to skip kernel columns in the padding: where that leaves runs of pixels, along
         a row or down the rows, long enough for a tile, and saves some of the taps."""
@@ -615,6 +630,17 @@ class Layout:
         return self.p.weights if self.packs else self.p.weights_in_order
 
     def finished(self) -> Spec:
+        """Everything that the engine wants to know."""
+        return self.with_tables(self.outline())
+
+    def with_tables(self, spec: Spec) -> Spec:
+        """The spec with its tables of taps."""
+        x_taps, w_taps = self.taps()
+        places = np.argsort(w_taps) if self.packs else NO_TAPS  # who packs asks for them
+        return spec.replace(x_taps=x_taps, w_taps=w_taps, tap_places=places)
+
+    def outline(self) -> Spec:
+        """The spec but for its tables of taps."""
         p, size = self.p, self.machine.itemsize
         bands = tuple(-(-n // b) for n, b in zip(p.out_size, self.band, strict=True))
         group_blocks = -(-p.groups // self.group_block)
@@ -642,7 +668,6 @@ class Layout:
                 overlap=self.family == Family.ACROSS)
             assert vectors is not None  # across_fits has asked
             across = vectors
-        x_taps, w_taps = self.taps()
         scratch = -(-(64 + (panel + sums + weights) * size) // 64) * 64
         shift = [
             inside - before for inside, before in zip(p.panel_padding, p.padding, strict=True)
@@ -681,13 +706,13 @@ class Layout:
             panel_phase=self.panel_phase,
             panel_columns=self.panel_columns,
             in_block=self.in_block,
-            column_runs=self.skips_columns(),
+            column_runs=self.skips_columns,
             prefetches=self.prefetches(),
             three_columns=three_columns(p),
             down_the_rows=self.family == Family.PIXELS and down_the_rows(p),
-            x_taps=x_taps,
-            w_taps=w_taps,
-            tap_places=np.argsort(w_taps) if self.packs else w_taps[:0],  # who packs asks
+            x_taps=NO_TAPS,
+            w_taps=NO_TAPS,
+            tap_places=NO_TAPS,
             lanes_are=across.kind,
             across_blocks=across.blocks,
             across_first=across.first,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from gconv._across import Lanes, vectors_of
@@ -75,13 +76,15 @@ def tiles_of(
                 yield rows, vectors
 
 
-def split(total: int, most: int) -> list[tuple[int, int]]:
-    """`total` in the fewest parts of at most `most`, as equal as can be: [(count, size)]."""
+@lru_cache(maxsize=4096)
+def split(total: int, most: int) -> tuple[tuple[int, int], ...]:
+    """`total` in the fewest parts of at most `most`, as equal as can be: (count, size)."""
     parts = -(-total // most)
     size, larger = divmod(total, parts)
-    return [(n, s) for n, s in ((larger, size + 1), (parts - larger, size)) if n]
+    return tuple((n, s) for n, s in ((larger, size + 1), (parts - larger, size)) if n)
 
 
+@lru_cache(maxsize=4096)
 def tile_cycles(rows: int, vectors: int, taps: int, row_loads: float, vector_loads: float) -> float:
     """Estimated cycles of a tile: two multiply-adds or two loads a cycle, latency 4.
 

@@ -128,6 +128,8 @@ def work_before(spec: Spec, images: int, numbers: NDArray[np.intp]) -> NDArray[n
         factor = factor * np.append(level, 0.0)[digit]
         if name == str(spec.slice_axis):
             band = np.minimum(digit, len(level) - 1)
+    if spec.slices == 1:
+        return work
     shares = slice_shares(spec)
     before = np.concatenate([np.zeros((len(shares), 1)), np.cumsum(shares, axis=1)], axis=1)
     work += factor * before[band, first_slices]
