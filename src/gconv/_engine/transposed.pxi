@@ -207,7 +207,7 @@ cdef void transposed_item(
                     part = p.parts + (d * p.part_counts[1] + h) * p.part_counts[2] + w
                     compute(
                         part, &item, x, weight + part.packed_at,
-                        NULL if packed == NULL else packed + part.packed_at, bias,
+                        packed + part.packed_at if packed != NULL else packed, bias,
                         outputs + (w - first_part) * rows.part - behind, scratch)
                 rows.phases = p.part_phases[2] + first_part
                 rows.count = last_part - first_part
