@@ -125,6 +125,32 @@ def test_an_image_of_three_channels_goes_by_pixels_where_these_tiles_are(isa, dt
     assert (family == Family.PIXELS) == bool(machine.tiles["pixels"])
 
 
+#: Layers for each kind of tiles of pixels: (channels, filters per channel, kernel, stride).
+PIXEL_TILES = {
+    "pixels": (19, 1, (5, 5), 1),
+    "pixels, stride 2": (19, 1, (3, 7), 2),
+    "down the rows": (19, 1, (3, 3), 1),
+    "down the rows, several filters": (19, 3, (3, 3), 1),
+    "wide": (19, 1, (2, 11), 1),
+}
+
+
+@pytest.mark.parametrize("rows", range(1, 10))
+@pytest.mark.parametrize("kind", PIXEL_TILES)
+def test_every_tile_of_pixels(isa, dtype, rng, kind, rows):
+    """Or the nearest that there is."""
+    channels, filters, kernel, stride = PIXEL_TILES[kind]
+    options = {"stride": stride, "padding": tuple(k // 2 for k in kernel), "groups": channels}
+    weight = integers(rng, (channels * filters, 1, *kernel), dtype)
+    layer = gconv.Conv2d(weight, **options)
+    for width in (1, 2 * stride * rows, 2 * stride * rows + 1):
+        x = integers(rng, (1, channels, 5, width), dtype)
+        want = layer(x)
+        with _plan.use_tile(Family.PIXELS, rows):
+            np.testing.assert_array_equal(layer(channels_last(x)), want)
+            np.testing.assert_array_equal(gconv.conv2d(channels_last(x), weight, **options), want)
+
+
 def test_the_result_is_that_of_c_order_and_comes_back_channels_last(isa, case):
     layer, x, *_ = case
     want = layer(x)

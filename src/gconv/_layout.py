@@ -279,8 +279,9 @@ class Layout:
         self.order_items()
 
     def limit_across(self) -> None:
-        """Bands whose inputs, of one vector of channels, stay in the cache; then blocks of groups
-        that fill vectors; then smaller bands."""
+        """Bands whose inputs, of one vector of channels, stay in the cache. Where items are still
+        too large, tiles that go down the rows and those of wide kernels get blocks of groups that
+        fill vectors, and then smaller bands; the others smaller bands first."""
         p, lanes = self.p, self.lanes
         size = lanes * self.machine.itemsize
         down = self.family == Family.PIXELS and down_the_rows(p)

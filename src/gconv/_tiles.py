@@ -29,7 +29,10 @@ class Machine(NamedTuple):
 
     lanes: int
     itemsize: int
-    tiles: dict[str, dict[Any, int]]  # family: {rows: most vectors}; sliding: {(stride, rows): ...}
+    # Family: {rows: most vectors}; sliding: {(stride, rows): most vectors}; across: {how lanes go
+    # with input channels: pixels}; pixels: {(stride, kernel columns): most pixels}, descending:
+    # {lanes pick: most pixels}, wide: {"pixels": the most, "columns": of the kernel, the most}.
+    tiles: dict[str, dict[Any, int]]
 
 
 def choose_tile(p: Problem, machine: Machine, forced: Tile | None) -> Tile:
@@ -226,7 +229,9 @@ def pixels_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[floa
         return 0.0, (Family.PIXELS, min(forced[1], rows) if forced and forced[1] else rows, 1)
     most = machine.tiles["pixels"][p.stride[2], p.kernel[2]]
     rows = min(range(2, most + 1), key=lambda n: (-(-columns // n) * (n + 1), -n))
-    return 0.0, (Family.PIXELS, forced[1] if forced and forced[1] else rows, 1)
+    if forced and forced[1]:
+        rows = min(max(forced[1], 2), most)  # no others have a tile
+    return 0.0, (Family.PIXELS, rows, 1)
 
 
 def across_tile(p: Problem, machine: Machine) -> tuple[float, Tile]:

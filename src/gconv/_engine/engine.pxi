@@ -17,7 +17,8 @@
 #     tiles_16.pxi   the tiles for 16 vector registers; tiles_32.pxi for 32
 #
 # Assumptions everywhere: pointers and sizes are valid (gconv._geometry has checked them), y and
-# scratch overlap nothing (but y may be the residual), and no function below touches Python, allocates or fails.
+# scratch overlap nothing (but y may be the residual), and no function below touches Python,
+# allocates or fails.
 
 from cpython.pycapsule cimport PyCapsule_New
 from cython.parallel cimport prange
@@ -169,7 +170,7 @@ lanes = LANES
 
 
 def tile_limits():
-    """{family: {rows: most vectors}} of the tiles that this module has."""
+    """The tiles that this module has, as `gconv._tiles.Machine` says."""
     cdef Py_ssize_t rows, vectors, stride, kind
     width, depthwise, three, channel, sliding, across, pixels = {}, {}, {}, {}, {}, {}, {}
     descending = {pick: MOST_DESCENDING[pick] for pick in range(2) if MOST_DESCENDING[pick] > 0}

@@ -7,9 +7,9 @@
 # done, while they are in the cache (activated_item); tiles would be too large with them. A y that
 # is not in C order takes that pass for all of this; its residual is another array.
 #
-# A y in C order may be the residual itself. So whoever writes an output has read its residual, and nobody
-# reads one after that: vectors that overlap the one before, or that write beyond their row for
-# others to correct, go by way of scratch where there is a residual.
+# A y in C order may be the residual itself. So whoever writes an output has read its residual,
+# and nobody reads one after that: vectors that overlap the one before, or that write beyond their
+# row for others to correct, go by way of scratch where there is a residual.
 #
 # Every activation leaves NaN as it is.
 

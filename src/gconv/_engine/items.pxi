@@ -8,8 +8,8 @@
 # that fall to one thread are computed together, as if the band had never been cut.
 #
 # A thread's scratch: the numbers of the panel, of its padding and of the weights that it holds,
-# the panel, the sums of a channel tile (or of a row shorter than a vector), packed weights (functions only;
-# layers have packed theirs).
+# the panel, the sums of a channel tile (or of a row shorter than a vector), packed weights
+# (functions only; layers have packed theirs).
 
 cdef enum:
     MOST_COLUMN_RUNS = 64  # gconv._layout sees to it

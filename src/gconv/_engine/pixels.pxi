@@ -86,8 +86,8 @@ cdef inline void pixel_strip(
 cdef pixel_function DESCENDING_TILES[2][MOST_VECTORS + 1]  # lanes pick or not, pixels
 
 
-# Window row LOW + 2 of the first, or any, of the output rows that wait in acc: kernel row 2 - a goes
-# to the output row `a` further down, those from LOW up to HIGH.
+# Window row LOW + 2 of the first, or any, of the output rows that wait in acc: kernel row 2 - a
+# goes to the output row `a` further down, those from LOW up to HIGH.
 cdef inline void descending_row(
     const PixelStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* row, const some* inside,
     const vec held[9], picks which, Py_ssize_t LOW, Py_ssize_t HIGH, Py_ssize_t PIXELS,
@@ -244,7 +244,7 @@ cdef inline void descending_rows(
 
 cdef enum:
     MOST_WIDE = 5  # pixels; with more GCC 12 keeps the sums on the stack
-    WIDE_COLUMNS = 64  # gconv._plan sees to it
+    WIDE_COLUMNS = 64  # gconv._tiles sees to it
     CHUNK = 4  # kernel columns at a time
     WIDE_WEIGHT_BYTES = 16384  # half of the first-level cache
 
@@ -332,7 +332,8 @@ cdef inline void wide_rows(
     const real* bias, real* y) noexcept nogil:
     """A band, for as many vectors of channels at a time as the cache holds the weights of."""
     cdef const Band* band = &item.band
-    cdef Py_ssize_t at_once = max(1, WIDE_WEIGHT_BYTES // (s.taps * LANES * <Py_ssize_t>sizeof(real)))
+    cdef Py_ssize_t vector_bytes = s.taps * LANES * <Py_ssize_t>sizeof(real)
+    cdef Py_ssize_t at_once = max(1, WIDE_WEIGHT_BYTES // vector_bytes)
     cdef Py_ssize_t channel = item.first_group, left, od, oh, phase, column
     while channel < item.last_group:
         left = item.last_group - channel

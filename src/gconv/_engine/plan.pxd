@@ -1,6 +1,6 @@
 """The plan as the engine sees it: sizes, strides and decisions of one convolution.
 
-Filled by `call.Plan` from what `gconv._plan` decided, and read-only ever after.
+Filled by `call.Plan` from a `gconv._problem.Spec`, and read-only ever after.
 Axes are depth, row, column; a convolution of fewer dimensions has extents of 1 in front.
 Strides and pitches count elements.
 """
@@ -150,8 +150,9 @@ cdef struct ConvPlan:
 
 
 # What a module of the engine offers: y[image] = activation(bias + weight * x[image] +
-# residual[image]) for all images. residual may be NULL, or a y in C order itself; it has y's strides.
-# packed, the weights as the plan wants them, may be NULL; scratch holds plan.scratch_bytes for each thread; nothing is checked.
+# residual[image]) for all images. residual may be NULL, or a y in C order itself; it has y's
+# strides. packed, the weights as the plan wants them, may be NULL; scratch holds
+# plan.scratch_bytes for each thread; nothing is checked.
 ctypedef void (*run_function)(
     const ConvPlan* plan, Py_ssize_t images, const void* x, const void* weight,
     const void* packed, const void* bias, const void* residual, void* y, int threads,
