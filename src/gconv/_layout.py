@@ -17,6 +17,7 @@ from gconv._tiles import (
     choose_tile,
     depthwise_tile,
     down_the_rows,
+    neighbours_fit,
     sliding_tile,
     three_columns,
     wide_kernel,
@@ -679,6 +680,7 @@ class Layout:
             w_taps=w_taps,
             tap_places=np.argsort(w_taps) if self.packs else w_taps[:0],  # who packs asks
             lanes_are=across.kind,
+            neighbours=self.family == Family.ACROSS and neighbours_fit(p, self.machine),
             across_blocks=across.blocks,
             across_first=across.first,
             across_base=across.base,
