@@ -85,6 +85,8 @@ LAYER_SHAPES = {
     "only padding": (
         (1, 17, 3, 3, 4), (17, 1, 1, 3, 3), {"padding": (1, 3, 2), "groups": 17}, Family.PIXELS),
     "4 per group": ((1, 32, 9, 30), (32, 4, 3, 3), {"padding": 1, "groups": 8}, Family.ACROSS),
+    "8 per group": ((2, 32, 5, 29), (32, 8, 3, 3), {"padding": 1, "groups": 4}, None),
+    "wide padding": ((1, 32, 5, 7), (32, 4, 3, 3), {"padding": (1, 3), "groups": 8}, Family.ACROSS),
     "ragged": ((1, 40, 9, 11), (60, 2, 3, 3), {"padding": 1, "groups": 20}, Family.ACROSS),
     "narrow": ((1, 6, 9, 11), (4, 3, 3, 3), {"padding": 1, "groups": 2}, None),
     "dense": ((1, 24, 9, 11), (40, 24, 3, 3), {"padding": 1}, Family.CHANNEL),

@@ -240,6 +240,7 @@ class Spec(Problem):
     w_taps: NDArray[np.intp]
     tap_places: NDArray[np.intp]
     lanes_are: int
+    neighbours: bool
     across_blocks: int
     across_first: NDArray[np.intp]
     across_base: NDArray[np.intp]

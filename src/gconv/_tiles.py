@@ -234,6 +234,20 @@ def pixels_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[floa
     return 0.0, (Family.PIXELS, rows, 1)
 
 
+def neighbours_fit(p: Problem, machine: Machine) -> bool:
+    """Whether neighbouring pixels may share picks, in a layer that lanes across groups serve.
+
+    Measured on Zen 4: 1.15 to 1.4 times as fast with 4 to 8 channels per group; 0.7 times with
+    stride 2, where a pick serves half as many multiply-adds.
+    """
+    return (
+        (p.in_channels > 1 or p.out_channels > 1)
+        and p.kernel[2] == 3
+        and p.stride[2] == p.dilation[2] == 1
+        and bool(machine.tiles["neighbours"])
+    )
+
+
 def across_tile(p: Problem, machine: Machine) -> tuple[float, Tile]:
     """(estimated cycles of one image, tile) of lanes across groups."""
     vectors = vectors_of(p.groups, p.in_channels, p.out_channels, p.groups, machine.lanes)
@@ -243,6 +257,9 @@ def across_tile(p: Problem, machine: Machine) -> tuple[float, Tile]:
     tap = 1.0 if vectors.kind == Lanes.FITTING else 0.5 + p.in_channels
     if vectors.kind == Lanes.NARROW:
         tap += 10.0
+    if neighbours_fit(p, machine):
+        rows = machine.tiles["neighbours"]["pixels"]
+        tap = p.in_channels
     cycles = math.prod(p.out_size) * vectors.first.size * (p.volume * tap + 2)
     return cycles, (Family.ACROSS, rows, 1)
 

@@ -9,7 +9,8 @@
 #     first pick       0 0 0 0 | 2 2 2 2
 #     second pick      1 1 1 1 | 3 3 3 3
 #
-# x is read in place: columns near the padding use those taps that lie in the image.
+# x is read in place: columns near the padding use those taps that lie in the image, but for tiles
+# of neighbouring pixels (neighbours.pxi), which have zeros there.
 
 
 cdef extern from "vector.h" nogil:
@@ -40,11 +41,14 @@ cdef struct AcrossStrip:
     real* y
     Py_ssize_t y_pixel
     Py_ssize_t tiles
+    # Of neighbours: the image column of the first input pixel, of how many.
+    Py_ssize_t first_column, in_columns
 
 
 ctypedef void (*across_function)(const AcrossStrip* s) noexcept nogil
 
 cdef across_function ACROSS_TILES[3][MOST_ROWS + 1]
+cdef across_function NEIGHBOUR_TILES[MOST_ROWS + 1]
 
 
 cdef inline void across_strip(
@@ -94,12 +98,19 @@ cdef inline void across_strip(
 cdef inline void across_pixels(
     const ConvPlan* p, AcrossStrip s, Py_ssize_t od, Py_ssize_t oh, Py_ssize_t column,
     Py_ssize_t pixels, const real* x, real* y) noexcept nogil:
-    """Neighbouring pixels that meet the same taps."""
+    """Neighbouring pixels that meet the same taps; of a plan with neighbours, any."""
     cdef Parts run = split(pixels, p.tile_rows)
+    cdef across_function* tiles = (
+        &NEIGHBOUR_TILES[0] if p.neighbours else &ACROSS_TILES[p.lanes_are][0])
     cdef Py_ssize_t first_plane, last_plane, first_row, last_row, first, last, size
     tap_range(p, 0, od, &first_plane, &last_plane)
     tap_range(p, 1, oh, &first_row, &last_row)
-    tap_range(p, 2, column, &first, &last)
+    if p.neighbours:
+        first = 0
+        last = p.kernel[2]
+        s.first_column = column - p.padding[2]
+    else:
+        tap_range(p, 2, column, &first, &last)
     s.row = p.kernel[2]
     s.plane = p.kernel[1] * s.row
     s.planes = last_plane - first_plane
@@ -112,9 +123,10 @@ cdef inline void across_pixels(
     for size in range(run.size + 1, run.size - 1, -1):
         s.tiles = run.larger if size > run.size else run.count - run.larger
         if s.tiles > 0:
-            ACROSS_TILES[p.lanes_are][size](&s)
+            tiles[size](&s)
             s.x += s.tiles * size * s.x_pixel
             s.y += s.tiles * size * s.y_pixel
+            s.first_column += s.tiles * size
 
 
 cdef inline void pack_across(
@@ -150,11 +162,15 @@ cdef void across_item(
     s.y_pixel = p.y_axis[2]
     s.x_taps = p.x_taps
     s.in_channels = p.in_channels
+    s.in_columns = p.in_size[2]
     # The columns [left, right) meet all taps of a kernel row.
     left = divide_up(max(p.padding[2], 0), p.stride[2])
     left = max(band.begin[2], min(left, band.end[2]))
     right = p.in_size[2] - (p.kernel[2] - 1) * p.dilation[2] + p.padding[2]
     right = max(left, min(band.end[2], divide_up(max(right, 0), p.stride[2])))
+    if p.neighbours:
+        left = band.begin[2]
+        right = band.end[2]
     for block in range(group_block * p.across_blocks, group_block * p.across_blocks + blocks):
         o = p.across_first[block]
         s.picks = p.across_picks + block * p.in_channels * LANES

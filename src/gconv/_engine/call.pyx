@@ -154,6 +154,7 @@ cdef class Plan:
             p.panel_reach[axis] = spec.panel_reach[axis]
         p.y_in_order = spec.y_in_order
         p.lanes_are = spec.lanes_are
+        p.neighbours = spec.neighbours
         p.across_blocks = spec.across_blocks
         self.across = (spec.across_first, spec.across_base, spec.across_picks)
         p.across_first = <const Py_ssize_t*>cnp.PyArray_DATA(spec.across_first)

@@ -12,6 +12,7 @@
 #     short.pxi      short rows of a buffer, for streaming
 #     across.pxi     channels-last layers with few channels per group
 #     pixels.pxi     channels-last depthwise layers, for AVX-512
+#     neighbours.pxi channels-last layers with few channels per group, for AVX-512
 #     epilogue.pxi   residual and activation: from the sums to the result
 #     transposed.pxi transposed convolution: items of several such convolutions, interleaved
 #     tiles_16.pxi   the tiles for 16 vector registers; tiles_32.pxi for 32
@@ -173,11 +174,14 @@ def tile_limits():
     """The tiles that this module has, as `gconv._tiles.Machine` says."""
     cdef Py_ssize_t rows, vectors, stride, kind
     width, depthwise, three, channel, sliding, across, pixels = {}, {}, {}, {}, {}, {}, {}
+    neighbours = {}
     descending = {pick: MOST_DESCENDING[pick] for pick in range(2) if MOST_DESCENDING[pick] > 0}
     for rows in range(MOST_ROWS + 1):
         for kind in range(3):
             if ACROSS_TILES[kind][rows] != NULL:
                 across[kind] = rows
+        if NEIGHBOUR_TILES[rows] != NULL:
+            neighbours["pixels"] = rows
         for vectors in range(MOST_VECTORS + 1):
             if WIDTH_TILES[rows][vectors] != NULL:
                 width[rows] = vectors
@@ -194,4 +198,5 @@ def tile_limits():
                     pixels[stride, rows] = MOST_PIXELS[stride][rows]
     return {"width": width, "depthwise": depthwise, "three": three, "channel": channel,
             "sliding": sliding, "across": across, "pixels": pixels, "descending": descending,
+            "neighbours": neighbours,
             "wide": {"pixels": MOST_WIDE_PIXELS[0], "columns": MOST_WIDE_PIXELS[1]}}

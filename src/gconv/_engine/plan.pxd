@@ -119,8 +119,9 @@ cdef struct ConvPlan:
 
     # Lanes across groups: blocks of LANES output channels, `across_blocks` for each group block;
     # how their lanes go with input channels; the first output channel of each, the first input
-    # channel that it loads, and which of these its lanes pick.
+    # channel that it loads, and which of these its lanes pick; whether pixels share picks.
     int lanes_are
+    bint neighbours
     Py_ssize_t across_blocks
     const Py_ssize_t* across_first
     const Py_ssize_t* across_base

@@ -1,0 +1,63 @@
+# Channels-last layers with several input channels per group and kernels of three columns, on
+# instruction sets that load some lanes of a vector.
+#
+# Lanes run across groups, as in across.pxi. A tile is neighbouring pixels of an output row, which
+# share inputs: what the lanes pick of an input pixel serves all kernel columns, so that picks
+# hardly cost anything beside the multiply-adds. Input pixels in the padding are zeros, and rows
+# fall into tiles of nearly the same size, border and all.
+
+
+cdef inline void neighbour_strip(const AcrossStrip* s, Py_ssize_t PIXELS) noexcept nogil:
+    cdef vec acc[MOST_ROWS]
+    cdef vec xv[MOST_ROWS + 2]
+    cdef vec wv
+    cdef some inside[MOST_ROWS + 2]
+    cdef some loaded = lanes_inside(0, s.wide_in), stored = lanes_inside(0, s.wide_out)
+    cdef picks which
+    cdef const real* x
+    cdef const real* w
+    cdef real* y = s.y
+    cdef Py_ssize_t tile, j, v, kw, c, plane, row, start, column = s.first_column
+    cdef Py_ssize_t w_column = s.in_channels * LANES
+    for tile in range(s.tiles):
+        for v in range(PIXELS + 2):
+            inside[v] = loaded if 0 <= column + v < s.in_columns else 0
+        for j in range(PIXELS):
+            acc[j] = s.bias
+        for plane in range(s.planes):
+            for row in range(s.rows):
+                start = s.first + plane * s.plane + row * s.row
+                w = s.weight + start * w_column
+                for c in range(s.in_channels):
+                    which = load_picks(s.picks + c * LANES)
+                    x = s.x + tile * PIXELS * s.x_pixel + s.x_taps[start]
+                    for v in range(PIXELS + 2):
+                        xv[v] = in_register(picked(load_some(x, inside[v]), which))
+                        x += s.x_pixel
+                    for kw in range(3):
+                        wv = in_register((<const vec*>(w + kw * w_column))[0])
+                        for j in range(PIXELS):
+                            acc[j] = acc[j] + wv * xv[j + kw]
+                    w += LANES
+        for j in range(PIXELS):
+            store_some(y + j * s.y_pixel, stored, acc[j])
+        column += PIXELS
+        y += PIXELS * s.y_pixel
+
+
+cdef void neighbours_1(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 1)
+cdef void neighbours_2(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 2)
+cdef void neighbours_3(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 3)
+cdef void neighbours_4(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 4)
+cdef void neighbours_5(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 5)
+cdef void neighbours_6(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 6)
+cdef void neighbours_7(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 7)
+cdef void neighbours_8(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 8)
+cdef void neighbours_9(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 9)
+cdef void neighbours_10(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 10)
+cdef void neighbours_11(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 11)
+cdef void neighbours_12(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 12)
+
+NEIGHBOUR_TILES[1:13] = [
+    neighbours_1, neighbours_2, neighbours_3, neighbours_4, neighbours_5, neighbours_6,
+    neighbours_7, neighbours_8, neighbours_9, neighbours_10, neighbours_11, neighbours_12]
