@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
         timings = interleave(calls, Schedule(rounds=arguments.rounds))
         seconds = {name: timing.seconds for name, timing in timings.items()}
         ratios = "".join(
-            f"{seconds[name] / seconds['bare']:9.3f}"
+            f"{seconds[name] / seconds['bare']:10.3f}"
             f"{seconds[name + ', NumPy'] / seconds[name]:8.2f}"
             for name in ("add", *PASSES)
         )
@@ -94,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
             f"{layer.name:22} {threads:7} {seconds['bare'] * 1e6:9.1f}{ratios}"
             f"{' disturbed' if disturbed else ''}"
         )
-    heads = "".join(f"{name:>9}{'gain':>8}" for name in ("add", *PASSES))
+    heads = "".join(f"{name:>10}{'gain':>8}" for name in ("add", *PASSES))
     print(f"{'row':22} {'threads':>7} {'bare µs':>9}{heads}")
     print(*lines, sep="\n")
     return 0
