@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -268,7 +269,7 @@ class Layout:
             return
         if self.family == Family.CHANNEL:
             self.limit_sums()
-            self.limit_weights()
+            self.in_block = self.weights_block()
         self.limit_panel()
         if self.family == Family.WIDTH and self.in_block < self.p.in_channels and self.vectors < 3:
             # A last tile of one vector may overlap the tile before it, which has then gone on
@@ -354,12 +355,8 @@ class Layout:
         else:
             self.band = (even_part(depth, most // (rows * columns)), rows, columns)
 
-    def limit_weights(self) -> None:
-        """Blocks of input channels whose weights stay in the first-level cache."""
-        self.in_block = self.weights_block()
-
     def weights_block(self) -> int:
-        """So many input channels."""
+        """So many input channels that their weights stay in the first-level cache."""
         block = self.p.volume * self.vectors * self.lanes * self.machine.itemsize
         return even_part(self.p.in_channels, max(1, WEIGHT_BLOCK_BYTES // block))
 
@@ -372,12 +369,12 @@ class Layout:
             while self.panel_bytes > limit and self.band[axis] > 1:
                 self.shrink(axis, max(1, self.band[axis] // 2))
         tile = self.vectors * self.lanes if self.family != Family.CHANNEL else self.rows
-        self.shrink_columns(8 * tile)
+        self.shrink_columns(8 * tile, lambda: self.panel_bytes > PANEL_BYTES)
         if self.panel_bytes > PANEL_BYTES and self.panel_channels > 1:
             channel = self.panel_bytes // self.panel_channels
             channels = even_part(p.in_channels, max(1, PANEL_BYTES // channel))
             self.in_block = self.panel_channels = min(self.in_block, channels)
-        self.shrink_columns(self.lanes)
+        self.shrink_columns(self.lanes, lambda: self.panel_bytes > PANEL_BYTES)
         repacks = self.packs and self.family == Family.CHANNEL and p.part_counts != (0, 0, 0)
         # Blocks of channels stay what they are for a layer: they are the order of the sum.
         if repacks and self.panel_channels == p.in_channels:
@@ -385,9 +382,9 @@ class Layout:
             if self.panel_bytes > REPACKING_PANEL_BYTES:
                 self.band = smaller
 
-    def shrink_columns(self, least: int) -> None:
-        """Shrink the band's columns, to `least` at most, until the panel fits."""
-        while self.panel_bytes > PANEL_BYTES and self.band[2] > least:
+    def shrink_columns(self, least: int, too_large: Callable[[], bool]) -> None:
+        """Shrink the band's columns, to `least` at most, until something fits."""
+        while too_large() and self.band[2] > least:
             before = self.band[2]
             self.shrink(2, max(least, before // 2))
             if self.band[2] == before:
@@ -428,11 +425,7 @@ class Layout:
         for axis in (0, 1):
             while self.output_bytes() > OUTPUT_BYTES and self.band[axis] > 1:
                 self.shrink(axis, max(1, self.band[axis] // 2))
-        while self.output_bytes() > OUTPUT_BYTES and self.band[2] > self.lanes:
-            before = self.band[2]
-            self.shrink(2, max(self.lanes, before // 2))
-            if self.band[2] == before:
-                break
+        self.shrink_columns(self.lanes, lambda: self.output_bytes() > OUTPUT_BYTES)
 
     def item_flops(self) -> int:
         """Of a work item, about."""

@@ -180,9 +180,8 @@ class Problem(Record):
     @property
     def weights_in_order(self) -> Addresses:
         """Weights of the shape (groups, out_channels, in_channels, *kernel) in C order."""
-        _, rows, columns = self.kernel
         return Addresses(0, self.out_channels * self.taps, self.taps, self.volume,
-                         (rows * columns, columns, 1))
+                         c_steps(self.kernel))
 
     def in_order(self, weights: Addresses) -> bool:
         """Whether the taps of an output channel are contiguous, in the order
@@ -296,8 +295,7 @@ def problem_of(
         in_size = out_size = (1, 1, math.prod(in_size))
         x_axis = (0, 0, x_axis[2])
         y_axis = y_axis and (0, 0, y_axis[2])
-    rows = out_size[1] * out_size[2]
-    pixels = out_size[0] * rows
+    pixels = math.prod(out_size)
     taps, volume = g.taps, math.prod(kernel)
     y_image, y_channel = g.out_channels * pixels, pixels
     if y_strides is not None:
@@ -319,10 +317,9 @@ def problem_of(
         x_axis=x_axis,
         y_image=y_image,
         y_channel=y_channel,
-        y_axis=y_axis or (rows, out_size[2], 1),
+        y_axis=y_axis or c_steps(out_size),
         y_in_order=y_strides is None,
-        weights=Addresses(0, g.out_channels // g.groups * taps, taps, volume,
-                          (kernel[1] * kernel[2], kernel[2], 1)),
+        weights=Addresses(0, g.out_channels // g.groups * taps, taps, volume, c_steps(kernel)),
         flops=g.flops,
         channel_major=False,
         room=False,
@@ -338,6 +335,11 @@ def problem_of(
     if not any(map(problem.has_padding, range(3))):  # the stride may pass over it
         problem.padding_mode = PaddingMode.ZEROS
     return problem
+
+
+def c_steps(size: Triple) -> Triple:
+    """From an element to the next one along each axis, in C order."""
+    return size[1] * size[2], size[2], 1
 
 
 def is_one_row(axis: Triple, size: Triple) -> bool:

@@ -23,7 +23,7 @@ from gconv._problem import (
     PaddingMode,
     Problem,
     Spec,
-    Triple,
+    c_steps,
     epilogue_of,
     on_three_axes,
     problem_of,
@@ -92,14 +92,13 @@ class PartProblems:
         self.axes = axes
         self.own_outputs = False
         self.y_size = on_three_axes(g.out_size, 1)
-        self.tap = tap = tap_steps(on_three_axes(g.kernel, 1))
+        self.tap = tap = c_steps(on_three_axes(g.kernel, 1))
         in_channels, out_channels = g.in_channels // g.groups, g.out_channels // g.groups
         volume = math.prod(g.kernel)
         before = tuple(max(phase.padding for phase in axis.phases) for axis in axes)
         after = tuple(max(phase.reach - phase.padding for phase in axis.phases) for axis in axes)
         out_size = tuple(axis.positions for axis in axes)
-        rows = out_size[1] * out_size[2]
-        pixels = out_size[0] * rows
+        pixels = math.prod(out_size)
         self.common = Problem(
             dimensions=len(g.kernel),
             groups=g.groups,
@@ -117,7 +116,7 @@ class PartProblems:
             x_axis=on_three_axes(x_strides[2:], 0),
             y_image=g.out_channels * pixels,
             y_channel=pixels,
-            y_axis=(rows, out_size[2], 1),
+            y_axis=c_steps(out_size),  # type: ignore[arg-type]
             y_in_order=True,
             # Of the shape (groups, in_channels, out_channels, *kernel), the taps backwards.
             weights=Addresses(
@@ -173,7 +172,7 @@ class PartProblems:
             problem.y_channel = pixels
             problem.y_axis = tuple(  # type: ignore[assignment]
                 axis.step * step
-                for axis, step in zip(self.axes, tap_steps(self.y_size), strict=True)
+                for axis, step in zip(self.axes, c_steps(self.y_size), strict=True)
             )
         return problem
 
@@ -190,11 +189,6 @@ class PartProblems:
             weights = like.weights._replace(origin=self.origin(phases))
             parts.append(like.replace(weights=weights, read=weights if packs else like.read))
         return parts
-
-
-def tap_steps(size: Triple) -> Triple:
-    """From an element to the next one along each axis, in C order."""
-    return size[1] * size[2], size[2], 1
 
 
 def with_parts(
@@ -217,11 +211,10 @@ def with_parts(
     outputs = column_parts = 0
     if like.family != Family.PLAIN:
         # In scratch: [column's phase][channel][band].
-        rows, columns = like.band[1:]
         for part in parts:
             part.y_image = 0
             part.y_channel = math.prod(like.band)
-            part.y_axis = (rows * columns, columns, 1)
+            part.y_axis = c_steps(like.band)
             part.items, part.slices = like.items, like.slices
             part.slice_size, part.slice_axis = like.slice_size, like.slice_axis
         of_a_part = like.group_block * like.channel_block * math.prod(like.band)
@@ -231,7 +224,7 @@ def with_parts(
     return like.replace(
         y_image=geometry.out_channels * math.prod(y_size),
         y_channel=math.prod(y_size),
-        y_axis=(y_size[1] * y_size[2], y_size[2], 1),
+        y_axis=c_steps(y_size),
         parts=tuple(parts),
         part_phases=tuple(
             np.array([phase.phase for phase in axis.phases], np.intp) for axis in axes

@@ -71,10 +71,10 @@ def balance(spec: Spec, images: int, threads: int) -> float:
 
 
 class Level(NamedTuple):
-    """One of the parts that an item is found by: how much work each of its values stands for,
-    as a factor."""
+    """One of the parts that an item is found by: the axis, if it is a band's, and how much work
+    each of its values stands for, as a factor."""
 
-    name: str
+    axis: int | None
     work: NDArray[np.float64]
 
 
@@ -85,17 +85,17 @@ def levels_of(spec: Spec, images: int) -> list[Level]:
     They are those of `find_item` in `_engine/items.pxi`.
     """
     columns = _edges(spec.out_size[2], spec.band[2])
-    image = ("image", np.arange(images + 1))
-    groups = ("groups", _edges(spec.groups, spec.group_block))
-    channels = ("channels", _edges(spec.out_channels, spec.channel_block) * spec.in_channels)
+    image = (None, np.arange(images + 1))
+    groups = (None, _edges(spec.groups, spec.group_block))
+    channels = (None, _edges(spec.out_channels, spec.channel_block) * spec.in_channels)
     bands = [
-        ("0", taps_before(spec, 0, _edges(spec.out_size[0], spec.band[0]))),
-        ("1", taps_before(spec, 1, _edges(spec.out_size[1], spec.band[1]))),
-        ("2", taps_before(spec, 2, columns) if spec.column_runs else columns * spec.kernel[2]),
+        (0, taps_before(spec, 0, _edges(spec.out_size[0], spec.band[0]))),
+        (1, taps_before(spec, 1, _edges(spec.out_size[1], spec.band[1]))),
+        (2, taps_before(spec, 2, columns) if spec.column_runs else columns * spec.kernel[2]),
     ]
     inner = [channels, *bands] if spec.bands_inside else [*bands, channels]
     return [
-        Level(name, np.diff(edges).astype(np.float64)) for name, edges in (image, groups, *inner)
+        Level(axis, np.diff(edges).astype(np.float64)) for axis, edges in (image, groups, *inner)
     ]
 
 
@@ -119,14 +119,14 @@ def work_before(spec: Spec, images: int, numbers: NDArray[np.intp]) -> NDArray[n
     rest, first_slices = np.divmod(numbers, spec.slices)
     factor = np.ones(len(numbers))
     band = np.zeros(len(numbers), np.intp)
-    for index, (name, level) in enumerate(levels):
+    for index, (axis, level) in enumerate(levels):
         inner = [other for _, other in levels[index + 1 :]]
         digit, rest = np.divmod(rest, math.prod(map(len, inner)))
         below = np.concatenate([[0.0], np.cumsum(level)])
         work += factor * below[digit] * math.prod(float(other.sum()) for other in inner)
         # Behind the last item there is no further part.
         factor = factor * np.append(level, 0.0)[digit]
-        if name == str(spec.slice_axis):
+        if axis == spec.slice_axis:
             band = np.minimum(digit, len(level) - 1)
     if spec.slices == 1:
         return work
