@@ -1,5 +1,6 @@
 """`layer.explain` says what a call does: its numbers are those of the plan, counted one by one."""
 
+import functools
 import itertools
 import json
 import math
@@ -11,8 +12,8 @@ from hypothesis import given
 
 import gconv
 from gconv import _explain, _plan
-from gconv._problem import CHANNELS_LAST, Family
-from gconv._work import balance
+from gconv._problem import CHANNELS_LAST, FLAT, Family
+from gconv._work import balance, work_before
 
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
 
@@ -60,39 +61,58 @@ def shares(spec, images, threads):
     def parts(total, size):
         return [range(begin, min(begin + size, total)) for begin in range(0, total, size)]
 
-    def taps(axis, band):
+    @functools.cache
+    def taps(axis, position):
         counts_all = axis == 2 and not spec.column_runs
         return sum(
             counts_all
-            or 0 <= p * spec.stride[axis] + k * spec.dilation[axis] - spec.padding[axis]
+            or 0 <= position * spec.stride[axis] + k * spec.dilation[axis] - spec.padding[axis]
             < spec.in_size[axis]
-            for p in band
             for k in range(spec.kernel[axis])
         )
 
-    def sliced(band, slices):
-        """Of the bands along each axis, the outputs of each slice, none for some of the last."""
-        for number in range(slices):
-            axis, size = spec.slice_axis, spec.slice_size
-            piece = band[axis][number * size : (number + 1) * size]
-            yield [*band[:axis], piece, *band[axis + 1 :]]
+    def sliced(band):
+        """The positions of each slice of a band, none for some of those of a small one."""
+        places = list(itertools.product(*band))
+        # Cut between them, or between those of different planes, rows or columns.
+        units = places if spec.slice_axis == FLAT else band[spec.slice_axis]
+        for number in range(spec.slices):
+            begin, end = (len(units) * n // spec.slices for n in (number, number + 1))
+            if spec.slice_axis == 2:
+                begin -= begin % spec.lanes
+                end -= end % spec.lanes if number + 1 < spec.slices else 0
+            piece = units[begin:end]
+            if spec.slice_axis == FLAT:
+                yield piece
+            else:
+                yield [place for place in places if place[spec.slice_axis] in piece]
 
     bands = [parts(spec.out_size[axis], spec.band[axis]) for axis in range(3)]
     work = [
-        len(groups) * math.prod(map(taps, range(3), piece)) * len(channels) * spec.in_channels
+        len(groups) * len(channels) * spec.in_channels
+        * sum(math.prod(map(taps, range(3), place)) for place in piece)
         for _, groups, *band, channels in itertools.product(
             range(images),
             parts(spec.groups, spec.group_block),
             *bands,
             parts(spec.out_channels, spec.channel_block),
         )
-        for piece in sliced(band, spec.slices)
+        for piece in sliced(band)
     ]
     assert len(work) == spec.items * images
-    least, more = divmod(len(work), threads)
-    sizes = [least + (thread < more) for thread in range(threads)]
-    ends = list(itertools.accumulate(sizes))
-    return [sum(work[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
+    if spec.work is None:
+        least, more = divmod(len(work), threads)
+        sizes = [least + (thread < more) for thread in range(threads)]
+        begins = [0, *itertools.accumulate(sizes)]
+    else:  # an item belongs to the thread whose share its middle lies in
+        before = [0, *itertools.accumulate(work)]
+        assert list(spec.work) == before[: spec.items + 1]
+        middles = [sum(pair) / 2 for pair in itertools.pairwise(before)]
+        begins = [
+            sum(middle < thread * before[-1] / threads for middle in middles)
+            for thread in range(threads + 1)
+        ]
+    return [sum(work[begin:end]) for begin, end in itertools.pairwise(begins)]
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 7, 64])
@@ -124,13 +144,15 @@ def test_balance_where_items_differ(name, threads, isa):
     work = shares(spec, shape[0], threads)
     want = max(work) * threads / sum(work)
     assert layer.explain(shape, threads).balance == pytest.approx(want)
-    for axis, slices in itertools.product(range(2), (1, 2, 3, 5)):
-        size = -(-spec.band[axis] // slices)
-        cut = spec.replace(slices=slices, slice_size=size, slice_axis=axis,
+    axes = (0, 1, 2, FLAT) if spec.band[0] == 1 else (0, 1, 2)  # FLAT is of one plane
+    for axis, slices in itertools.product(axes, (1, 3, 5)):
+        cut = spec.replace(slices=slices, slice_axis=axis, work=None,
                            items=spec.items // spec.slices * slices)
-        work = shares(cut, shape[0], threads)
-        want = max(work) * threads / sum(work)
-        assert balance(cut, shape[0], threads) == pytest.approx(want)
+        by_work = cut.replace(work=work_before(cut, 1, np.arange(cut.items + 1)))
+        for cut in (cut, by_work):
+            work = shares(cut, shape[0], threads)
+            want = max(work) * threads / sum(work)
+            assert balance(cut, shape[0], threads) == pytest.approx(want)
 
 
 def test_balance_of_one_thread_is_perfect_and_of_idle_threads_is_bad():

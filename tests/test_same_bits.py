@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gconv
-from gconv import _plan
+from gconv import _layout, _plan
 
 FUNCTIONS = {1: gconv.conv1d, 2: gconv.conv2d, 3: gconv.conv3d}
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
@@ -81,6 +81,37 @@ def test_where_the_arrays_begin_in_memory(case, isa):
         moved[...] = x[0]
         out = out_room[shift + 1 : shift + 1 + want.size].reshape(want.shape)
         same_bits(layer(moved, out=out), want)
+
+
+SLICED = {
+    "channel lanes": ((2, 64, 7, 7), (70, 64, 3, 3), {"padding": 1}),
+    "channel lanes, bands": ((1, 64, 30, 14), (70, 64, 3, 3), {"padding": (2, 1)}),
+    "channel lanes, panel": ((1, 40, 13, 15), (35, 40, 3, 3), {"stride": 2, "padding": 1}),
+    "channel lanes, planes": ((1, 24, 5, 6, 7), (33, 24, 3, 3, 3), {"padding": 1}),
+    "width lanes": ((2, 12, 30, 45), (18, 4, 3, 3), {"padding": 1, "groups": 3}),
+    "one row": ((2, 24, 10, 113), (11, 24, 1, 1), {}),
+    "depthwise": ((1, 3, 40, 43), (3, 1, 5, 5), {"padding": 2, "groups": 3}),
+    "planes": ((1, 4, 9, 10, 11), (8, 4, 3, 3, 3), {"padding": 1}),
+}
+
+
+@pytest.mark.parametrize("name", SLICED)
+def test_slices_of_any_size(name, isa, dtype, rng, monkeypatch):
+    """Bands that are cut, by their work, into slices for many threads."""
+    shape, weight_shape, options = SLICED[name]
+    x, weight = normals(rng, shape, dtype), normals(rng, weight_shape, dtype)
+    function = FUNCTIONS[weight.ndim - 2]
+    channels_last = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+    wanted = [function(array, weight, **options, num_threads=1) for array in (x, channels_last)]
+    monkeypatch.setattr(_layout, "SMALL_FLOPS", 0)
+    monkeypatch.setattr(_layout, "EVEN", 0)
+    for shares in (7, 50, 5000):
+        monkeypatch.setattr(_layout, "SHARES", shares)
+        _plan._cached.cache_clear()
+        for num_threads in (1, 2, 3, 7, 64):
+            for array, want in zip((x, channels_last), wanted, strict=True):
+                same_bits(function(array, weight, **options, num_threads=num_threads), want)
+    _plan._cached.cache_clear()
 
 
 @given(

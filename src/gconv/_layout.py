@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gconv._across import NONE as NO_VECTORS
 from gconv._across import vectors_of
-from gconv._problem import CHANNELS_LAST, Addresses, Family, Problem, Spec, Triple
+from gconv._problem import CHANNELS_LAST, FLAT, Addresses, Family, Problem, Spec, Triple
 from gconv._tiles import (
     WEIGHT_BLOCK_BYTES,
     Machine,
@@ -24,7 +24,7 @@ from gconv._tiles import (
     three_columns,
     wide_kernel,
 )
-from gconv._work import balance
+from gconv._work import balance, work_before
 
 # A panel should leave the second-level cache (512 KiB on Zen 3, 1 MiB on Zen 4) room for the
 # output; one that feeds few output channels is read so little that it should stay in the first.
@@ -51,7 +51,7 @@ FEW_ITEMS = 8  # but enough for most machines, where more would pack weights aga
 EVEN = 1.15  # the most work of a thread over the mean
 # Large items first: they repeat less. Below a half, weights would be read too often.
 ITEM_SIZES = (4.0, 2.0, 1.0, 0.5)
-MOST_SLICES = 16  # of a band: finer ones repeat too much
+SHARES = 1024  # where a thread's share of an image may begin, where items alone are uneven
 SMALL_FLOPS = 20_000_000  # below, few threads are worth waking, and items may be larger
 SMALL_ITEM_FLOPS = 150_000
 
@@ -92,35 +92,26 @@ def balanced_spec(
         if size != ITEM_SIZES[-1] or not found:  # the smallest cost something, and do not help
             found.append((uneven, spec.items, layout, spec))
     # None is even: the most even, in slices.
-    uneven, _, layout, spec = min(found, key=lambda entry: entry[:2])
-    return layout.with_tables(sliced(spec, uneven))
+    *_, layout, spec = min(found, key=lambda entry: entry[:2])
+    return layout.with_tables(sliced(spec))
 
 
-def sliced(spec: Spec, uneven: float) -> Spec:
-    """The spec with its bands in slices that many threads can share more evenly.
+def sliced(spec: Spec) -> Spec:
+    """The spec with its bands in slices that many threads can share evenly, by their work.
 
     That costs nothing where threads are few: each computes its slices of a band together.
     """
-    # Channel-lane bands are contiguous in y, and so have to be their slices.
-    axis = 0 if spec.band[0] > 1 else 1
-    extent = spec.band[axis]
-    best, least = spec, uneven
-    sizes = {-(-extent // slices) for slices in range(2, min(extent, MOST_SLICES) + 1)}
-    # By the number of items and their outputs; taps in the padding then decide among a few.
-    candidates = sorted(
-        (-(-spec.items * slices // MANY_THREADS) / spec.items * size, slices, size)
-        for slices, size in ((-(-extent // size), size) for size in sizes)
-    )
-    for _, slices, size in candidates[:3]:
-        cut = spec.replace(
-            items=spec.items * slices, slices=slices, slice_size=size, slice_axis=axis
-        )
-        uneven = balance(cut, 1, MANY_THREADS)
-        if uneven < least:
-            best, least = cut, uneven
-        if least <= EVEN:
-            break
-    return best
+    # Bands of channel lanes are contiguous in y, and so have to be their slices.
+    planes, rows, columns = spec.band
+    axis, most = (0, planes) if planes > 1 else (1, rows)
+    contiguous = spec.y_in_order and spec.part_counts == (0, 0, 0)
+    if spec.family == Family.CHANNEL and contiguous and planes == 1:
+        axis, most = FLAT, rows * columns
+    elif spec.family == Family.WIDTH and spec.in_place and planes == rows == 1:
+        axis, most = 2, columns // spec.lanes
+    slices = max(1, min(most, -(-SHARES // spec.items)))
+    spec = spec.replace(items=spec.items * slices, slices=slices, slice_axis=axis)
+    return spec.replace(work=work_before(spec, 1, np.arange(spec.items + 1)))
 
 
 class Layout:
@@ -673,8 +664,8 @@ class Layout:
             lanes=self.lanes,
             items=group_blocks * math.prod(bands) * channel_blocks,
             slices=1,
-            slice_size=self.band[1],
             slice_axis=1,
+            work=None,
             group_block=self.group_block,
             group_blocks=group_blocks,
             band=self.band,

@@ -197,6 +197,9 @@ class Problem(Record):
         return self.padding_mode == PaddingMode.ZEROS
 
 
+FLAT = 3  # a slice axis: the rows and columns of a plane as one
+
+
 class Spec(Problem):
     """Every field of the engine's ConvPlan (`_engine/plan.pxd` says what they mean)."""
 
@@ -210,8 +213,8 @@ class Spec(Problem):
     channel_blocks: int
     bands_inside: bool
     slices: int
-    slice_size: int
     slice_axis: int
+    work: NDArray[np.float64] | None
     family: Family
     tile_rows: int
     tile_vectors: int

@@ -215,8 +215,7 @@ def with_parts(
             part.y_image = 0
             part.y_channel = math.prod(like.band)
             part.y_axis = c_steps(like.band)
-            part.items, part.slices = like.items, like.slices
-            part.slice_size, part.slice_axis = like.slice_size, like.slice_axis
+            part.items, part.slices, part.slice_axis = like.items, like.slices, like.slice_axis
         of_a_part = like.group_block * like.channel_block * math.prod(like.band)
         most = max(1, OUTPUT_BYTES // (of_a_part * itemsize))
         column_parts = min(like.part_counts[2], most)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from itertools import product
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gconv._problem import FLAT
 
 if TYPE_CHECKING:
     from gconv._geometry import Shape
@@ -49,17 +51,31 @@ def taps_before(p: Problem, axis: int, positions: NDArray[np.intp]) -> NDArray[n
     return before
 
 
-def balance(spec: Spec, images: int, threads: int) -> float:
-    """The most work of a thread over the mean, as the engine's static schedule shares items out.
-
-    Threads get consecutive items, the first ``items % threads`` of them one more than the
-    others. The work of an item is the taps that it computes: those of all its outputs but for
-    kernel planes and rows that meet zeros of padding. Kernel columns there count as well, unless
-    the plan skips them: kernels multiply the panel's zeros.
-    """
-    least, more = divmod(spec.items * images, threads)
+def shares(spec: Spec, images: int, threads: int) -> NDArray[np.intp]:
+    """The first item of each thread, and the number of all: `share_begin` in
+    `_engine/engine.pxi`."""
+    items = spec.items * images
     thread = np.arange(threads + 1)
-    begins = thread * least + np.minimum(thread, more)
+    if spec.work is None:
+        least, more = divmod(items, threads)
+        return thread * least + np.minimum(thread, more)
+    total = spec.work[-1]
+    before = thread * (images * total / threads)
+    image = (before / total).astype(np.intp)
+    middles = (spec.work[:-1] + spec.work[1:]) / 2
+    begins = image * spec.items + np.searchsorted(middles, before - image * total)
+    begins[-1] = items
+    return begins
+
+
+def balance(spec: Spec, images: int, threads: int) -> float:
+    """The most work of a thread over the mean, as the engine shares consecutive items out.
+
+    The work of an item is the taps that it computes: those of all its outputs but for kernel
+    planes and rows that meet zeros of padding. Kernel columns there count as well, unless the
+    plan skips them: kernels multiply the panel's zeros.
+    """
+    begins = shares(spec, images, threads)
     # An item of a transposed convolution computes its band of every part.
     edges = sum(
         (work_before(part, images, begins) for part in spec.parts or (spec,)),
@@ -68,6 +84,13 @@ def balance(spec: Spec, images: int, threads: int) -> float:
     if edges[-1] == 0:
         return 1.0
     return float(np.max(np.diff(edges)) * threads / edges[-1])
+
+
+def counted_before(spec: Spec, axis: int, positions: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The taps of all outputs before each position that the plan does not skip."""
+    if axis == 2 and not spec.column_runs:
+        return positions * spec.kernel[axis]
+    return taps_before(spec, axis, positions.ravel()).reshape(positions.shape)
 
 
 class Level(NamedTuple):
@@ -84,14 +107,12 @@ def levels_of(spec: Spec, images: int) -> list[Level]:
 
     They are those of `find_item` in `_engine/items.pxi`.
     """
-    columns = _edges(spec.out_size[2], spec.band[2])
     image = (None, np.arange(images + 1))
     groups = (None, _edges(spec.groups, spec.group_block))
     channels = (None, _edges(spec.out_channels, spec.channel_block) * spec.in_channels)
     bands = [
-        (0, taps_before(spec, 0, _edges(spec.out_size[0], spec.band[0]))),
-        (1, taps_before(spec, 1, _edges(spec.out_size[1], spec.band[1]))),
-        (2, taps_before(spec, 2, columns) if spec.column_runs else columns * spec.kernel[2]),
+        (axis, counted_before(spec, axis, _edges(spec.out_size[axis], spec.band[axis])))
+        for axis in range(3)
     ]
     inner = [channels, *bands] if spec.bands_inside else [*bands, channels]
     return [
@@ -99,17 +120,32 @@ def levels_of(spec: Spec, images: int) -> list[Level]:
     ]
 
 
-def slice_shares(spec: Spec) -> NDArray[np.float64]:
-    """Of each band's work, the share of each of its slices; shape (bands, slices)."""
-    axis = spec.slice_axis
-    edges = _edges(spec.out_size[axis], spec.band[axis])
-    cuts = edges[:-1, None] + np.arange(spec.slices + 1) * spec.slice_size
-    cuts = np.minimum(cuts, edges[1:, None])
-    work = np.diff(taps_before(spec, axis, cuts.ravel()).reshape(cuts.shape), axis=1)
-    total = work.sum(axis=1, keepdims=True)
-    shares: NDArray[np.float64] = np.zeros(work.shape)
-    np.divide(work, total, out=shares, where=total > 0)
-    return shares
+def slices_before(spec: Spec) -> NDArray[np.float64]:
+    """Of each band's work, the share that lies before each of its slices, and all of it; shape
+    (bands of rows, bands of columns, slices + 1), or (bands, 1, slices + 1) along another axis."""
+
+    def taps(axis: int, begin: NDArray[np.intp], end: NDArray[np.intp]) -> NDArray[np.intp]:
+        return counted_before(spec, axis, end) - counted_before(spec, axis, begin)
+
+    def bands(axis: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        edges = _edges(spec.out_size[axis], spec.band[axis])
+        return edges[:-1, None, None], np.diff(edges)[:, None, None]
+
+    number = np.arange(spec.slices + 1)
+    if spec.slice_axis == FLAT:
+        row, height = bands(1)
+        column, width = (part.reshape(1, -1, 1) for part in bands(2))
+        down, across = np.divmod(height * width * number // spec.slices, width)
+        done = taps(1, row, row + down) * taps(2, column, column + width)
+        done += taps(1, row + down, row + down + 1) * taps(2, column, column + across)
+    else:
+        begin, extent = bands(spec.slice_axis)
+        cut = extent * number // spec.slices
+        if spec.slice_axis == 2:
+            cut[..., :-1] -= cut[..., :-1] % spec.lanes
+        done = taps(spec.slice_axis, begin, begin + cut)
+    whole = done[..., -1:]
+    return np.divide(done, whole, out=np.zeros(done.shape), where=whole > 0)
 
 
 def work_before(spec: Spec, images: int, numbers: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -118,24 +154,27 @@ def work_before(spec: Spec, images: int, numbers: NDArray[np.intp]) -> NDArray[n
     work = np.zeros(len(numbers))
     rest, first_slices = np.divmod(numbers, spec.slices)
     factor = np.ones(len(numbers))
-    band = np.zeros(len(numbers), np.intp)
+    band = [np.zeros(len(numbers), np.intp)] * 2
     for index, (axis, level) in enumerate(levels):
         inner = [other for _, other in levels[index + 1 :]]
         digit, rest = np.divmod(rest, math.prod(map(len, inner)))
-        below = np.concatenate([[0.0], np.cumsum(level)])
-        work += factor * below[digit] * math.prod(float(other.sum()) for other in inner)
+        work += factor * _before(level)[digit] * math.prod(float(other.sum()) for other in inner)
         # Behind the last item there is no further part.
         factor = factor * np.append(level, 0.0)[digit]
-        if axis == spec.slice_axis:
-            band = np.minimum(digit, len(level) - 1)
-    if spec.slices == 1:
-        return work
-    shares = slice_shares(spec)
-    before = np.concatenate([np.zeros((len(shares), 1)), np.cumsum(shares, axis=1)], axis=1)
-    work += factor * before[band, first_slices]
-    return work
+        if axis == spec.slice_axis or (spec.slice_axis == FLAT and axis == 1):
+            band[0] = np.minimum(digit, len(level) - 1)
+        if spec.slice_axis == FLAT and axis == 2:
+            band[1] = np.minimum(digit, len(level) - 1)
+    if spec.slices > 1:
+        work += factor * slices_before(spec)[*band, first_slices]
+    return np.rint(work)  # the shares were rounded
 
 
 def _edges(total: int, part: int) -> NDArray[np.intp]:
     """Where parts of a size begin, and where the last, perhaps smaller one ends."""
     return np.minimum(np.arange(-(-total // part) + 1) * part, total)
+
+
+def _before(parts: NDArray[Any]) -> NDArray[Any]:
+    """The sums of all parts before each, and of all."""
+    return np.concatenate([np.zeros(1, parts.dtype), np.cumsum(parts)])

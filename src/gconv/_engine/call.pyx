@@ -124,7 +124,7 @@ cdef class Plan:
     cdef Py_ssize_t flops
     cdef int spec_dimensions
     cdef readonly object spec
-    cdef object x_taps, w_taps, tap_places, across, part_phases, part_plans, capsule
+    cdef object x_taps, w_taps, tap_places, work, across, part_phases, part_plans, capsule
     cdef ConvPlan* parts
 
     def __cinit__(self, spec, engine):
@@ -178,8 +178,9 @@ cdef class Plan:
         p.channel_blocks = spec.channel_blocks
         p.bands_inside = spec.bands_inside
         p.slices = spec.slices
-        p.slice_size = spec.slice_size
         p.slice_axis = spec.slice_axis
+        self.work = spec.work
+        p.work = <const double*>cnp.PyArray_DATA(self.work) if self.work is not None else NULL
         p.family = <Family><int>spec.family
         p.tile_rows = spec.tile_rows
         p.tile_vectors = spec.tile_vectors

@@ -124,15 +124,38 @@ cdef void run_items(
     const real* weight, const real* packed, const real* bias, real* y, char* scratch
 ) noexcept nogil:
     """The items from the first up to the last, slices of a band at once."""
-    cdef Py_ssize_t slices
+    cdef Py_ssize_t slices, axis
     cdef Item item
     while first < last:
         slices = min(p.slices - first % p.slices, last - first)
         item = find_item(p, first, slices)
         first += slices
-        # A last, smaller band may have nothing left for its last slices.
-        if item.band.begin[p.slice_axis] < item.band.end[p.slice_axis]:
+        for axis in range(3):  # a last, smaller band may have nothing for some of its slices
+            if item.band.begin[axis] == item.band.end[axis]:
+                break
+        else:
             compute(p, &item, x, weight, packed, bias, y, scratch)
+
+
+cdef Py_ssize_t share_begin(
+    const ConvPlan* p, Py_ssize_t images, int threads, Py_ssize_t thread) noexcept nogil:
+    """The first item of a thread: as much work as can be told apart lies before it, or, of items
+    that are alike, the first threads get one more than the others. See `gconv._work`."""
+    cdef Py_ssize_t items = images * p.items
+    cdef Py_ssize_t image, low = 0, middle, high = p.items
+    cdef double before
+    if p.work == NULL or thread == threads:
+        return thread * (items // threads) + min(thread, items % threads)
+    before = thread * (images * p.work[p.items] / threads)
+    image = <Py_ssize_t>(before / p.work[p.items])
+    before -= image * p.work[p.items]
+    while low < high:  # the first item of which more than half lies behind
+        middle = (low + high) // 2
+        if p.work[middle] + p.work[middle + 1] < 2 * before:
+            low = middle + 1
+        else:
+            high = middle
+    return image * p.items + low
 
 
 cdef void run(
@@ -140,8 +163,6 @@ cdef void run(
     const void* packed, const void* bias, const void* residual, void* y, int threads,
     char* scratch) noexcept nogil:
     cdef item_function compute = item_of(plan)
-    cdef Py_ssize_t items = images * plan.items
-    cdef Py_ssize_t share = items // threads, larger = items % threads
     cdef Py_ssize_t i
     if after_tiles(plan, residual):
         compute = activated_item
@@ -153,15 +174,16 @@ cdef void run(
         (<Header*>(scratch + i * plan.scratch_bytes)).cleared_column = NOTHING
         (<Header*>(scratch + i * plan.scratch_bytes)).residual = <const real*>residual
     if threads == 1:
-        run_items(plan, compute, 0, items, <const real*>x, <const real*>weight,
+        run_items(plan, compute, 0, images * plan.items, <const real*>x, <const real*>weight,
                   <const real*>packed, <const real*>bias, <real*>y, scratch)
         return
     # A thread gets consecutive items, so that it can use a panel for several of them, and compute
-    # slices of a band together. `larger` threads get one more than the others.
+    # slices of a band together.
     for i in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-        run_items(plan, compute, i * share + min(i, larger), (i + 1) * share + min(i + 1, larger),
-                  <const real*>x, <const real*>weight, <const real*>packed, <const real*>bias,
-                  <real*>y, scratch + omp_get_thread_num() * plan.scratch_bytes)
+        run_items(plan, compute, share_begin(plan, images, threads, i),
+                  share_begin(plan, images, threads, i + 1), <const real*>x, <const real*>weight,
+                  <const real*>packed, <const real*>bias, <real*>y,
+                  scratch + omp_get_thread_num() * plan.scratch_bytes)
 
 
 cdef run_function RUN = run

@@ -13,6 +13,7 @@
 
 cdef enum:
     MOST_COLUMN_RUNS = 64  # gconv._layout sees to it
+    FLAT = 3  # a slice axis: rows and columns as one
     NOTHING = -1
     HEADER_BYTES = 64
 
@@ -40,6 +41,8 @@ cdef struct Item:
     Py_ssize_t image, first_group, last_group, first_channel, last_channel
     Py_ssize_t panel_number
     Band band
+    Py_ssize_t first_column  # where the first row begins; the others begin where the band does
+    Py_ssize_t last_column  # where the last row ends
     Packing packing
 
 
@@ -49,11 +52,19 @@ cdef inline Py_ssize_t take_digit(Py_ssize_t* number, Py_ssize_t base) noexcept 
     return digit
 
 
+cdef inline Py_ssize_t slice_edge(
+    const ConvPlan* p, Py_ssize_t extent, Py_ssize_t number) noexcept nogil:
+    """Where slice `number` begins: columns are cut where a vector would."""
+    cdef Py_ssize_t edge = extent * number // p.slices
+    return edge - edge % LANES if p.slice_axis == 2 and number < p.slices else edge
+
+
 cdef inline Item find_item(
     const ConvPlan* p, Py_ssize_t number, Py_ssize_t slices) noexcept nogil:
     """Item `number` and those after it, `slices` of one band in all."""
     cdef Item item
-    cdef Py_ssize_t axis, first_slice = take_digit(&number, p.slices)
+    cdef Py_ssize_t axis, begin, extent, width, first, last
+    cdef Py_ssize_t first_slice = take_digit(&number, p.slices)
     item.panel_number = number if p.bands_inside else number // p.channel_blocks
     item.panel_number = (item.panel_number * p.slices + first_slice) * p.slices + slices - 1
     if not p.bands_inside:
@@ -62,9 +73,22 @@ cdef inline Item find_item(
         item.band.begin[axis] = take_digit(&number, p.bands[axis]) * p.band[axis]
         item.band.end[axis] = min(p.out_size[axis], item.band.begin[axis] + p.band[axis])
         if axis == p.slice_axis:
-            item.band.begin[axis] += first_slice * p.slice_size
-            item.band.end[axis] = min(
-                item.band.end[axis], item.band.begin[axis] + slices * p.slice_size)
+            begin = item.band.begin[axis]
+            extent = item.band.end[axis] - begin
+            item.band.begin[axis] = begin + slice_edge(p, extent, first_slice)
+            item.band.end[axis] = begin + slice_edge(p, extent, first_slice + slices)
+    item.first_column = item.band.begin[2]
+    item.last_column = item.band.end[2]
+    if p.slice_axis == FLAT:
+        begin = item.band.begin[1]
+        width = item.band.end[2] - item.band.begin[2]
+        extent = (item.band.end[1] - begin) * width
+        first = slice_edge(p, extent, first_slice)
+        last = slice_edge(p, extent, first_slice + slices)
+        item.band.begin[1] = begin + first // width
+        item.band.end[1] = begin + divide_up(last, width)
+        item.first_column += first % width
+        item.last_column -= divide_up(last, width) * width - last
     if p.bands_inside:
         item.first_channel = take_digit(&number, p.channel_blocks) * p.channel_block
     item.last_channel = min(p.out_channels, item.first_channel + p.channel_block)
@@ -655,6 +679,19 @@ cdef inline void find_column_runs(
             runs.count += 1
 
 
+# The columns of an output row that belong to an item, of those of a run: the item's first row may
+# begin, and its last one end, in the middle.
+
+cdef inline Py_ssize_t row_begin(
+    const Item* item, Py_ssize_t row, Py_ssize_t column) noexcept nogil:
+    return max(column, item.first_column) if row == item.band.begin[1] else column
+
+
+cdef inline Py_ssize_t row_end(
+    const Item* item, Py_ssize_t row, Py_ssize_t column) noexcept nogil:
+    return min(column, item.last_column) if row == item.band.end[1] - 1 else column
+
+
 cdef void channel_item(
     const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
@@ -666,15 +703,16 @@ cdef void channel_item(
     cdef Py_ssize_t group = item.first_group
     cdef Py_ssize_t width = band.end[2] - band.begin[2]
     cdef Py_ssize_t all_vectors = (p.out_channels + LANES - 1) // LANES
-    cdef Py_ssize_t pixels = width * (band.end[0] - band.begin[0]) * (
-        band.end[1] - band.begin[1])
+    cdef Py_ssize_t pixels = (
+        width * (band.end[0] - band.begin[0]) * (band.end[1] - band.begin[1])
+        - (item.first_column - band.begin[2]) - (band.end[2] - item.last_column))
     cdef Header* header = <Header*>scratch
     cdef real* sums = <real*>(scratch + HEADER_BYTES) + p.accumulators_at
     cdef real* weights = <real*>(scratch + HEADER_BYTES) + p.weights_at
     cdef Py_ssize_t* places = <Py_ssize_t*>(sums + p.weights_at - p.accumulators_at) - pixels
     cdef Py_ssize_t* spots = places - pixels
     cdef Py_ssize_t o, vectors, channels, lanes, c, in_block, row_taps, plane_taps, pixel, i, j
-    cdef Py_ssize_t od, oh, column, end, n
+    cdef Py_ssize_t od, oh, column, end, n, here
     cdef Py_ssize_t taps_here[6]
     cdef ColumnRuns runs
     cdef real* to_y
@@ -698,7 +736,7 @@ cdef void channel_item(
         end = runs.end[n]
         for od in range(band.begin[0], band.end[0]):
             for oh in range(band.begin[1], band.end[1]):
-                for i in range(column, end):
+                for i in range(row_begin(&item, oh, column), row_end(&item, oh, end)):
                     places[pixel] = (
                         od * source.plane + oh * source.row
                         + (i - band.begin[2]) * p.pixel_step)
@@ -706,7 +744,7 @@ cdef void channel_item(
                         spots[pixel] = od * p.y_axis[0] + oh * p.y_axis[1] + i * p.y_axis[2]
                     elif p.column_runs:
                         spots[((od - band.begin[0]) * (band.end[1] - band.begin[1])
-                               + oh - band.begin[1]) * width + i - band.begin[2]] = pixel
+                               + oh - band.begin[1]) * width + i - item.first_column] = pixel
                     pixel += 1
         column = end
     o = item.first_channel
@@ -775,14 +813,16 @@ cdef void channel_item(
                     tap_range(p, 0, od, &taps_here[0], &taps_here[1])
                     for oh in range(band.begin[1], band.end[1]):
                         tap_range(p, 1, oh, &taps_here[2], &taps_here[3])
-                        extend_run(p, &s, &run, vectors, in_block, taps_here, end - column)
+                        here = row_end(&item, oh, end) - row_begin(&item, oh, column)
+                        if here > 0:
+                            extend_run(p, &s, &run, vectors, in_block, taps_here, here)
                 column = end
             finish_run(p, &s, &run, vectors, in_block)
             c += in_block
         to_y = y + item.image * p.y_image + (group * p.out_channels + o) * p.y_channel
         if p.y_in_order:
             to_y += (
-                band.begin[0] * p.y_axis[0] + band.begin[1] * p.y_axis[1] + band.begin[2])
+                band.begin[0] * p.y_axis[0] + band.begin[1] * p.y_axis[1] + item.first_column)
             store_transposed(p, sums, lanes, spots if p.column_runs else NULL, pixels, channels,
                              residual_of(scratch, y, to_y), to_y)
         else:

@@ -69,10 +69,12 @@ cdef struct ConvPlan:
     Py_ssize_t bands[3]
     Py_ssize_t channel_block, channel_blocks  # output channels of a group
     bint bands_inside  # the bands vary fastest, not the channel blocks
-    # Every band is cut along an axis into so many slices, of so many outputs each but for the
-    # last. They are items of their own, the fastest to vary.
-    Py_ssize_t slices, slice_size
+    # Every band is cut into so many slices, as equal as can be, along an axis, or (FLAT, for bands
+    # of one plane) anywhere among its pixels. They are items of their own, the fastest to vary.
+    Py_ssize_t slices
     int slice_axis
+    # The work of an image's items before each of them, and of all; NULL: they are all alike.
+    const double* work
 
     # The kernel and its largest tile: rows (output channels, image rows or pixels) x vectors.
     Family family
