@@ -65,6 +65,11 @@ def openmp_flags() -> tuple[list[str], list[str]]:
 class BuildEngine(build_ext):
     """Finds out what the compiler can do, then builds every extension with it."""
 
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        if self.parallel is None:
+            self.parallel = True  # as many extensions at once as there are CPUs
+
     def accepts(self, source: str, compile_flags: list[str], link_flags: list[str]) -> bool:
         """Whether a program compiles and links with these flags."""
         with tempfile.TemporaryDirectory() as folder:

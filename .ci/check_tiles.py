@@ -1,10 +1,11 @@
 """Fail where a register tile keeps an accumulator or an operand on the stack.
 
-Disassembles an engine module that was built with its symbols (GCONV_KEEP_SYMBOLS=1) and looks at
-every innermost loop with a fused multiply-add in the function of a tile: nothing may be read from
-the stack into a vector register there. (A value that a loop only puts aside costs a store at most.)
+Disassembles the object file of an engine module, or a module that was built with its symbols
+(GCONV_KEEP_SYMBOLS=1), and looks at every innermost loop with a fused multiply-add in the function
+of a tile: nothing may be read from the stack into a vector register there. (A value that a loop
+only puts aside costs a store at most.)
 
-Usage: check_tiles.py MODULE.so
+Usage: check_tiles.py MODULE.o|MODULE.so
 """
 
 from __future__ import annotations
