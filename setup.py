@@ -35,13 +35,14 @@ OTHERS = {"generic": ([], 16)}
 PRECISIONS = {"f32": ("float", 4), "f64": ("double", 8)}
 
 # The tiles must be unrolled until every accumulator has a name, or they live in memory.
-# GCC needs to be told how far to go; compilers that do not know the flags leave them out.
+# GCC and Clang need to be told how far to go; who does not know a flag goes without.
 WANTED_FLAGS = [
     "-O3",
     "-g0",
     "-fvisibility=hidden",
     "--param=max-completely-peeled-insns=8000",
     "--param=max-completely-peel-times=100",
+    "-mllvm -unroll-threshold=8000",
     # A call of memset or memcpy costs more than the short loops it would stand for.
     "-fno-tree-loop-distribute-patterns",
 ]
@@ -64,6 +65,11 @@ def openmp_flags() -> tuple[list[str], list[str]]:
 
 class BuildEngine(build_ext):
     """Finds out what the compiler can do, then builds every extension with it."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        if self.parallel is None:
+            self.parallel = True  # as many extensions at once as there are CPUs
 
     def accepts(self, source: str, compile_flags: list[str], link_flags: list[str]) -> bool:
         """Whether a program compiles and links with these flags."""
@@ -89,7 +95,8 @@ class BuildEngine(build_ext):
         return True
 
     def build_extensions(self) -> None:
-        flags = [flag for flag in WANTED_FLAGS if self.accepts(PROBE, [flag], [])]
+        wanted = [flag.split() for flag in WANTED_FLAGS]
+        flags = [word for flag in wanted if self.accepts(PROBE, flag, []) for word in flag]
         link = []
         if os.environ.get("GCONV_KEEP_SYMBOLS") != "1" and self.accepts(PROBE, [], ["-Wl,-s"]):
             link.append("-Wl,-s")
@@ -121,8 +128,9 @@ def engine_extensions() -> list[Extension]:
             define_macros=[
                 ("GC_REAL", real),
                 ("GC_LANES", str(vector_bytes // real_bytes)),
-                # Tiles are specialised by inlining one body at literal sizes: always.
-                ("CYTHON_INLINE", "inline __attribute__((always_inline))"),
+                # Tiles are specialised by inlining one body at literal sizes: always. Of
+                # Cython's own functions many stay unused, and Clang would name them all.
+                ("CYTHON_INLINE", "inline __attribute__((always_inline, unused))"),
             ],
             include_dirs=[str(ENGINE)],
             depends=[str(path) for path in ENGINE.glob("*.p[x]*")] + [str(ENGINE / "vector.h")],
@@ -139,7 +147,7 @@ def call_extension() -> Extension:
         [str(ENGINE / "call.pyx")],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
         include_dirs=[str(ENGINE), numpy.get_include()],
-        depends=[str(ENGINE / "plan.pxd"), str(ENGINE / "runtime.h")],
+        depends=[str(ENGINE / name) for name in ("plan.pxd", "process.h", "runtime.h")],
     )
 
 

@@ -1,10 +1,11 @@
 """Fail where a register tile keeps an accumulator or an operand on the stack.
 
-Disassembles an engine module that was built with its symbols (GCONV_KEEP_SYMBOLS=1) and looks at
-every innermost loop with a fused multiply-add in the function of a tile: nothing may be read from
-the stack into a vector register there. (A value that a loop only puts aside costs a store at most.)
+Disassembles the object file of an engine module, or a module that was built with its symbols
+(GCONV_KEEP_SYMBOLS=1), and looks at every loop with a fused multiply-add in the function of a tile,
+but for those around another one: nothing may be read from the stack into a vector register there.
+(A value that a loop only puts aside costs a store at most.)
 
-Usage: check_tiles.py MODULE.so
+Usage: check_tiles.py MODULE.o|MODULE.so
 """
 
 from __future__ import annotations
@@ -44,11 +45,13 @@ def tile_functions(module: str) -> dict[str, Code]:
 
 
 def innermost_loops(code: Code) -> list[list[str]]:
-    """The bodies of the loops that contain no other loop."""
+    """The bodies of the loops with a multiply-add that contain no other such loop."""
+    fused = [address for address, text in code if "fmadd" in text]
+    jumps = [(int(match[1], 16), address) for address, text in code if (match := JUMP.match(text))]
     ends = [
-        (int(match[1], 16), address)
-        for address, text in code
-        if (match := JUMP.match(text)) and code[0][0] <= int(match[1], 16) <= address
+        (begin, end)
+        for begin, end in jumps
+        if code[0][0] <= begin <= end and any(begin <= address <= end for address in fused)
     ]
     return [
         [text for address, text in code if begin <= address <= end]
@@ -59,10 +62,7 @@ def innermost_loops(code: Code) -> list[list[str]]:
 
 def main(module: str) -> int:
     tiles = tile_functions(module)
-    loops = {
-        tile: [body for body in innermost_loops(code) if any("fmadd" in text for text in body)]
-        for tile, code in tiles.items()
-    }
+    loops = {tile: innermost_loops(code) for tile, code in tiles.items()}
     without = [tile for tile, bodies in loops.items() if not bodies]
     if not tiles or without:
         print(f"{module}: no tiles found, or no multiply-add in {without}; built with symbols?")

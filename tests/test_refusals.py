@@ -208,7 +208,7 @@ NOT_THE_WEIGHTS_FAULT = {
 }
 
 
-@pytest.mark.parametrize("name", GEOMETRY.keys() - NOT_THE_WEIGHTS_FAULT)
+@pytest.mark.parametrize("name", sorted(GEOMETRY.keys() - NOT_THE_WEIGHTS_FAULT))
 def test_a_layer_refuses_its_own_faults_when_it_is_made(name):
     error, words, dims, _, weight, options = GEOMETRY[name].values
     options = options | ({"bias": f32(*options["bias"])} if "bias" in options else {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,6 +26,8 @@ from gconv._packing import pack_weights, packing
 if TYPE_CHECKING:
     from gconv._explain import Explanation
 
+_L = TypeVar("_L", bound="Layer")
+
 
 class Layer(call.LayerBase):
     """What the layers of all dimensions share.
@@ -40,6 +42,9 @@ class Layer(call.LayerBase):
     channel_major: ClassVar[bool] = False  # see _plan.plan_for
     validate: ClassVar[Callable[..., Parameters]] = Parameters.of_convolution
     weight_shape: ClassVar[str] = "(C_out, C_in/groups, *kernel)"
+    option_names: ClassVar[tuple[str, ...]] = (
+        "stride", "padding", "dilation", "groups", "padding_mode", "activation"
+    )
 
     _parameters: Parameters
     _settings: dict[str, Any]
@@ -323,110 +328,6 @@ def _rebuild(
     return layer(weight, bias, **settings)
 
 
-class Conv1d(Layer):
-    """Grouped convolution over one spatial dimension, as a layer.
-
-    Parameters
-    ----------
-    weight : array_like
-        Shape (C_out, C_in/groups, k); copied.
-    bias : array_like, optional
-        Shape (C_out,); copied.
-    stride, padding, dilation, groups, padding_mode, activation
-        As in `conv1d`.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As `conv1d`, for whatever does not depend on the input.
-
-    Notes
-    -----
-    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as `conv1d`
-    does, with the same errors. Any number of threads may call one layer at once.
-
-    Examples
-    --------
-    >>> import numpy as np, gconv
-    >>> causal = gconv.Conv1d(np.ones((8, 1, 4), np.float32), padding=((3, 0),), groups=8)
-    >>> causal(np.ones((2, 8, 100), np.float32)).shape
-    (2, 8, 100)
-    """
-
-    __slots__ = ()
-    dimensions = 1
-
-
-class Conv2d(Layer):
-    """Grouped convolution over two spatial dimensions, as a layer.
-
-    Parameters
-    ----------
-    weight : array_like
-        Shape (C_out, C_in/groups, kH, kW); copied.
-    bias : array_like, optional
-        Shape (C_out,); copied.
-    stride, padding, dilation, groups, padding_mode, activation
-        As in `conv2d`.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As `conv2d`, for whatever does not depend on the input.
-
-    Notes
-    -----
-    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as `conv2d`
-    does, with the same errors. Any number of threads may call one layer at once.
-
-    Examples
-    --------
-    >>> import numpy as np, gconv
-    >>> layer = gconv.Conv2d(np.ones((9, 1, 3, 3), np.float32), padding=1, groups=3)
-    >>> layer
-    Conv2d(3, 9, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), groups=3, bias=False)
-    >>> layer(np.ones((1, 3, 64, 64), np.float32)).shape
-    (1, 9, 64, 64)
-    """
-
-    __slots__ = ()
-    dimensions = 2
-
-
-class Conv3d(Layer):
-    """Grouped convolution over three spatial dimensions, as a layer.
-
-    Parameters
-    ----------
-    weight : array_like
-        Shape (C_out, C_in/groups, kD, kH, kW); copied.
-    bias : array_like, optional
-        Shape (C_out,); copied.
-    stride, padding, dilation, groups, padding_mode, activation
-        As in `conv3d`.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As `conv3d`, for whatever does not depend on the input.
-
-    Notes
-    -----
-    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as `conv3d`
-    does, with the same errors. Any number of threads may call one layer at once.
-
-    Examples
-    --------
-    >>> import numpy as np, gconv
-    >>> layer = gconv.Conv3d(np.ones((4, 1, 3, 3, 3)), padding="same", groups=4)
-    >>> layer.out_shape((4, 8, 28, 28))
-    (4, 8, 28, 28)
-    """
-
-    __slots__ = ()
-    dimensions = 3
-
-
 class TransposedLayer(Layer):
     """What the transposed layers of all dimensions share."""
 
@@ -434,6 +335,7 @@ class TransposedLayer(Layer):
     out_channel_axis = 1
     validate = Parameters.of_transposed
     weight_shape = "(C_in, C_out/groups, *kernel)"
+    option_names = ("stride", "padding", "output_padding", "dilation", "groups", "activation")
 
     def __init__(
         self,
@@ -460,30 +362,94 @@ class TransposedLayer(Layer):
         )
 
 
-class ConvTranspose1d(TransposedLayer):
-    """Grouped transposed convolution over one spatial dimension, as a layer.
+# ---- the public layers: a class for each number of dimensions ---------------------------------
+
+_DESCRIPTION = """Grouped {convolution} over {axes}, as a layer.
 
     Parameters
     ----------
     weight : array_like
-        Shape (C_in, C_out/groups, k); copied.
+        Shape {weight_shape}; copied.
     bias : array_like, optional
         Shape (C_out,); copied.
-    stride, padding, output_padding, dilation, groups, activation
-        As in `conv_transpose1d`.
+    {options}
+        As in `{function}`.
 
     Raises
     ------
     ValueError, TypeError
-        As `conv_transpose1d`, for whatever does not depend on the input.
+        As `{function}`, for whatever does not depend on the input.
 
     Notes
     -----
-    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as
-    `conv_transpose1d` does, with the same errors. Any number of threads may call one layer at once.
+    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as `{function}`
+    does, with the same errors. Any number of threads may call one layer at once.
 
     Examples
-    --------
+    --------{examples}"""
+_AXES = {1: "one spatial dimension", 2: "two spatial dimensions", 3: "three spatial dimensions"}
+_KERNELS = {1: "k", 2: "kH, kW", 3: "kD, kH, kW"}
+
+
+def described(layer: type[_L]) -> type[_L]:
+    """Complete the docstring of a public layer, whose own text is its examples."""
+    if layer.__doc__ is not None:  # as with python -OO
+        transposed = issubclass(layer, TransposedLayer)
+        layer.__doc__ = _DESCRIPTION.format(
+            convolution="transposed convolution" if transposed else "convolution",
+            axes=_AXES[layer.dimensions],
+            weight_shape=layer.weight_shape.replace("*kernel", _KERNELS[layer.dimensions]),
+            options=", ".join(layer.option_names),
+            function=f"conv{'_transpose' if transposed else ''}{layer.dimensions}d",
+            examples=layer.__doc__,
+        )
+    return layer
+
+
+@described
+class Conv1d(Layer):
+    """
+    >>> import numpy as np, gconv
+    >>> causal = gconv.Conv1d(np.ones((8, 1, 4), np.float32), padding=((3, 0),), groups=8)
+    >>> causal(np.ones((2, 8, 100), np.float32)).shape
+    (2, 8, 100)
+    """
+
+    __slots__ = ()
+    dimensions = 1
+
+
+@described
+class Conv2d(Layer):
+    """
+    >>> import numpy as np, gconv
+    >>> layer = gconv.Conv2d(np.ones((9, 1, 3, 3), np.float32), padding=1, groups=3)
+    >>> layer
+    Conv2d(3, 9, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), groups=3, bias=False)
+    >>> layer(np.ones((1, 3, 64, 64), np.float32)).shape
+    (1, 9, 64, 64)
+    """
+
+    __slots__ = ()
+    dimensions = 2
+
+
+@described
+class Conv3d(Layer):
+    """
+    >>> import numpy as np, gconv
+    >>> layer = gconv.Conv3d(np.ones((4, 1, 3, 3, 3)), padding="same", groups=4)
+    >>> layer.out_shape((4, 8, 28, 28))
+    (4, 8, 28, 28)
+    """
+
+    __slots__ = ()
+    dimensions = 3
+
+
+@described
+class ConvTranspose1d(TransposedLayer):
+    """
     >>> import numpy as np, gconv
     >>> layer = gconv.ConvTranspose1d(np.ones((8, 4, 16), np.float32), stride=8, padding=4)
     >>> layer(np.ones((1, 8, 100), np.float32)).shape
@@ -494,30 +460,9 @@ class ConvTranspose1d(TransposedLayer):
     dimensions = 1
 
 
+@described
 class ConvTranspose2d(TransposedLayer):
-    """Grouped transposed convolution over two spatial dimensions, as a layer.
-
-    Parameters
-    ----------
-    weight : array_like
-        Shape (C_in, C_out/groups, kH, kW); copied.
-    bias : array_like, optional
-        Shape (C_out,); copied.
-    stride, padding, output_padding, dilation, groups, activation
-        As in `conv_transpose2d`.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As `conv_transpose2d`, for whatever does not depend on the input.
-
-    Notes
-    -----
-    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as
-    `conv_transpose2d` does, with the same errors. Any number of threads may call one layer at once.
-
-    Examples
-    --------
+    """
     >>> import numpy as np, gconv
     >>> layer = gconv.ConvTranspose2d(np.ones((6, 2, 4, 4)), stride=2, padding=1, groups=3)
     >>> layer.out_shape((1, 6, 28, 28))
@@ -530,30 +475,9 @@ class ConvTranspose2d(TransposedLayer):
     dimensions = 2
 
 
+@described
 class ConvTranspose3d(TransposedLayer):
-    """Grouped transposed convolution over three spatial dimensions, as a layer.
-
-    Parameters
-    ----------
-    weight : array_like
-        Shape (C_in, C_out/groups, kD, kH, kW); copied.
-    bias : array_like, optional
-        Shape (C_out,); copied.
-    stride, padding, output_padding, dilation, groups, activation
-        As in `conv_transpose3d`.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As `conv_transpose3d`, for whatever does not depend on the input.
-
-    Notes
-    -----
-    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as
-    `conv_transpose3d` does, with the same errors. Any number of threads may call one layer at once.
-
-    Examples
-    --------
+    """
     >>> import numpy as np, gconv
     >>> layer = gconv.ConvTranspose3d(np.ones((4, 2, 2, 2, 2), np.float32), stride=2)
     >>> layer(np.ones((4, 5, 6, 7), np.float32)).shape

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from gconv._across import Lanes, vectors_of
-from gconv._problem import Family, Problem
+from gconv._problem import Family, Problem, Triple
 
 # A width-lane tile whose rows of input leave the first-level cache (32 KiB) little room waits for
 # the second: measured on Zen 4, transposed convolutions of 128 and 256 channels run at 55 GFLOP/s
@@ -101,16 +101,19 @@ def tile_cycles(rows: int, vectors: int, taps: int, row_loads: float, vector_loa
 def width_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[float, Tile]:
     """(estimated cycles of one image, tile) of the best width-lane tile."""
     row_vectors = -(-p.out_size[2] // machine.lanes)
+    rows_of_tiles = p.groups * p.out_size[0] * p.out_size[1]
+    taps, is_part = p.taps, p.part_counts != (0, 0, 0)
 
     def vector_loads(vectors: int) -> float:
-        lines = p.in_channels * p.kernel[0] * p.kernel[1] * (vectors + (p.kernel[2] > 1))
-        if p.part_counts != (0, 0, 0) and lines * machine.lanes * machine.itemsize > ROWS_BYTES:
-            return FAR_LOADS
+        if is_part:
+            lines = p.in_channels * p.kernel[0] * p.kernel[1] * (vectors + (p.kernel[2] > 1))
+            if lines * machine.lanes * machine.itemsize > ROWS_BYTES:
+                return FAR_LOADS
         return 1.5  # half of the loads are split
 
     def cycles(rows: int, vectors: int) -> float:
-        return p.groups * p.out_size[0] * p.out_size[1] * sum(
-            n * m * tile_cycles(r, v, p.taps, 1.0, vector_loads(v))
+        return rows_of_tiles * sum(
+            n * m * tile_cycles(r, v, taps, 1.0, vector_loads(v))
             for n, r in split(p.out_channels, rows)
             for m, v in split(row_vectors, vectors)
         )
@@ -165,11 +168,11 @@ def channel_lanes_fit(p: Problem, machine: Machine) -> bool:
 def channel_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[float, Tile]:
     """(estimated cycles of one image, tile) of the best channel-lane tile."""
     all_vectors = -(-p.out_channels // machine.lanes)
-    pixels = math.prod(p.out_size)
+    pixels, taps = math.prod(p.out_size), p.taps
 
     def cycles(rows: int, vectors: int) -> float:
         sums = sum(
-            n * pixels / rows * tile_cycles(rows, v, p.taps, 1.0, 1.0)
+            n * pixels / rows * tile_cycles(rows, v, taps, 1.0, 1.0)
             for n, v in split(all_vectors, vectors)
         )
         # Bias in, transposed out: about six instructions for each vector of sums.
@@ -299,7 +302,7 @@ def depthwise_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[f
 
     def cycles(rows: int, vectors: int) -> float:
         return p.groups * p.out_size[0] * sum(
-            n * m * depthwise_cycles(p, r, v)
+            n * m * depthwise_cycles(p.kernel, r, v)
             for n, r in split(p.out_size[1], rows)
             for m, v in split(row_vectors, vectors)
         )
@@ -326,13 +329,14 @@ def best_tile(
     )
 
 
-def depthwise_cycles(p: Problem, rows: int, vectors: int) -> float:
+@lru_cache(maxsize=4096)
+def depthwise_cycles(kernel: Triple, rows: int, vectors: int) -> float:
     """Estimated cycles of a depthwise tile, window row by window row."""
-    kernel = p.kernel[1]
+    planes, height, width = kernel
     cycles = 10.0 + rows * vectors
-    for window in range(kernel + rows - 1):
-        active = min(window, kernel - 1) - max(window - rows + 1, 0) + 1
+    for window in range(height + rows - 1):
+        active = min(window, height - 1) - max(window - rows + 1, 0) + 1
         sums = active * vectors
         per_tap = max(sums / 2, (active + vectors * 1.5) / 2, min(4.0, sums * 4.0))
-        cycles += p.kernel[2] * p.kernel[0] * per_tap + 3
+        cycles += width * planes * per_tap + 3
     return cycles

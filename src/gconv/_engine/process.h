@@ -46,14 +46,11 @@ static int pause_failed = 0; /* in the parent, for the fork under way */
 static int child_is_serial = 0;
 
 static void before_fork(void) {
-#if OPENMP_VERSION >= 201811
-    pause_failed = omp_pause_resource_all(omp_pause_soft) != 0;
-#elif defined(__GNUC__) && !defined(__clang__) && OPENMP_VERSION > 0
-    /* GCC 9 to 12 have the call before they announce the standard that defines it. */
-    pause_failed = omp_pause_resource_all(omp_pause_soft) != 0;
-#elif OPENMP_VERSION > 0
-    pause_failed = 0; /* LLVM's runtime looks after its own pool */
+#if OPENMP_VERSION > 0 && !defined(__clang__)
+    pause_failed = omp_pause_resource_all(omp_pause_soft) != 0; /* GCC 9 has it already */
 #endif
+    /* LLVM's runtime begins anew in a child by itself, and calls it a failure to be paused before
+       its first use. */
 }
 
 static void after_fork_in_child(void) { child_is_serial |= pause_failed; }

@@ -211,23 +211,23 @@ static inline vec load_first(const real *p, Py_ssize_t n) {
 static inline void store_first(real *p, vec v, Py_ssize_t n) { memcpy(p, &v, n * sizeof(real)); }
 
 /* `picked` is the vector of the lanes of v that a table of LANES numbers names. */
-#if defined(__AVX512F__) && GC_LANES == 16
+#if VECTOR_BYTES == 64 && GC_LANES == 16
 typedef __m512i picks;
 static inline picks load_picks(const int *table) { return _mm512_loadu_si512(table); }
 static inline vec picked(vec v, picks which) { return (vec)_mm512_permutexvar_ps(which, v); }
-#elif defined(__AVX512F__)
+#elif VECTOR_BYTES == 64
 typedef __m512i picks;
 static inline picks load_picks(const int *table) {
     return _mm512_cvtepi32_epi64(_mm256_loadu_si256((const __m256i *)table));
 }
 static inline vec picked(vec v, picks which) { return (vec)_mm512_permutexvar_pd(which, v); }
-#elif defined(__AVX2__) && GC_LANES == 8
+#elif VECTOR_BYTES == 32 && GC_LANES == 8
 typedef __m256i picks;
 static inline picks load_picks(const int *table) {
     return _mm256_loadu_si256((const __m256i *)table);
 }
 static inline vec picked(vec v, picks which) { return (vec)_mm256_permutevar8x32_ps(v, which); }
-#elif defined(__AVX2__)
+#elif VECTOR_BYTES == 32
 typedef __m256i picks; /* a double is two neighbouring floats */
 static inline picks load_picks(const int *table) {
     const __m256i low = _mm256_slli_epi64(
@@ -248,7 +248,7 @@ static inline vec picked(vec v, picks which) {
 }
 #endif
 
-#if defined(__AVX512F__)
+#if VECTOR_BYTES == 64
 /* What sliding.pxi needs besides, and what only this instruction set does well: loads and stores
    of some lanes, which touch no memory for the others, and vectors taken from two registers at
    any place. */
