@@ -19,12 +19,12 @@ from gconv._bench.progress import tracked
 from gconv._bench.timing import DISTURBED, Schedule, interleave, warm_allocator
 
 MODES = ("zeros", "reflect", "replicate", "circular")
-CLASSES = "class:multiplier,class:grouped,class:dense"
+ROWS = "class:multiplier,class:grouped,class:dense,mobilenetv1_dw_112,mobilenetv1_dw_14"
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = Parser("padding_modes", __doc__)
-    add_rows(parser, CLASSES)
+    add_rows(parser, ROWS)
     add_thread_counts(parser, [1])
     add_rounds(parser, 9)
     arguments = parser.parse_args(argv)

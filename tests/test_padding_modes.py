@@ -251,7 +251,32 @@ LAYOUT_CASES = {
     ),
     "channel lanes in bands": (
         (48, 33, 35), (40, 48, 3, 3), {"padding": (3, 6), "dilation": (3, 6)}, Family.CHANNEL,
-        lambda s: s.bands[1] > 1,
+        lambda s: s.bands[1] > 1 and s.in_place and s.gathers_border,
+    ),
+    "channel lanes, border alone": (
+        (20, 3, 4), (24, 20, 5, 5), {"padding": 2}, Family.CHANNEL, lambda s: s.gathers_border,
+    ),
+    "channel lanes, border before": (
+        (20, 9, 11), (24, 20, 3, 3), {"padding": ((2, 0), (2, 0))}, Family.CHANNEL,
+        lambda s: s.gathers_border,
+    ),
+    "channel lanes, border behind": (
+        (20, 9, 11), (24, 20, 3, 3), {"padding": ((0, 2), (0, 2))}, Family.CHANNEL,
+        lambda s: s.gathers_border,
+    ),
+    "channel lanes, planes": (
+        (20, 5, 9, 8), (24, 20, 3, 3, 3), {"padding": (1, 2, 1)}, Family.CHANNEL,
+        lambda s: s.gathers_border,
+    ),
+    "channel lanes, channels last": (
+        (20, 9, 11), (24, 20, 3, 3), {"padding": 1}, Family.CHANNEL,
+        lambda s: s.gathers_border and s.channels_last,
+    ),
+    "channel lanes, channels on the same places of the cache": (
+        (48, 32, 32), (40, 48, 3, 3), {"padding": 1}, Family.CHANNEL, lambda s: not s.in_place,
+    ),
+    "channel lanes, too many taps to look up": (
+        (20, 300), (24, 20, 96), {"padding": 48}, Family.CHANNEL, lambda s: not s.in_place,
     ),
     "channel lanes with a stride": (
         (48, 33, 35), (40, 48, 3, 3), {"padding": 2, "stride": (2, 3)}, Family.CHANNEL,
@@ -273,6 +298,30 @@ LAYOUT_CASES = {
         (9, 14, 5), (9, 1, 3, 3), {"padding": 1, "groups": 9}, Family.DEPTHWISE,
         lambda s: s.family == Family.DEPTHWISE,
     ),
+    "sliding windows in bands": (
+        (3, 150, 90), (6, 1, 3, 3), {"padding": 2, "groups": 3}, Family.SLIDING,
+        lambda s: s.bands[1] > 1 and not s.in_place,
+    ),
+    "sliding windows, bands of columns": (
+        (2, 5, 9000), (2, 1, 3, 3), {"padding": 1, "groups": 2}, Family.SLIDING,
+        lambda s: s.bands[2] > 1,
+    ),
+    "sliding windows with a stride": (
+        (3, 33, 71), (6, 1, 5, 5), {"padding": 4, "stride": 2, "groups": 3}, Family.SLIDING,
+        lambda s: s.phases == 1,
+    ),
+    "sliding windows, dilated": (
+        (3, 33, 29), (3, 1, 3, 3), {"padding": 8, "dilation": 4, "groups": 3}, Family.SLIDING,
+        lambda s: not s.expanded[1],
+    ),
+    "sliding windows, far apart": (
+        (3, 20, 50), (3, 1, 2, 3), {"padding": (9, 16), "dilation": (18, 16), "groups": 3},
+        Family.SLIDING, lambda s: not s.expanded[1],
+    ),
+    "sliding windows, planes": (
+        (3, 5, 20, 40), (6, 1, 3, 3, 3), {"padding": (2, 1, 1), "groups": 3}, Family.SLIDING,
+        lambda s: s.panel_planes > 1,
+    ),
     "rows padded, columns not": (
         (4, 12, 40), (4, 4, 3, 1), {"padding": (1, 0)}, Family.WIDTH, lambda s: not s.in_place,
     ),
@@ -288,6 +337,10 @@ def test_every_kind_of_panel(name, mode, isa, dtype, rng):
     x = integers(rng, (2, *x_shape), dtype, largest=3)
     if name == "two phases of strided columns":
         x = x[..., ::2]
+    if name == "channel lanes, channels last":
+        x = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+    if family == Family.SLIDING and not _plan.machine(isa, np.dtype(dtype)).tiles["sliding"]:
+        pytest.skip("no such tiles")
     weight = integers(rng, weight_shape, dtype, largest=3)
     layer = LAYERS[dims](weight, **options, padding_mode=mode)
     with _plan.use_tile(family):

@@ -235,6 +235,7 @@ class Spec(Problem):
     panel_columns: int
     in_block: int
     column_runs: bool
+    gathers_border: bool
     prefetches: bool
     three_columns: bool
     down_the_rows: bool

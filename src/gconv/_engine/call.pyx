@@ -203,6 +203,7 @@ cdef class Plan:
         p.in_block = spec.in_block
         p.channel_major = spec.channel_major
         p.column_runs = spec.column_runs
+        p.gathers_border = spec.gathers_border
         p.prefetches = spec.prefetches
         p.three_columns = spec.three_columns
         p.down_the_rows = spec.down_the_rows

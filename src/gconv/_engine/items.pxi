@@ -692,6 +692,112 @@ cdef inline Py_ssize_t row_end(
     return min(column, item.last_column) if row == item.band.end[1] - 1 else column
 
 
+# In padding that holds elements of the image, the pixels of a band whose taps all lie in the
+# image come first. The others, the border, look up each tap in a table [tap of a channel][pixel].
+cdef struct Border:
+    Py_ssize_t inner, pixels  # so many inside, so many at the border
+    Py_ssize_t* places
+
+
+cdef inline Py_ssize_t tap_moved(
+    const ConvPlan* p, int axis, Py_ssize_t output, Py_ssize_t tap) noexcept nogil:
+    return moved(p, axis, output * p.stride[axis] + tap * p.dilation[axis] - p.padding[axis])
+
+
+cdef void find_border(
+    const ConvPlan* p, const Item* item, Py_ssize_t pixels, const Source* source,
+    Py_ssize_t* places, Py_ssize_t* spots, Border* border) noexcept nogil:
+    """The places and the spots of all pixels (see channel_item), and where the taps of those at
+    the border lie."""
+    cdef const Band* band = &item.band
+    cdef Py_ssize_t begin[3]
+    cdef Py_ssize_t end[3]
+    cdef Py_ssize_t width = band.end[2] - band.begin[2]
+    cdef Py_ssize_t axis, od, oh, column, row_last, last, i, n, kd, kh, kw, place, row
+    cdef Py_ssize_t inside = 0, outside, number = 0
+    cdef bint inner
+    cdef Py_ssize_t* columns  # [kernel column][column]: what column taps are moved by
+    cdef Py_ssize_t* to
+    for axis in range(3):
+        begin[axis] = max(band.begin[axis], divide_up(p.padding[axis], p.stride[axis]))
+        end[axis] = (p.in_size[axis] + p.padding[axis]
+                     - (p.kernel[axis] - 1) * p.dilation[axis])  # the last tap's limit
+        end[axis] = min(band.end[axis], divide_up(max(end[axis], 0), p.stride[axis]))
+        begin[axis] = min(begin[axis], band.end[axis])
+        end[axis] = max(begin[axis], end[axis])
+    border.inner = 0
+    for oh in range(begin[1], end[1]):
+        n = row_end(item, oh, end[2]) - row_begin(item, oh, begin[2])
+        border.inner += max(n, 0) * (end[0] - begin[0])
+    border.pixels = pixels - border.inner
+    columns = border.places + border.pixels * p.kernel[0] * p.kernel[1] * p.kernel[2]
+    outside = border.inner
+    for kw in range(p.kernel[2]):
+        for i in range(width):
+            columns[kw * width + i] = tap_moved(p, 2, band.begin[2] + i, kw)
+    for od in range(band.begin[0], band.end[0]):
+        for oh in range(band.begin[1], band.end[1]):
+            row = od * source.plane + oh * source.row
+            column = row_begin(item, oh, band.begin[2])
+            row_last = row_end(item, oh, band.end[2])
+            while column < row_last:
+                # A row at the border; or the columns before, inside and behind the inner ones.
+                last = row_last
+                inner = False
+                if begin[0] <= od < end[0] and begin[1] <= oh < end[1]:
+                    inner = begin[2] <= column < end[2]
+                    if inner:
+                        last = min(last, end[2])
+                    elif column < begin[2]:
+                        last = min(last, begin[2])
+                n = inside if inner else outside
+                for i in range(column, last):
+                    place = row + (i - band.begin[2]) * p.pixel_step
+                    places[n + i - column] = place
+                    if p.y_in_order:
+                        spots[number] = n + i - column
+                    else:
+                        spots[n + i - column] = (
+                            od * p.y_axis[0] + oh * p.y_axis[1] + i * p.y_axis[2])
+                    number += 1
+                if inner:
+                    inside += last - column
+                    column = last
+                    continue
+                to = border.places + n - border.inner
+                for kd in range(p.kernel[0]):
+                    for kh in range(p.kernel[1]):
+                        place = row + tap_moved(p, 0, od, kd) + tap_moved(p, 1, oh, kh)
+                        for kw in range(p.kernel[2]):
+                            for i in range(last - column):
+                                to[i] = (
+                                    place + (column - band.begin[2] + i) * p.pixel_step
+                                    + columns[kw * width + column - band.begin[2] + i])
+                            to += border.pixels
+                outside += last - column
+                column = last
+
+
+cdef inline void border_tiles(
+    const ConvPlan* p, ChannelStrip* s, const Border* border, Py_ssize_t vectors,
+    Py_ssize_t in_block) noexcept nogil:
+    """The pixels inside, and then those at the border, which take each tap of a channel as if it
+    were a kernel row of its own."""
+    s.planes = 1
+    s.rows = 1
+    s.first = 0
+    s.last = p.kernel[0] * p.kernel[1] * p.kernel[2] * in_block
+    if border.inner > 0:
+        pixel_tiles(p, s, vectors, border.inner)
+    s.rows = p.kernel[0] * p.kernel[1] * p.kernel[2]
+    s.row = s.last = in_block
+    s.pixels = border.places
+    s.next_row = border.pixels
+    if border.pixels > 0:
+        pixel_tiles(p, s, vectors, border.pixels)
+    s.next_row = 0
+
+
 cdef void channel_item(
     const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
@@ -717,9 +823,11 @@ cdef void channel_item(
     cdef ColumnRuns runs
     cdef real* to_y
     cdef Run run
+    cdef Border border
     cdef Source source
     cdef ChannelStrip s
     begin_item(p, &item, scratch)
+    s.next_row = 0
     # The sums and the places of the pixels share a part of scratch: sums from its beginning,
     # places up to its end. Pixels come in runs of columns that meet the same taps, so that
     # such runs go together over all rows; `spots` says where they lie in y, or, where y is in
@@ -731,6 +839,12 @@ cdef void channel_item(
         source.row = p.panel_line[1] * p.panel_row
     pixel = 0
     find_column_runs(p, band, &runs)
+    border.inner = border.pixels = 0
+    border.places = NULL
+    if p.gathers_border:
+        border.places = <Py_ssize_t*>(<real*>(scratch + HEADER_BYTES) + p.outputs_at)
+        find_border(p, &item, pixels, &source, places, spots, &border)
+        runs.count = 0
     column = band.begin[2]
     for n in range(runs.count):
         end = runs.end[n]
@@ -801,6 +915,8 @@ cdef void channel_item(
             s.pixels = places
             s.sums = sums
             s.row = row_taps
+            if p.gathers_border:
+                border_tiles(p, &s, &border, vectors, in_block)
             run.pixels = 0
             for i in range(6):
                 run.taps[i] = 0
@@ -823,8 +939,9 @@ cdef void channel_item(
         if p.y_in_order:
             to_y += (
                 band.begin[0] * p.y_axis[0] + band.begin[1] * p.y_axis[1] + item.first_column)
-            store_transposed(p, sums, lanes, spots if p.column_runs else NULL, pixels, channels,
-                             residual_of(scratch, y, to_y), to_y)
+            store_transposed(
+                p, sums, lanes, spots if p.column_runs or p.gathers_border else NULL, pixels,
+                channels, residual_of(scratch, y, to_y), to_y)
         else:
             store_pixels(p, sums, lanes, spots, pixels, channels, to_y)
         o += lanes

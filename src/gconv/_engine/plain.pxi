@@ -29,6 +29,13 @@ cdef inline Py_ssize_t image_position(
     return NOWHERE
 
 
+cdef inline Py_ssize_t moved(
+    const ConvPlan* p, int axis, Py_ssize_t position) noexcept nogil:
+    """From where a position along the padded axis would lie in x, if that went on, to the element
+    that it holds. In padding, the mode must not be ZEROS."""
+    return (image_position(p, axis, position) - position) * p.x_axis[axis]
+
+
 cdef void plain_item(
     const ConvPlan* p, const Item* item, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:

@@ -109,6 +109,9 @@ cdef struct ConvPlan:
     # The taps' order is channel, column in every family and block, and none is left out.
     bint channel_major
     bint column_runs  # channel lanes: pixels skip the kernel columns that lie in the padding
+    # Channel lanes, x in place: the padding holds elements of the image, and pixels with taps
+    # there look up where these lie.
+    bint gathers_border
 
     # Taps of one output element in their order: input block, kd, kh, then channel, kw for width
     # lanes (neighbouring taps share cache lines) and kw, channel for channel lanes;
@@ -147,7 +150,7 @@ cdef struct ConvPlan:
     double low, high
 
     # Scratch of one thread: elements up to the accumulators, to the weights, to the outputs of
-    # parts, and bytes in all.
+    # parts (or where taps of border pixels lie), and bytes in all.
     Py_ssize_t accumulators_at, weights_at, outputs_at
     Py_ssize_t scratch_bytes
 

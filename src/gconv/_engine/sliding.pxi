@@ -2,7 +2,8 @@
 # lanes of a vector and takes vectors from two registers at any place.
 #
 # A tile is a strip of whole output rows, VECTORS vectors wide, computed from top to bottom. A row
-# of input is loaded once, from x itself, with zeros for the lanes in the padding; the vectors of
+# of input is loaded once, from x itself, with zeros for the lanes in the padding (or from a panel,
+# where the padding holds elements of the image); the vectors of
 # its other taps are slid out of two neighbouring registers. It is added to every output row that
 # it touches while these wait in registers, each one step further down than the next:
 #
@@ -191,15 +192,22 @@ cdef void sliding_item(
             tiles = &DILATED_TILES[0]
     elif p.kernel[1] == p.kernel[2] and p.kernel[2] > 1 and p.dilation[2] == 1:
         tiles = &SQUARE_TILES[p.stride[2]][p.kernel[1]][0]
+    begin_item(p, &item, scratch)
     s.epilogue = tile_epilogue(p)
     s.kernel_columns = p.kernel[2]
     s.dilation = p.dilation[2]
     s.first_column = band.begin[2] * p.stride[2] - p.padding[2]
     s.in_columns = p.in_size[2]
+    if not p.in_place:  # a panel's columns are all there are
+        s.first_column = 0
+        s.in_columns = p.panel_columns
     s.out_columns = width
     s.y_row = dilation * p.y_axis[1]
     for group in range(item.first_group, item.last_group):
-        source = in_place_source(p, &item, x, group)
+        if p.in_place:
+            source = in_place_source(p, &item, x, group)
+        else:
+            source = panel_source(p, &item, x, group, 0, 1, scratch)
         s.x_plane = source.tap_plane
         s.x_row = source.tap_row
         for channel in range(item.first_channel, item.last_channel):
@@ -213,10 +221,12 @@ cdef void sliding_item(
                     oh = band.begin[1] + phase
                     s.rows = divide_up(band.end[1] - oh, dilation)
                     top = oh * p.stride[1] - p.padding[1]
-                    s.first_window = divide_up(-top, dilation) if top < 0 else 0
+                    s.first_window = 0
+                    if top < p.filled_begin[1]:
+                        s.first_window = divide_up(p.filled_begin[1] - top, dilation)
                     s.last_window = 0
-                    if top < p.in_size[1] and s.first_plane < s.last_plane:
-                        s.last_window = divide_up(p.in_size[1] - top, dilation)
+                    if top < p.filled_end[1] and s.first_plane < s.last_plane:
+                        s.last_window = divide_up(p.filled_end[1] - top, dilation)
                     s.x = source.origin + od * source.plane + oh * source.row
                     s.y = (y + item.image * p.y_image + o * p.y_channel + od * p.y_axis[0]
                            + oh * p.y_axis[1] + band.begin[2])

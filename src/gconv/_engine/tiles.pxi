@@ -275,7 +275,10 @@ ctypedef void (*sliding_function)(const SlidingStrip* s) noexcept nogil
 
 cdef struct ChannelStrip:
     const real* x
-    const Py_ssize_t* pixels  # where each pixel's taps start
+    # Where each pixel's taps start, and so much further on in this table those of the next of
+    # `rows`; 0: they start at the same place.
+    const Py_ssize_t* pixels
+    Py_ssize_t next_row
     const real* weight  # [tap][VECTORS * LANES]
     const real* ahead  # weights that will be wanted after these, and how many vectors of them
     Py_ssize_t share  # each tile asks for
@@ -312,6 +315,10 @@ cdef inline void channel_strip(
             prefetch(s.ahead + j * LANES)
         for plane in range(s.planes):
             for row in range(s.rows):
+                if s.next_row > 0:
+                    for j in range(ROWS):
+                        x[j] = <const real*>read_here(
+                            s.x + s.pixels[row * s.next_row + tile * ROWS + j])
                 start = plane * s.plane + row * s.row
                 tap = s.x_taps + start + s.first
                 end = s.x_taps + start + s.last
