@@ -79,6 +79,33 @@ cdef inline void sliding_taps(
         slide += s.dilation
 
 
+# The taps of one row of neighbours into the one output row that waits: each with the tap LANES
+# columns on, which reads the same slid vectors, each one vector further on.
+cdef inline void paired_taps(
+    const SlidingStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* x, const some* inside,
+    const real* w, Py_ssize_t VECTORS) noexcept nogil:
+    cdef vec places[MOST_VECTORS + 2]
+    cdef vec xv[MOST_VECTORS + 1]
+    cdef vec wv
+    cdef Py_ssize_t kw = 0, tap, v
+    while kw < s.kernel_columns:
+        for v in range(VECTORS + 2):
+            places[v] = load_some(x + kw + v * LANES, inside[kw // LANES + v])
+        for tap in range(LANES):
+            if kw + tap >= s.kernel_columns:
+                break
+            for v in range(VECTORS + 1):
+                xv[v] = in_register(slid_by(places[v], places[v + 1], tap))
+            wv = splat(w[kw + tap])
+            for v in range(VECTORS):
+                acc[0][v] = acc[0][v] + wv * xv[v]
+            if kw + tap + LANES < s.kernel_columns:
+                wv = splat(w[kw + tap + LANES])
+                for v in range(VECTORS):
+                    acc[0][v] = acc[0][v] + wv * xv[v + 1]
+        kw += 2 * LANES
+
+
 # Window row STRIDE * oh + LAST.
 cdef inline void sliding_row(
     const SlidingStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* x, const some* inside,
@@ -95,6 +122,9 @@ cdef inline void sliding_row(
     for plane in range(0 if HELD else s.first_plane, planes):
         if not HELD:
             w = s.weight + plane * KERNEL_ROWS * columns
+        if LAST == 0 and STRIDE == 1 and COLUMNS == 0 and s.paired:
+            paired_taps(s, acc, x + plane * s.x_plane, inside, w, VECTORS)
+            continue
         load_places(x + plane * s.x_plane, inside, even, odd, STRIDE, VECTORS, COLUMNS)
         sliding_taps(s, acc, even, x + plane * s.x_plane, inside, held, w, LAST, STRIDE, VECTORS,
                      COLUMNS, NEIGHBOURS, HELD, 0)
@@ -110,7 +140,7 @@ cdef inline void sliding_strip(
     Py_ssize_t COLUMNS, bint NEIGHBOURS, bint HELD) noexcept nogil:
     cdef vec acc[MOST_ROWS][MOST_VECTORS]
     cdef vec held[9]
-    cdef some inside[2 * MOST_VECTORS + 2 + MOST_BLOCKS]
+    cdef some inside[2 * MOST_VECTORS + 3 + MOST_BLOCKS]
     cdef some stored[MOST_VECTORS]
     cdef vec bias = splat(s.bias[0] if s.bias != NULL else 0)
     cdef const real* x
@@ -124,7 +154,7 @@ cdef inline void sliding_strip(
             held[v] = in_register(splat(s.weight[v]))
     for tile in range(s.tiles):
         column = tile * VECTORS * LANES
-        for v in range(STRIDE * (VECTORS + 1) + blocks):
+        for v in range(STRIDE * (VECTORS + 1) + 1 + blocks):
             inside[v] = lanes_inside(s.first_column + column * STRIDE + v * LANES, s.in_columns)
         for v in range(VECTORS):
             stored[v] = lanes_inside(column + v * LANES, s.out_columns)
@@ -196,6 +226,7 @@ cdef void sliding_item(
     s.epilogue = tile_epilogue(p)
     s.kernel_columns = p.kernel[2]
     s.dilation = p.dilation[2]
+    s.paired = p.dilation[2] == 1 and not p.channel_major
     s.first_column = band.begin[2] * p.stride[2] - p.padding[2]
     s.in_columns = p.in_size[2]
     if not p.in_place:  # a panel's columns are all there are

@@ -265,6 +265,7 @@ cdef struct SlidingStrip:
     Py_ssize_t first_plane, last_plane  # kernel planes that meet the image
     Py_ssize_t first_window, last_window  # window rows that lie in the image
     Py_ssize_t kernel_columns, dilation
+    bint paired  # of one row: taps go in pairs
     Py_ssize_t tiles
 
 

@@ -285,20 +285,19 @@ static inline __attribute__((always_inline)) vec slid(vec a, vec b, Py_ssize_t n
     return (vec)FEW_LANES(permutex2var)(a, INDICES(add)(lane, INDICES(set1)(n)), b);
 }
 
-/* The same for an n below 7 that is literal after inlining: one instruction, and one that leaves
-   the multiply-adds their ports. */
+/* The same for an n below LANES that is literal after inlining: one instruction, and one that
+   leaves the multiply-adds their ports. */
+#define SLID_BY(n) case n: return (vec)INDICES(alignr)((__m512i)b, (__m512i)a, n);
 static inline __attribute__((always_inline)) vec slid_by(vec a, vec b, Py_ssize_t n) {
-    const __m512i low = (__m512i)a, high = (__m512i)b;
     switch (n) {
-    case 0: return a;
-    case 1: return (vec)INDICES(alignr)(high, low, 1);
-    case 2: return (vec)INDICES(alignr)(high, low, 2);
-    case 3: return (vec)INDICES(alignr)(high, low, 3);
-    case 4: return (vec)INDICES(alignr)(high, low, 4);
-    case 5: return (vec)INDICES(alignr)(high, low, 5);
-    default: return (vec)INDICES(alignr)(high, low, 6);
+    SLID_BY(1) SLID_BY(2) SLID_BY(3) SLID_BY(4) SLID_BY(5) SLID_BY(6) SLID_BY(7)
+#if GC_LANES == 16
+    SLID_BY(8) SLID_BY(9) SLID_BY(10) SLID_BY(11) SLID_BY(12) SLID_BY(13) SLID_BY(14) SLID_BY(15)
+#endif
+    default: return a;
     }
 }
+#undef SLID_BY
 #endif
 
 #endif
