@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gconv._across import NONE as NO_VECTORS
-from gconv._across import vectors_of
+from gconv._across import Vectors, vectors_of
 from gconv._problem import CHANNELS_LAST, Addresses, Family, Problem, Spec, Triple
 from gconv._tiles import (
     WEIGHT_BLOCK_BYTES,
     Machine,
     Tile,
+    across_vectors,
     choose_tile,
     depthwise_tile,
     down_the_rows,
@@ -321,14 +322,25 @@ class Layout:
     def cut_groups(self, part: float, least: int) -> None:
         """Blocks of about a part of the groups, where that is far from all of them, which fill
         `least` vectors or more."""
-        p, lanes = self.p, self.lanes
-        whole = lanes // math.gcd(lanes, p.out_channels)  # so many groups fill vectors
+        p, wide = self.p, self.across_vectors(self.p.groups).wide
+        whole = wide // math.gcd(wide, p.out_channels)  # so many groups fill vectors
         if part * 1.5 < 1 and p.groups > least * whole:
             parts = min(math.ceil(1 / part), p.groups // (least * whole))
             self.group_block = -(-p.groups // parts // whole) * whole
-            while 0 < (p.groups % self.group_block) * p.out_channels < lanes:
+            while 0 < (p.groups % self.group_block) * p.out_channels < wide:
                 self.group_block += whole  # no vector fits what would be left
             self.group_block = min(self.group_block, p.groups)
+
+    def across_vectors(self, group_block: int) -> Vectors:
+        """The vectors of a channels-last family."""
+        p = self.p
+        if self.family == Family.ACROSS:
+            vectors = across_vectors(p, self.machine, group_block)
+        else:
+            vectors = vectors_of(
+                p.groups, p.in_channels, p.out_channels, group_block, self.lanes, overlap=False)
+        assert vectors is not None  # across_fits has asked
+        return vectors
 
     def cut(self, axis: int, size: int) -> None:
         """A smaller band of any size."""
@@ -660,11 +672,7 @@ class Layout:
                 weights = p.taps * -(-channels // self.lanes) * self.lanes
         across = NO_VECTORS
         if self.family in CHANNELS_LAST:
-            vectors = vectors_of(
-                p.groups, p.in_channels, p.out_channels, self.group_block, self.lanes,
-                overlap=self.family == Family.ACROSS)
-            assert vectors is not None  # across_fits has asked
-            across = vectors
+            across = self.across_vectors(self.group_block)
         scratch = -(-(64 + (panel + sums + weights) * size) // 64) * 64
         shift = [
             inside - before for inside, before in zip(p.panel_padding, p.padding, strict=True)
@@ -713,6 +721,7 @@ class Layout:
             lanes_are=across.kind,
             neighbours=self.family == Family.ACROSS and neighbours_fit(p, self.machine),
             across_blocks=across.blocks,
+            across_wide=across.wide,
             across_first=across.first,
             across_base=across.base,
             across_picks=across.picks,

@@ -172,7 +172,7 @@ cdef inline void across_row(
     cdef Py_ssize_t column, o = p.across_first[block]
     s.picks = p.across_picks + block * p.in_channels * LANES
     s.wide_in = min(LANES, p.groups * p.in_channels - p.across_base[block])
-    s.wide_out = min(LANES, p.groups * p.out_channels - o)
+    s.wide_out = min(p.across_wide, item.last_group * p.out_channels - o)
     s.bias = splat(0)
     if bias != NULL:
         s.bias = load_first(bias + o, s.wide_out)
@@ -195,7 +195,7 @@ cdef void across_item(
     cdef Py_ssize_t taps = p.in_channels * p.kernel[0] * p.kernel[1] * p.kernel[2]
     cdef Py_ssize_t channels = (item.last_group - item.first_group) * p.out_channels
     cdef Py_ssize_t first = item.first_group // p.group_block * p.across_blocks
-    cdef Py_ssize_t last = first + (channels + LANES - 1) // LANES
+    cdef Py_ssize_t last = first + (channels + p.across_wide - 1) // p.across_wide
     # All vectors of a row, as they follow each other in memory; but one at a time where weights
     # are packed on the way.
     cdef Py_ssize_t at_once = 1 if packed == NULL else last - first
@@ -225,7 +225,8 @@ cdef void across_item(
     while first < last:
         if packed == NULL:
             pack_across(p, p.across_first[first],
-                        min(LANES, p.groups * p.out_channels - p.across_first[first]),
+                        min(p.across_wide,
+                            item.last_group * p.out_channels - p.across_first[first]),
                         weight, weights)
         for od in range(band.begin[0], band.end[0]):
             for oh in range(band.begin[1], band.end[1]):

@@ -117,12 +117,13 @@ cdef struct ConvPlan:
     const Py_ssize_t* w_taps
     const Py_ssize_t* tap_places
 
-    # Lanes across groups: blocks of LANES output channels, `across_blocks` for each group block;
+    # Lanes across groups: blocks of `across_wide` output channels, LANES unless only tiles of
+    # neighbours can serve; `across_blocks` of these for each group block;
     # how their lanes go with input channels; the first output channel of each, the first input
     # channel that it loads, and which of these its lanes pick; whether pixels share picks.
     int lanes_are
     bint neighbours
-    Py_ssize_t across_blocks
+    Py_ssize_t across_blocks, across_wide
     const Py_ssize_t* across_first
     const Py_ssize_t* across_base
     const int* across_picks
