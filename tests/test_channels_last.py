@@ -127,6 +127,31 @@ def test_an_image_of_three_channels_goes_by_pixels_where_these_tiles_are(isa, dt
     assert (family == Family.PIXELS) == bool(machine.tiles["pixels"])
 
 
+@pytest.mark.parametrize(
+    ("in_channels", "out_channels"), [(3, 3), (5, 5), (6, 6), (7, 3), (2, 6), (12, 9)])
+def test_vectors_of_whole_groups(isa, dtype, rng, in_channels, out_channels):
+    """Groups that would cross the borders of vectors leave some lanes of these unused."""
+    machine = _plan.machine(isa, np.dtype(dtype))
+    groups, options = 40, {"padding": 1, "groups": 40}
+    weight = integers(rng, (groups * out_channels, in_channels, 3, 3), dtype)
+    bias = integers(rng, weight.shape[:1], dtype)
+    x = integers(rng, (2, groups * in_channels, 12, 13), dtype)
+    layer = gconv.Conv2d(weight, bias, **options)
+    want = layer(x)
+    with _plan.use_tile(Family.ACROSS):
+        for threads in (1, 3):
+            np.testing.assert_array_equal(layer(channels_last(x), num_threads=threads), want)
+            got = gconv.conv2d(channels_last(x), weight, bias, num_threads=threads, **options)
+            np.testing.assert_array_equal(got, want)
+        geometry = layer._parameters.applied_to(x.shape, x.itemsize)
+        spec = _run.prepare(geometry, channels_last(x), None)[0].spec
+    if machine.tiles["neighbours"] and machine.lanes >= max(in_channels, out_channels):
+        assert spec.family == Family.ACROSS
+        whole = machine.lanes // max(in_channels, out_channels) * out_channels
+        assert spec.across_wide in (whole, machine.lanes)
+        assert spec.group_blocks > 1 or spec.across_wide == machine.lanes
+
+
 #: Layers for each kind of tiles of pixels: (channels, filters per channel, kernel, stride).
 PIXEL_TILES = {
     "pixels": (19, 1, (5, 5), 1),

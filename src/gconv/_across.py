@@ -18,7 +18,7 @@ class Lanes(IntEnum):
 
     FITTING = 0  # one by one
     PICKED = 1  # each picks its own
-    NARROW = 2  # each picks its own, and there is less than a vector of inputs or outputs
+    NARROW = 2  # each picks its own, from or into less than a vector
 
 
 class Vectors(NamedTuple):
@@ -29,6 +29,8 @@ class Vectors(NamedTuple):
     kind : Lanes
     blocks : int
         Vectors of a group block; the last one may have fewer.
+    wide : int
+        Output channels of a vector: as many as there are lanes, or as fit of whole groups.
     first : numpy.ndarray of intp
         The first output channel of each.
     base : numpy.ndarray of intp
@@ -39,12 +41,13 @@ class Vectors(NamedTuple):
 
     kind: Lanes
     blocks: int
+    wide: int
     first: NDArray[np.intp]
     base: NDArray[np.intp]
     picks: NDArray[np.int32]
 
 
-NONE = Vectors(Lanes.FITTING, 0, np.zeros(0, np.intp), np.zeros(0, np.intp),
+NONE = Vectors(Lanes.FITTING, 0, 0, np.zeros(0, np.intp), np.zeros(0, np.intp),
                np.zeros((0, 0, 0), np.int32))
 
 
@@ -56,28 +59,49 @@ def vectors_of(
     lanes: int,
     *,
     overlap: bool = True,
+    whole_groups: bool = False,
 ) -> Vectors | None:
     """The vectors of a layer, its channels counted per group; None where some vector's lanes read
     more input channels than a vector holds. Without `overlap` a last vector may be longer than
-    what is left of the group block."""
+    what is left of the group block. With `whole_groups` vectors that would read too much hold as
+    many groups as fit, and leave lanes unused."""
+    wide = lanes
+    found = _vectors_of(groups, in_channels, out_channels, group_block, lanes, wide, overlap)
+    if found is None and whole_groups:
+        wide = lanes // max(in_channels, out_channels) * out_channels
+        if wide > 0:
+            found = _vectors_of(groups, in_channels, out_channels, group_block, lanes, wide, False)
+    return found
+
+
+def _vectors_of(
+    groups: int,
+    in_channels: int,
+    out_channels: int,
+    group_block: int,
+    lanes: int,
+    wide: int,
+    overlap: bool,
+) -> Vectors | None:
     total_in, total_out = groups * in_channels, groups * out_channels
     block = min(group_block * out_channels, total_out)
     first = []
     for begin in range(0, total_out, block):
         end = min(begin + block, total_out)
-        starts = range(begin, end, lanes)
+        starts = range(begin, end, wide)
         first += [max(min(start, end - lanes), 0) if overlap else start for start in starts]
     start = np.array(first, np.intp)
-    lane = np.minimum(start[:, None] + np.arange(lanes), total_out - 1)
+    lane = start[:, None] + np.minimum(np.arange(lanes), wide - 1)
+    lane = np.minimum(lane, total_out - 1)
     source = lane // out_channels * in_channels  # of each lane's group, the first input channel
     base = np.clip(source[:, 0], 0, max(total_in - lanes, 0))
     picks = (source - base[:, None])[:, None, :] + np.arange(in_channels)[:, None]
     if picks.size and picks.max() >= lanes:
         return None
     kind = Lanes.PICKED
-    if min(total_in, total_out) < lanes:
+    if min(total_in, total_out, wide) < lanes:
         kind = Lanes.NARROW
     elif in_channels == out_channels == 1:
         kind = Lanes.FITTING
-    return Vectors(kind, -(-block // lanes), start, base.astype(np.intp),
+    return Vectors(kind, -(-block // wide), wide, start, base.astype(np.intp),
                    np.ascontiguousarray(picks, np.int32))

@@ -245,6 +245,7 @@ class Spec(Problem):
     lanes_are: int
     neighbours: bool
     across_blocks: int
+    across_wide: int
     across_first: NDArray[np.intp]
     across_base: NDArray[np.intp]
     across_picks: NDArray[np.int32]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from gconv._across import Lanes, vectors_of
+from gconv._across import Lanes, Vectors, vectors_of
 from gconv._problem import Family, Problem, Triple
 
 # A width-lane tile whose rows of input leave the first-level cache (32 KiB) little room waits for
@@ -192,9 +192,14 @@ def across_fits(p: Problem, machine: Machine) -> bool:
         and p.in_channels > 0
         and p.zero_padding
         and not p.channel_major
-        and vectors_of(p.groups, p.in_channels, p.out_channels, p.groups, machine.lanes)
-        is not None
+        and across_vectors(p, machine, p.groups) is not None
     )
+
+
+def across_vectors(p: Problem, machine: Machine, group_block: int) -> Vectors | None:
+    """The vectors of lanes across groups. Only tiles of neighbours leave lanes unused."""
+    return vectors_of(p.groups, p.in_channels, p.out_channels, group_block, machine.lanes,
+                      whole_groups=neighbours_fit(p, machine))
 
 
 def pixels_fit(p: Problem, machine: Machine) -> bool:
@@ -256,7 +261,7 @@ def neighbours_fit(p: Problem, machine: Machine) -> bool:
 
 def across_tile(p: Problem, machine: Machine) -> tuple[float, Tile]:
     """(estimated cycles of one image, tile) of lanes across groups."""
-    vectors = vectors_of(p.groups, p.in_channels, p.out_channels, p.groups, machine.lanes)
+    vectors = across_vectors(p, machine, p.groups)
     assert vectors is not None  # across_fits has asked
     rows = machine.tiles["across"][vectors.kind]
     # A tap takes a load and a multiply-add, or a pick and a multiply-add for every channel.

@@ -41,6 +41,10 @@ cdef struct AcrossStrip:
     real* y
     Py_ssize_t y_pixel
     Py_ssize_t tiles
+    # Whether to ask for what the next output row will read and write: `rows_below` rows of x, the
+    # first of them x_below from x; and a row of y.
+    bint prefetches
+    Py_ssize_t x_below, x_row, rows_below, y_row
     # Of neighbours: the image column of the first input pixel, of how many.
     Py_ssize_t first_column, in_columns
 
@@ -49,6 +53,20 @@ ctypedef void (*across_function)(const AcrossStrip* s) noexcept nogil
 
 cdef across_function ACROSS_TILES[3][MOST_ROWS + 1]
 cdef across_function NEIGHBOUR_TILES[MOST_ROWS + 1]
+
+
+cdef inline void ask_for_next_row(
+    const AcrossStrip* s, Py_ssize_t pixel, Py_ssize_t PIXELS) noexcept nogil:
+    """PIXELS outputs below those from `pixel` on, and the inputs that they alone need."""
+    cdef const real* x = s.x + pixel * s.x_pixel + s.x_below
+    cdef const real* y = s.y + pixel * s.y_pixel + s.y_row
+    cdef Py_ssize_t j, row
+    for j in range(PIXELS):
+        prefetch(y + j * s.y_pixel)
+    for row in range(s.rows_below):
+        for j in range(PIXELS):
+            prefetch(x + j * s.x_pixel)
+        x += s.x_row
 
 
 cdef inline void across_strip(
@@ -63,6 +81,8 @@ cdef inline void across_strip(
     cdef real* y = s.y
     cdef Py_ssize_t tile, j, k, c, plane, row, start
     for tile in range(s.tiles):
+        if s.prefetches:
+            ask_for_next_row(s, tile * PIXELS, PIXELS)
         for j in range(PIXELS):
             acc[j] = s.bias
         for plane in range(s.planes):
@@ -143,6 +163,29 @@ cdef inline void pack_across(
             to[k * LANES + lane] = w[p.w_taps[k]] if lane < channels else 0
 
 
+cdef inline void across_row(
+    const ConvPlan* p, AcrossStrip s, const Item* item, Py_ssize_t block, Py_ssize_t od,
+    Py_ssize_t oh, Py_ssize_t left, Py_ssize_t right, const real* x, const real* bias, real* y
+) noexcept nogil:
+    """A vector of output channels of a row; the columns [left, right) meet all taps of a kernel
+    row."""
+    cdef Py_ssize_t column, o = p.across_first[block]
+    s.picks = p.across_picks + block * p.in_channels * LANES
+    s.wide_in = min(LANES, p.groups * p.in_channels - p.across_base[block])
+    s.wide_out = min(p.across_wide, item.last_group * p.out_channels - o)
+    s.bias = splat(0)
+    if bias != NULL:
+        s.bias = load_first(bias + o, s.wide_out)
+    x += p.across_base[block]
+    y += o
+    for column in range(item.band.begin[2], left):
+        across_pixels(p, s, od, oh, column, 1, x, y)
+    if right > left:
+        across_pixels(p, s, od, oh, left, right - left, x, y)
+    for column in range(right, item.band.end[2]):
+        across_pixels(p, s, od, oh, column, 1, x, y)
+
+
 cdef void across_item(
     const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
@@ -150,20 +193,25 @@ cdef void across_item(
     cdef Item item = given[0]
     cdef Band* band = &item.band
     cdef Py_ssize_t taps = p.in_channels * p.kernel[0] * p.kernel[1] * p.kernel[2]
-    cdef Py_ssize_t group_block = item.first_group // p.group_block
     cdef Py_ssize_t channels = (item.last_group - item.first_group) * p.out_channels
-    cdef Py_ssize_t blocks = (channels + LANES - 1) // LANES
-    cdef Py_ssize_t left, right, block, o, od, oh, column
+    cdef Py_ssize_t first = item.first_group // p.group_block * p.across_blocks
+    cdef Py_ssize_t last = first + (channels + p.across_wide - 1) // p.across_wide
+    # All vectors of a row, as they follow each other in memory; but one at a time where weights
+    # are packed on the way.
+    cdef Py_ssize_t at_once = 1 if packed == NULL else last - first
+    cdef Py_ssize_t left, right, block, od, oh
     cdef real* weights = <real*>(scratch + HEADER_BYTES) + p.weights_at
-    cdef const real* from_x
-    cdef real* to_y
     cdef AcrossStrip s
     s.x_pixel = p.stride[2] * p.x_axis[2]
     s.y_pixel = p.y_axis[2]
     s.x_taps = p.x_taps
     s.in_channels = p.in_channels
     s.in_columns = p.in_size[2]
-    # The columns [left, right) meet all taps of a kernel row.
+    s.prefetches = p.prefetches
+    s.rows_below = min(p.stride[1], p.kernel[1])
+    s.x_row = p.x_axis[1]
+    s.x_below = ((p.kernel[1] - 1) * p.dilation[1] + p.stride[1] - s.rows_below + 1) * s.x_row
+    s.y_row = p.y_axis[1]
     left = divide_up(max(p.padding[2], 0), p.stride[2])
     left = max(band.begin[2], min(left, band.end[2]))
     right = p.in_size[2] - (p.kernel[2] - 1) * p.dilation[2] + p.padding[2]
@@ -171,30 +219,23 @@ cdef void across_item(
     if p.neighbours:
         left = band.begin[2]
         right = band.end[2]
-    for block in range(group_block * p.across_blocks, group_block * p.across_blocks + blocks):
-        o = p.across_first[block]
-        s.picks = p.across_picks + block * p.in_channels * LANES
-        s.wide_in = min(LANES, p.groups * p.in_channels - p.across_base[block])
-        s.wide_out = min(LANES, p.groups * p.out_channels - o)
-        s.weight = packed + block * taps * LANES
+    x += (item.image * p.x_image - p.padding[0] * p.x_axis[0] - p.padding[1] * p.x_axis[1]
+          - p.padding[2] * p.x_axis[2])
+    y += item.image * p.y_image
+    while first < last:
         if packed == NULL:
-            pack_across(p, o, s.wide_out, weight, weights)
-            s.weight = weights
-        s.bias = splat(0)
-        if bias != NULL:
-            s.bias = load_first(bias + o, s.wide_out)
-        from_x = (x + item.image * p.x_image + p.across_base[block]
-                  - p.padding[0] * p.x_axis[0] - p.padding[1] * p.x_axis[1]
-                  - p.padding[2] * p.x_axis[2])
-        to_y = y + item.image * p.y_image + o
+            pack_across(p, p.across_first[first],
+                        min(p.across_wide,
+                            item.last_group * p.out_channels - p.across_first[first]),
+                        weight, weights)
         for od in range(band.begin[0], band.end[0]):
             for oh in range(band.begin[1], band.end[1]):
-                for column in range(band.begin[2], left):
-                    across_pixels(p, s, od, oh, column, 1, from_x, to_y)
-                if right > left:
-                    across_pixels(p, s, od, oh, left, right - left, from_x, to_y)
-                for column in range(right, band.end[2]):
-                    across_pixels(p, s, od, oh, column, 1, from_x, to_y)
+                for block in range(first, first + at_once):
+                    s.weight = packed + block * taps * LANES
+                    if packed == NULL:
+                        s.weight = weights
+                    across_row(p, s, &item, block, od, oh, left, right, x, bias, y)
+        first += at_once
 
 
 ITEMS[<int>ACROSS] = across_item

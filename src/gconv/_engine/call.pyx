@@ -156,6 +156,7 @@ cdef class Plan:
         p.lanes_are = spec.lanes_are
         p.neighbours = spec.neighbours
         p.across_blocks = spec.across_blocks
+        p.across_wide = spec.across_wide
         self.across = (spec.across_first, spec.across_base, spec.across_picks)
         p.across_first = <const Py_ssize_t*>cnp.PyArray_DATA(spec.across_first)
         p.across_base = <const Py_ssize_t*>cnp.PyArray_DATA(spec.across_base)

@@ -22,6 +22,8 @@ cdef inline void neighbour_strip(const AcrossStrip* s, Py_ssize_t PIXELS) noexce
     for tile in range(s.tiles):
         for v in range(PIXELS + 2):
             inside[v] = loaded if 0 <= column + v < s.in_columns else 0
+        if s.prefetches:
+            ask_for_next_row(s, tile * PIXELS, PIXELS)
         for j in range(PIXELS):
             acc[j] = s.bias
         for plane in range(s.planes):

@@ -104,7 +104,7 @@ cdef struct ConvPlan:
     bint three_columns  # depthwise: a kernel row's three taps are neighbours
     bint down_the_rows  # tiles of pixels: those that go down the rows
     # Channel lanes: tiles ask for the weights of the next block; tiles of pixels that go down the
-    # rows: for what the next tile reads and writes.
+    # rows: for what the next tile reads and writes; lanes across groups: the next row of it.
     bint prefetches
     # The taps' order is channel, column in every family and block, and none is left out.
     bint channel_major
@@ -122,12 +122,13 @@ cdef struct ConvPlan:
     const Py_ssize_t* w_taps
     const Py_ssize_t* tap_places
 
-    # Lanes across groups: blocks of LANES output channels, `across_blocks` for each group block;
+    # Lanes across groups: blocks of `across_wide` output channels, LANES unless only tiles of
+    # neighbours can serve; `across_blocks` of these for each group block;
     # how their lanes go with input channels; the first output channel of each, the first input
     # channel that it loads, and which of these its lanes pick; whether pixels share picks.
     int lanes_are
     bint neighbours
-    Py_ssize_t across_blocks
+    Py_ssize_t across_blocks, across_wide
     const Py_ssize_t* across_first
     const Py_ssize_t* across_base
     const int* across_picks
