@@ -149,10 +149,10 @@ def test_balance_where_items_differ(name, threads, isa):
         cut = spec.replace(slices=slices, slice_axis=axis, work=None,
                            items=spec.items // spec.slices * slices)
         by_work = cut.replace(work=work_before(cut, 1, np.arange(cut.items + 1)))
-        for cut in (cut, by_work):
-            work = shares(cut, shape[0], threads)
+        for each in (cut, by_work):
+            work = shares(each, shape[0], threads)
             want = max(work) * threads / sum(work)
-            assert balance(cut, shape[0], threads) == pytest.approx(want)
+            assert balance(each, shape[0], threads) == pytest.approx(want)
 
 
 def test_balance_of_one_thread_is_perfect_and_of_idle_threads_is_bad():
