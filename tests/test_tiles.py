@@ -149,6 +149,41 @@ def test_sliding_windows_over_several_vectors(isa, dtype, rng, columns, dilation
         np.testing.assert_array_equal(got, want)
 
 
+def upsampling_tiles():
+    """Every (stride, kernel rows) and width of tile that some instruction set up-samples by."""
+    return [(*step, vectors) for step, vectors in tiles("upsampling")]
+
+
+@pytest.mark.parametrize(("stride", "rows", "vectors"), upsampling_tiles())
+@pytest.mark.parametrize("taps", [1, 2, 3])
+def test_upsampling_tile(isa, dtype, rng, stride, rows, vectors, taps):
+    """Every ragged width, of phases and of y; phases of unequal kernels; rows and columns that are
+    cropped; residual and activation."""
+    if not has_tile(isa, dtype, "upsampling", (stride, rows), vectors):
+        return
+    for width in edges(lanes_of(isa, dtype), vectors):
+        for more in (0, 1):
+            for height, crop in ((1, 0), (6, rows), (5, 0)):
+                x = integers(rng, (2, 2, height, width), dtype)
+                kernel = (max(2, 2 * rows - more), stride * taps + more)
+                weight, bias = integers(rng, (2, 2, *kernel), dtype), np.arange(4).astype(dtype)
+                options = {
+                    "stride": (2, stride), "padding": ((0, crop), (more, taps - 1)), "groups": 2,
+                    "output_padding": (1, stride - 1), "activation": "relu"}
+                parameters = Parameters.of_transposed(
+                    "tile", 2, weight.shape, bias.shape, **options)
+                geometry = parameters.applied_to(x.shape)
+                assert _plan.plan_for(geometry, x.dtype, x.strides).spec.upsamples
+                got = gconv.conv_transpose2d(x, weight, bias, **options)
+                residual = got[::-1].copy()
+                added = gconv.conv_transpose2d(x, weight, bias, **options, residual=residual)
+                with _plan.use_tile(Family.PLAIN):
+                    want = gconv.conv_transpose2d(x, weight, bias, **options)
+                    sums = gconv.conv_transpose2d(x, weight, bias, **options, residual=residual)
+                np.testing.assert_array_equal(got, want)
+                np.testing.assert_array_equal(added, sums)
+
+
 @pytest.mark.parametrize(("rows", "vectors"), tiles("channel"))
 @pytest.mark.parametrize("taps", [(1, 1, 1), (3, 2, 3)], ids=["one tap", "18 taps"])
 def test_channel_tile(isa, dtype, rng, rows, vectors, taps):

@@ -136,6 +136,7 @@ cdef struct ConvPlan:
     Py_ssize_t y_step[3]
     Py_ssize_t y_size[3]
     bint bias_alone  # some phase has no taps
+    bint upsamples  # tiles compute all phases of a row's columns (see upsampling.pxi)
     Py_ssize_t column_parts  # so many are computed before they are interleaved
     Py_ssize_t packed_at  # where a part's weights begin among those of all; 0 if not packed
 

@@ -27,14 +27,33 @@ cdef struct Outputs:
     bint adds  # to what y holds
 
 
+cdef enum:
+    MOST_PHASES = 8  # that are interleaved in vectors
+    MOST_PLACES = 5  # of x that all phases of a row take, in tiles that compute all of them
+    MOST_UPSAMPLING_ROWS = 3  # of the kernel of a phase
+
+
+cdef inline void interleave(vec v[MOST_PHASES], Py_ssize_t STEP) noexcept nogil:
+    """The elements of STEP vectors in turns; STEP is a literal power of 2."""
+    cdef vec other[MOST_PHASES]
+    cdef Py_ssize_t j, round
+    for round in range(3):
+        if (1 << round) >= STEP:
+            break
+        for j in range(STEP // 2):
+            other[2 * j] = interleave_low(v[j], v[j + STEP // 2])
+            other[2 * j + 1] = interleave_high(v[j], v[j + STEP // 2])
+        for j in range(STEP):
+            v[j] = other[j]
+
+
 cdef inline void interleave_rows(
     const Outputs* rows, Py_ssize_t lines, Py_ssize_t n, Py_ssize_t STEP) noexcept nogil:
-    """n >= LANES elements of each of STEP parts, of some rows; STEP is a literal power of 2 up to
-    8. What is added comes in whole vectors: n is a multiple of LANES."""
-    cdef const real* source[8]
-    cdef vec v[8]
-    cdef vec other[8]
-    cdef Py_ssize_t j, round, line, i
+    """n >= LANES elements of each of STEP parts, of some rows. What is added comes in whole
+    vectors: n is a multiple of LANES."""
+    cdef const real* source[MOST_PHASES]
+    cdef vec v[MOST_PHASES]
+    cdef Py_ssize_t j, line, i
     cdef real* y = rows.y
     for j in range(STEP):
         source[j] = rows.parts + j * rows.part
@@ -43,14 +62,7 @@ cdef inline void interleave_rows(
         while True:
             for j in range(STEP):
                 v[j] = (<const uvec*>(source[j] + i))[0]
-            for round in range(3):
-                if (1 << round) >= STEP:
-                    break
-                for j in range(STEP // 2):
-                    other[2 * j] = interleave_low(v[j], v[j + STEP // 2])
-                    other[2 * j + 1] = interleave_high(v[j], v[j + STEP // 2])
-                for j in range(STEP):
-                    v[j] = other[j]
+            interleave(v, STEP)
             if rows.adds:
                 for j in range(STEP):
                     v[j] = v[j] + (<const uvec*>(y + i * STEP + j * LANES))[0]
@@ -157,6 +169,128 @@ cdef void plain_parts(
                 plain_item(part, item, x, weight + part.packed_at, NULL, bias, part_y, scratch)
                 part += 1
     header.residual = residual
+
+
+# A strip of rows of y, all columns of which tiles compute (see upsampling.pxi): those of one channel
+# that are y_row apart. Window row 0 is where the first tap of the first of them lies.
+cdef struct UpsamplingStrip:
+    const real* x  # the first place of the first row; in the padding, it may not exist
+    Py_ssize_t x_row
+    Py_ssize_t first_column, in_columns  # the image column that x points to, of how many
+    real* y
+    Py_ssize_t y_row
+    Py_ssize_t rows, out_columns
+    const real* bias
+    const real* residual  # NULL: none
+    Epilogue epilogue
+    Py_ssize_t first_window, last_window  # window rows that lie in the image
+    Py_ssize_t tiles
+    Py_ssize_t places
+    # By place and phase: whether the phase has a tap there, and its weights, one per kernel row.
+    bint meets[MOST_PLACES][MOST_PHASES]
+    real weights[MOST_PLACES][MOST_PHASES][MOST_UPSAMPLING_ROWS]
+
+
+ctypedef void (*upsampling_function)(const UpsamplingStrip* s) noexcept nogil
+
+# By stride, kernel rows and vectors of a phase.
+cdef upsampling_function UPSAMPLING_TILES[MOST_PHASES + 1][MOST_ROWS + 1][MOST_VECTORS + 1]
+
+
+cdef inline void take_weights(
+    UpsamplingStrip* s, const ConvPlan* p, const ConvPlan* parts, Py_ssize_t group,
+    Py_ssize_t channel, const real* weight) noexcept nogil:
+    """The weights of all phases of a row."""
+    cdef Py_ssize_t phase, kh, kw, place
+    cdef const ConvPlan* part
+    cdef const real* kernel
+    for place in range(MOST_PLACES):
+        for phase in range(MOST_PHASES):
+            s.meets[place][phase] = False
+    s.places = 0
+    for phase in range(p.y_step[2]):
+        part = parts + phase
+        kernel = (weight + part.packed_at + part.w_origin + group * part.w_group
+                  + channel * part.w_channel)
+        for kw in range(part.kernel[2]):
+            place = p.panel_padding[2] - part.padding[2] + kw
+            s.places = max(s.places, place + 1)
+            s.meets[place][phase] = True
+            for kh in range(part.kernel[1]):
+                s.weights[place][phase][kh] = kernel[part.w_taps[kh * part.kernel[2] + kw]]
+
+
+cdef inline void upsample_columns(
+    UpsamplingStrip s, const upsampling_function* tiles, const Parts* across, Py_ssize_t step
+) noexcept nogil:
+    """Tiles side by side, the wider ones first."""
+    cdef Py_ssize_t size, columns
+    for size in range(across.size + 1, across.size - 1, -1):
+        s.tiles = across.larger if size > across.size else across.count - across.larger
+        if s.tiles > 0:
+            tiles[size](&s)
+            columns = s.tiles * size * LANES
+            s.x += columns
+            s.y += columns * step
+            if s.residual != NULL:
+                s.residual += columns * step
+            s.first_column += columns
+            s.out_columns -= columns * step
+
+
+cdef void upsampling_item(
+    const ConvPlan* p, const Item* item, const real* x, const real* weight, const real* packed,
+    const real* bias, real* y, char* scratch) noexcept nogil:
+    """Assumes what gconv._transposed.upsamples asks for."""
+    cdef const Band* band = &item.band
+    cdef Py_ssize_t begin[3]
+    cdef Py_ssize_t end[3]
+    cdef Py_ssize_t d, h, od, oh, group, channel, o, top, first_plane, last_plane, y_plane, y_row
+    cdef Py_ssize_t most
+    cdef const ConvPlan* part
+    cdef const upsampling_function* tiles
+    cdef Parts across
+    cdef Source source
+    cdef UpsamplingStrip s
+    outputs_of_band(p, band, begin, end)
+    s.epilogue = tile_epilogue(p)
+    s.first_column = band.begin[2] - p.panel_padding[2]
+    s.in_columns = p.in_size[2]
+    s.out_columns = end[2] - begin[2]
+    s.x_row = p.x_axis[1]
+    s.y_row = p.y_step[1] * p.y_axis[1]
+    oh = band.begin[1]
+    for h in range(p.part_counts[1]):
+        tiles = &UPSAMPLING_TILES[p.y_step[2]][p.parts[h * p.part_counts[2]].kernel[1]][0]
+        most = 1
+        while most < MOST_VECTORS and tiles[most + 1] != NULL:
+            most += 1
+        across = split((band.end[2] - band.begin[2] + LANES - 1) // LANES, most)
+        # Some phases may end a row earlier than others.
+        y_row = begin[1] + p.part_phases[1][h]
+        s.rows = min(band.end[1] - oh, divide_up(end[1] - y_row, p.y_step[1]))
+        for d in range(p.part_counts[0]):
+            part = p.parts + (d * p.part_counts[1] + h) * p.part_counts[2]
+            top = oh - part.padding[1]
+            for group in range(item.first_group, item.last_group):
+                source = in_place_source(part, item, x, group)
+                source.origin += part.padding[2] - p.panel_padding[2]
+                for channel in range(item.first_channel, item.last_channel):
+                    take_weights(&s, p, part, group, channel, weight)
+                    o = group * p.out_channels + channel
+                    s.bias = bias + o if bias != NULL else NULL
+                    for od in range(band.begin[0], band.end[0]):
+                        y_plane = od * p.y_step[0] + p.part_phases[0][d]
+                        if y_plane >= end[0]:
+                            break
+                        tap_range(part, 0, od, &first_plane, &last_plane)
+                        s.first_window = max(0, -top)
+                        s.last_window = p.in_size[1] - top if first_plane < last_plane else 0
+                        s.x = source.origin + od * source.plane + oh * source.row
+                        s.y = (y + item.image * p.y_image + o * p.y_channel
+                               + y_plane * p.y_axis[0] + y_row * p.y_axis[1] + begin[2])
+                        s.residual = residual_of(scratch, y, s.y)
+                        upsample_columns(s, tiles, &across, p.y_step[2])
 
 
 cdef void transposed_item(
