@@ -200,7 +200,7 @@ def tile_limits():
                 if MOST_PIXELS[stride][rows] > 0:
                     pixels[stride, rows] = MOST_PIXELS[stride][rows]
             for stride in (2, 4, 8):
-                if UPSAMPLING_TILES[stride][rows][vectors] != NULL:
+                if UPSAMPLING_TILES[1][stride][rows][vectors] != NULL:
                     upsampling[stride, rows] = vectors
     return {"width": width, "depthwise": depthwise, "three": three, "channel": channel,
             "sliding": sliding, "across": across, "pixels": pixels, "descending": descending,

@@ -146,7 +146,7 @@ cdef struct ConvPlan:
     double low, high
 
     # Scratch of one thread: elements up to the accumulators, to the weights, to the outputs of
-    # parts, and bytes in all.
+    # parts (or the weights of tiles that compute all phases), and bytes in all.
     Py_ssize_t accumulators_at, weights_at, outputs_at
     Py_ssize_t scratch_bytes
 

@@ -13,6 +13,9 @@
 # outputs as the longest phase has; what others compute beyond their end is left in scratch.
 #
 # With a residual, y first gets bias and residual everywhere, and the parts' sums are added to it.
+#
+# Tiles that compute all column phases (upsampling.pxi) store to y themselves: nothing in scratch,
+# and bias, residual and activation as in other tiles.
 
 
 cdef struct Outputs:
@@ -30,7 +33,6 @@ cdef struct Outputs:
 cdef enum:
     MOST_PHASES = 8  # that are interleaved in vectors
     MOST_PLACES = 5  # of x that all phases of a row take, in tiles that compute all of them
-    MOST_UPSAMPLING_ROWS = 3  # of the kernel of a phase
 
 
 cdef inline void interleave(vec v[MOST_PHASES], Py_ssize_t STEP) noexcept nogil:
@@ -171,53 +173,69 @@ cdef void plain_parts(
     header.residual = residual
 
 
-# A strip of rows of y, all columns of which tiles compute (see upsampling.pxi): those of one channel
-# that are y_row apart. Window row 0 is where the first tap of the first of them lies.
+# A strip of rows of y, all columns of which tiles compute (see upsampling.pxi): rows of a channel,
+# y_row apart. Window row 0 is where the first tap of the first of them lies.
 cdef struct UpsamplingStrip:
     const real* x  # the first place of the first row; in the padding, it may not exist
-    Py_ssize_t x_row
+    Py_ssize_t x_row, x_channel
+    Py_ssize_t channels  # of the input
     Py_ssize_t first_column, in_columns  # the image column that x points to, of how many
     real* y
     Py_ssize_t y_row
     Py_ssize_t rows, out_columns
+    const real* weights  # [input channel][place][phase][kernel row]
+    Py_ssize_t w_channel  # from an input channel's to the next
     const real* bias
     const real* residual  # NULL: none
     Epilogue epilogue
     Py_ssize_t first_window, last_window  # window rows that lie in the image
     Py_ssize_t tiles
     Py_ssize_t places
-    # By place and phase: whether the phase has a tap there, and its weights, one per kernel row.
-    bint meets[MOST_PLACES][MOST_PHASES]
-    real weights[MOST_PLACES][MOST_PHASES][MOST_UPSAMPLING_ROWS]
+    bint meets[MOST_PLACES][MOST_PHASES]  # whether a phase has a tap at a place
 
 
 ctypedef void (*upsampling_function)(const UpsamplingStrip* s) noexcept nogil
 
-# By stride, kernel rows and vectors of a phase.
-cdef upsampling_function UPSAMPLING_TILES[MOST_PHASES + 1][MOST_ROWS + 1][MOST_VECTORS + 1]
+# By whether x is read in place, stride, kernel rows and vectors of a phase.
+cdef upsampling_function UPSAMPLING_TILES[2][MOST_PHASES + 1][MOST_ROWS + 1][MOST_VECTORS + 1]
 
 
-cdef inline void take_weights(
-    UpsamplingStrip* s, const ConvPlan* p, const ConvPlan* parts, Py_ssize_t group,
-    Py_ssize_t channel, const real* weight) noexcept nogil:
-    """The weights of all phases of a row."""
-    cdef Py_ssize_t phase, kh, kw, place
-    cdef const ConvPlan* part
-    cdef const real* kernel
+cdef inline void find_places(
+    UpsamplingStrip* s, const ConvPlan* p, const ConvPlan* parts) noexcept nogil:
+    """Where the taps of all phases of a row lie."""
+    cdef Py_ssize_t phase, kw, place, first
     for place in range(MOST_PLACES):
         for phase in range(MOST_PHASES):
             s.meets[place][phase] = False
     s.places = 0
     for phase in range(p.y_step[2]):
+        first = p.panel_padding[2] - parts[phase].padding[2]
+        for kw in range(parts[phase].kernel[2]):
+            s.meets[first + kw][phase] = True
+        s.places = max(s.places, first + parts[phase].kernel[2])
+    s.w_channel = s.places * p.y_step[2] * parts.kernel[1]
+
+
+cdef inline void take_weights(
+    const UpsamplingStrip* s, const ConvPlan* p, const ConvPlan* parts, Py_ssize_t group,
+    Py_ssize_t channel, const real* weight, real* to) noexcept nogil:
+    """The weights of all phases of a row, in the order in which tiles read them."""
+    cdef Py_ssize_t phase, c, kh, kw, place, rows = parts.kernel[1]
+    cdef const ConvPlan* part
+    cdef const real* kernel
+    cdef const real* tap
+    cdef real* first
+    for phase in range(p.y_step[2]):
         part = parts + phase
         kernel = (weight + part.packed_at + part.w_origin + group * part.w_group
                   + channel * part.w_channel)
-        for kw in range(part.kernel[2]):
-            place = p.panel_padding[2] - part.padding[2] + kw
-            s.places = max(s.places, place + 1)
-            s.meets[place][phase] = True
-            for kh in range(part.kernel[1]):
-                s.weights[place][phase][kh] = kernel[part.w_taps[kh * part.kernel[2] + kw]]
+        place = p.panel_padding[2] - part.padding[2]
+        for kh in range(rows):
+            for kw in range(part.kernel[2]):
+                tap = kernel + kh * part.w_axis[1] + kw * part.w_axis[2]
+                first = to + ((place + kw) * p.y_step[2] + phase) * rows + kh
+                for c in range(p.in_channels):
+                    first[c * s.w_channel] = tap[c * part.w_input]
 
 
 cdef inline void upsample_columns(
@@ -239,44 +257,59 @@ cdef inline void upsample_columns(
 
 
 cdef void upsampling_item(
-    const ConvPlan* p, const Item* item, const real* x, const real* weight, const real* packed,
+    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
-    """Assumes what gconv._transposed.upsamples asks for."""
+    """Assumes what gconv._transposed.upsamples asks for, and all input channels in one block."""
+    cdef Item item = given[0]
     cdef const Band* band = &item.band
     cdef Py_ssize_t begin[3]
     cdef Py_ssize_t end[3]
     cdef Py_ssize_t d, h, od, oh, group, channel, o, top, first_plane, last_plane, y_plane, y_row
     cdef Py_ssize_t most
+    cdef real* weights = <real*>(scratch + HEADER_BYTES) + p.outputs_at
+    cdef const real* origin
     cdef const ConvPlan* part
     cdef const upsampling_function* tiles
     cdef Parts across
     cdef Source source
     cdef UpsamplingStrip s
+    begin_item(p, &item, scratch)
     outputs_of_band(p, band, begin, end)
     s.epilogue = tile_epilogue(p)
+    s.channels = p.in_channels
     s.first_column = band.begin[2] - p.panel_padding[2]
     s.in_columns = p.in_size[2]
     s.out_columns = end[2] - begin[2]
-    s.x_row = p.x_axis[1]
+    s.x_channel = p.panel_channel
+    s.weights = weights
     s.y_row = p.y_step[1] * p.y_axis[1]
     oh = band.begin[1]
-    for h in range(p.part_counts[1]):
-        tiles = &UPSAMPLING_TILES[p.y_step[2]][p.parts[h * p.part_counts[2]].kernel[1]][0]
-        most = 1
-        while most < MOST_VECTORS and tiles[most + 1] != NULL:
-            most += 1
-        across = split((band.end[2] - band.begin[2] + LANES - 1) // LANES, most)
-        # Some phases may end a row earlier than others.
-        y_row = begin[1] + p.part_phases[1][h]
-        s.rows = min(band.end[1] - oh, divide_up(end[1] - y_row, p.y_step[1]))
+    for group in range(item.first_group, item.last_group):
+        if not p.in_place:
+            source = panel_source(p, &item, x, group, 0, p.in_channels, scratch)
         for d in range(p.part_counts[0]):
-            part = p.parts + (d * p.part_counts[1] + h) * p.part_counts[2]
-            top = oh - part.padding[1]
-            for group in range(item.first_group, item.last_group):
-                source = in_place_source(part, item, x, group)
-                source.origin += part.padding[2] - p.panel_padding[2]
+            for h in range(p.part_counts[1]):
+                part = p.parts + (d * p.part_counts[1] + h) * p.part_counts[2]
+                if p.in_place:
+                    source = in_place_source(part, &item, x, group)
+                    origin = source.origin
+                else:
+                    origin = source.origin + part.panel_offset - p.panel_offset
+                # The places begin further on the left than the first tap.
+                origin -= p.panel_padding[2] - part.padding[2]
+                find_places(&s, p, part)
+                tiles = &UPSAMPLING_TILES[p.in_place][p.y_step[2]][part.kernel[1]][0]
+                most = 1
+                while most < MOST_VECTORS and tiles[most + 1] != NULL:
+                    most += 1
+                across = split((band.end[2] - band.begin[2] + LANES - 1) // LANES, most)
+                # Some phases may end a row earlier than others.
+                y_row = begin[1] + p.part_phases[1][h]
+                s.rows = min(band.end[1] - oh, divide_up(end[1] - y_row, p.y_step[1]))
+                s.x_row = source.row
+                top = oh - part.padding[1]
                 for channel in range(item.first_channel, item.last_channel):
-                    take_weights(&s, p, part, group, channel, weight)
+                    take_weights(&s, p, part, group, channel, weight, weights)
                     o = group * p.out_channels + channel
                     s.bias = bias + o if bias != NULL else NULL
                     for od in range(band.begin[0], band.end[0]):
@@ -286,7 +319,7 @@ cdef void upsampling_item(
                         tap_range(part, 0, od, &first_plane, &last_plane)
                         s.first_window = max(0, -top)
                         s.last_window = p.in_size[1] - top if first_plane < last_plane else 0
-                        s.x = source.origin + od * source.plane + oh * source.row
+                        s.x = origin + od * source.plane + oh * source.row
                         s.y = (y + item.image * p.y_image + o * p.y_channel
                                + y_plane * p.y_axis[0] + y_row * p.y_axis[1] + begin[2])
                         s.residual = residual_of(scratch, y, s.y)

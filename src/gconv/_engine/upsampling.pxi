@@ -10,6 +10,9 @@
 #           place 1   x1 x2 x3 x4 ...      phase 0, tap 1     phase 1, tap 0
 #           place 2   x2 x3 x4 x5 ...                         phase 1, tap 1
 #
+# With several input channels it reads the places from a panel: there are more multiply-adds for
+# each store, and slides and loads of some lanes would take turns with them.
+#
 # Rows wait in registers as in sliding.pxi. A complete one is interleaved there: y is written once,
 # in whole vectors, while the next rows are computed. That is what it is for: such layers make many
 # times what they read, and wait for the memory of y.
@@ -17,29 +20,37 @@
 
 cdef inline void upsampling_row(
     const UpsamplingStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* x, const some* inside,
-    Py_ssize_t KERNEL_ROWS, Py_ssize_t STEP, Py_ssize_t VECTORS) noexcept nogil:
-    """A row of x into the output rows that wait; a row's vectors are those of its first LANES
-    columns of every phase, then those of the next ones."""
+    Py_ssize_t KERNEL_ROWS, Py_ssize_t STEP, Py_ssize_t VECTORS, bint SLIDES) noexcept nogil:
+    """A row of x, of every channel, into the output rows that wait; a row's vectors are those of
+    its first LANES columns of every phase, then those of the next ones."""
     cdef vec places[MOST_VECTORS + 1]
     cdef vec xv[MOST_VECTORS]
     cdef vec wv
-    cdef Py_ssize_t place, phase, a, v
-    load_places(x, inside, places, places, 1, VECTORS, 0)
-    for place in range(MOST_PLACES):
-        if place < s.places:
-            for v in range(VECTORS):
-                xv[v] = in_register(slid_by(places[v], places[v + 1], place))
-            for phase in range(STEP):
-                if s.meets[place][phase]:
-                    for a in range(KERNEL_ROWS):
-                        wv = splat(s.weights[place][phase][KERNEL_ROWS - 1 - a])
-                        for v in range(VECTORS):
-                            acc[a][v * STEP + phase] = acc[a][v * STEP + phase] + wv * xv[v]
+    cdef const real* w = s.weights
+    cdef Py_ssize_t c, place, phase, a, v
+    for c in range(1 if SLIDES else s.channels):
+        if SLIDES:
+            load_places(x, inside, places, places, 1, VECTORS, 0)
+        for place in range(MOST_PLACES):
+            if place < s.places:
+                for v in range(VECTORS):
+                    if SLIDES:
+                        xv[v] = in_register(slid_by(places[v], places[v + 1], place))
+                    else:
+                        xv[v] = in_register((<const uvec*>(x + v * LANES + place))[0])
+                for phase in range(STEP):
+                    if s.meets[place][phase]:
+                        for a in range(KERNEL_ROWS):
+                            wv = splat(w[(place * STEP + phase + 1) * KERNEL_ROWS - 1 - a])
+                            for v in range(VECTORS):
+                                acc[a][v * STEP + phase] = acc[a][v * STEP + phase] + wv * xv[v]
+        x += s.x_channel
+        w += s.w_channel
 
 
 cdef inline void upsampling_strip(
-    const UpsamplingStrip* s, Py_ssize_t KERNEL_ROWS, Py_ssize_t STEP, Py_ssize_t VECTORS
-) noexcept nogil:
+    const UpsamplingStrip* s, Py_ssize_t KERNEL_ROWS, Py_ssize_t STEP, Py_ssize_t VECTORS,
+    bint SLIDES) noexcept nogil:
     cdef vec acc[MOST_ROWS][MOST_VECTORS]
     cdef vec whole[MOST_PHASES]
     cdef some inside[MOST_VECTORS + 1]
@@ -63,7 +74,7 @@ cdef inline void upsampling_strip(
         for oh in range(1 - KERNEL_ROWS, s.rows):
             if s.first_window <= oh + KERNEL_ROWS - 1 < s.last_window:
                 upsampling_row(s, acc, x + (oh + KERNEL_ROWS - 1) * s.x_row, inside, KERNEL_ROWS,
-                               STEP, VECTORS)
+                               STEP, VECTORS, SLIDES)
             if oh >= 0:
                 for v in range(VECTORS):
                     for phase in range(STEP):
@@ -85,32 +96,58 @@ cdef inline void upsampling_strip(
                 acc[KERNEL_ROWS - 1][v] = bias
 
 
-cdef void upsampling_1_s2_1(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 1, 2, 1)
-cdef void upsampling_1_s2_2(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 1, 2, 2)
-cdef void upsampling_1_s2_3(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 1, 2, 3)
-cdef void upsampling_1_s2_4(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 1, 2, 4)
-cdef void upsampling_2_s2_1(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 2, 2, 1)
-cdef void upsampling_2_s2_2(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 2, 2, 2)
-cdef void upsampling_2_s2_3(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 2, 2, 3)
-cdef void upsampling_2_s2_4(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 2, 2, 4)
-cdef void upsampling_3_s2_1(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 3, 2, 1)
-cdef void upsampling_3_s2_2(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 3, 2, 2)
-cdef void upsampling_3_s2_3(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 3, 2, 3)
-cdef void upsampling_1_s4_1(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 1, 4, 1)
-cdef void upsampling_1_s4_2(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 1, 4, 2)
-cdef void upsampling_2_s4_1(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 2, 4, 1)
-cdef void upsampling_2_s4_2(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 2, 4, 2)
-cdef void upsampling_3_s4_1(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 3, 4, 1)
-cdef void upsampling_1_s8_1(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 1, 8, 1)
-cdef void upsampling_2_s8_1(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 2, 8, 1)
+cdef void padded_1_s2_1(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 1, 2, 1, False)
+cdef void padded_1_s2_2(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 1, 2, 2, False)
+cdef void padded_1_s2_3(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 1, 2, 3, False)
+cdef void padded_1_s2_4(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 1, 2, 4, False)
+cdef void padded_2_s2_1(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 2, 2, 1, False)
+cdef void padded_2_s2_2(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 2, 2, 2, False)
+cdef void padded_2_s2_3(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 2, 2, 3, False)
+cdef void padded_2_s2_4(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 2, 2, 4, False)
+cdef void padded_3_s2_1(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 3, 2, 1, False)
+cdef void padded_3_s2_2(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 3, 2, 2, False)
+cdef void padded_3_s2_3(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 3, 2, 3, False)
+cdef void padded_1_s4_1(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 1, 4, 1, False)
+cdef void padded_1_s4_2(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 1, 4, 2, False)
+cdef void padded_2_s4_1(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 2, 4, 1, False)
+cdef void padded_2_s4_2(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 2, 4, 2, False)
+cdef void padded_3_s4_1(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 3, 4, 1, False)
+cdef void padded_1_s8_1(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 1, 8, 1, False)
+cdef void padded_2_s8_1(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 2, 8, 1, False)
+cdef void upsampling_1_s2_1(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 1, 2, 1, True)
+cdef void upsampling_1_s2_2(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 1, 2, 2, True)
+cdef void upsampling_1_s2_3(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 1, 2, 3, True)
+cdef void upsampling_1_s2_4(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 1, 2, 4, True)
+cdef void upsampling_2_s2_1(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 2, 2, 1, True)
+cdef void upsampling_2_s2_2(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 2, 2, 2, True)
+cdef void upsampling_2_s2_3(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 2, 2, 3, True)
+cdef void upsampling_2_s2_4(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 2, 2, 4, True)
+cdef void upsampling_3_s2_1(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 3, 2, 1, True)
+cdef void upsampling_3_s2_2(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 3, 2, 2, True)
+cdef void upsampling_3_s2_3(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 3, 2, 3, True)
+cdef void upsampling_1_s4_1(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 1, 4, 1, True)
+cdef void upsampling_1_s4_2(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 1, 4, 2, True)
+cdef void upsampling_2_s4_1(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 2, 4, 1, True)
+cdef void upsampling_2_s4_2(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 2, 4, 2, True)
+cdef void upsampling_3_s4_1(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 3, 4, 1, True)
+cdef void upsampling_1_s8_1(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 1, 8, 1, True)
+cdef void upsampling_2_s8_1(const UpsamplingStrip* s) noexcept nogil: upsampling_strip(s, 2, 8, 1, True)
 
-UPSAMPLING_TILES[2][1][1:5] = [
+UPSAMPLING_TILES[0][2][1][1:5] = [padded_1_s2_1, padded_1_s2_2, padded_1_s2_3, padded_1_s2_4]
+UPSAMPLING_TILES[0][2][2][1:5] = [padded_2_s2_1, padded_2_s2_2, padded_2_s2_3, padded_2_s2_4]
+UPSAMPLING_TILES[0][2][3][1:4] = [padded_3_s2_1, padded_3_s2_2, padded_3_s2_3]
+UPSAMPLING_TILES[0][4][1][1:3] = [padded_1_s4_1, padded_1_s4_2]
+UPSAMPLING_TILES[0][4][2][1:3] = [padded_2_s4_1, padded_2_s4_2]
+UPSAMPLING_TILES[0][4][3][1:2] = [padded_3_s4_1]
+UPSAMPLING_TILES[0][8][1][1:2] = [padded_1_s8_1]
+UPSAMPLING_TILES[0][8][2][1:2] = [padded_2_s8_1]
+UPSAMPLING_TILES[1][2][1][1:5] = [
     upsampling_1_s2_1, upsampling_1_s2_2, upsampling_1_s2_3, upsampling_1_s2_4]
-UPSAMPLING_TILES[2][2][1:5] = [
+UPSAMPLING_TILES[1][2][2][1:5] = [
     upsampling_2_s2_1, upsampling_2_s2_2, upsampling_2_s2_3, upsampling_2_s2_4]
-UPSAMPLING_TILES[2][3][1:4] = [upsampling_3_s2_1, upsampling_3_s2_2, upsampling_3_s2_3]
-UPSAMPLING_TILES[4][1][1:3] = [upsampling_1_s4_1, upsampling_1_s4_2]
-UPSAMPLING_TILES[4][2][1:3] = [upsampling_2_s4_1, upsampling_2_s4_2]
-UPSAMPLING_TILES[4][3][1:2] = [upsampling_3_s4_1]
-UPSAMPLING_TILES[8][1][1:2] = [upsampling_1_s8_1]
-UPSAMPLING_TILES[8][2][1:2] = [upsampling_2_s8_1]
+UPSAMPLING_TILES[1][2][3][1:4] = [upsampling_3_s2_1, upsampling_3_s2_2, upsampling_3_s2_3]
+UPSAMPLING_TILES[1][4][1][1:3] = [upsampling_1_s4_1, upsampling_1_s4_2]
+UPSAMPLING_TILES[1][4][2][1:3] = [upsampling_2_s4_1, upsampling_2_s4_2]
+UPSAMPLING_TILES[1][4][3][1:2] = [upsampling_3_s4_1]
+UPSAMPLING_TILES[1][8][1][1:2] = [upsampling_1_s8_1]
+UPSAMPLING_TILES[1][8][2][1:2] = [upsampling_2_s8_1]
