@@ -149,6 +149,46 @@ def test_sliding_windows_over_several_vectors(isa, dtype, rng, columns, dilation
         np.testing.assert_array_equal(got, want)
 
 
+def upsampling_tiles():
+    """Every (stride, kernel rows) and width of tile that some instruction set up-samples by."""
+    return [(*step, vectors) for step, vectors in tiles("upsampling")]
+
+
+@pytest.mark.parametrize(("stride", "rows", "vectors"), upsampling_tiles())
+@pytest.mark.parametrize(("channels", "taps"), [(1, 1), (1, 2), (1, 3), (3, 2)])
+def test_upsampling_tile(isa, dtype, rng, stride, rows, vectors, channels, taps):
+    """Every ragged width, of phases and of y; phases of unequal kernels; rows and columns that are
+    cropped; residual and activation. Several channels are read from a panel."""
+    if not has_tile(isa, dtype, "upsampling", (stride, rows), vectors):
+        return
+    for width in edges(lanes_of(isa, dtype), vectors):
+        if channels > 1 and width == 1:  # lanes of channels are faster
+            continue
+        for more in (0, 1):
+            for height, crop in ((1, 0), (6, rows), (5, 0)):
+                x = integers(rng, (2, 2 * channels, height, width), dtype)
+                kernel = (max(2, 2 * rows - more), stride * taps + more)
+                weight = integers(rng, (2 * channels, 2, *kernel), dtype)
+                bias = np.arange(4).astype(dtype)
+                options = {
+                    "stride": (2, stride), "padding": ((0, crop), (more, taps - 1)), "groups": 2,
+                    "output_padding": (1, stride - 1), "activation": "relu"}
+                parameters = Parameters.of_transposed(
+                    "tile", 2, weight.shape, bias.shape, **options)
+                geometry = parameters.applied_to(x.shape)
+                spec = _plan.plan_for(geometry, x.dtype, x.strides).spec
+                assert spec.upsamples
+                assert spec.in_place == (channels == 1)
+                got = gconv.conv_transpose2d(x, weight, bias, **options)
+                residual = got[::-1].copy()
+                added = gconv.conv_transpose2d(x, weight, bias, **options, residual=residual)
+                with _plan.use_tile(Family.PLAIN):
+                    want = gconv.conv_transpose2d(x, weight, bias, **options)
+                    sums = gconv.conv_transpose2d(x, weight, bias, **options, residual=residual)
+                np.testing.assert_array_equal(got, want)
+                np.testing.assert_array_equal(added, sums)
+
+
 @pytest.mark.parametrize(("rows", "vectors"), tiles("channel"))
 @pytest.mark.parametrize("taps", [(1, 1, 1), (3, 2, 3)], ids=["one tap", "18 taps"])
 def test_channel_tile(isa, dtype, rng, rows, vectors, taps):

@@ -262,6 +262,7 @@ class Spec(Problem):
     y_step: Triple = (1, 1, 1)
     y_size: Triple = (0, 0, 0)
     bias_alone: bool = False
+    upsamples: bool = False
     column_parts: int = 0
     kind: int = 0  # of a part: parts of one kind differ in where their weights begin alone
     packed_at: int = 0

@@ -1,7 +1,8 @@
 """Plans of transposed convolutions: one part for each stride phase (see `_phases`).
 
 The parts share bands, blocks and panel; `_engine/transposed.pxi` computes one band of each of
-them and interleaves what they give.
+them and interleaves what they give. Where groups have few input channels, AVX-512 has tiles that
+compute all parts of a row and interleave them in registers (`_engine/upsampling.pxi`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,12 @@ from gconv._problem import (
     on_three_axes,
     problem_of,
 )
-from gconv._tiles import Machine, Tile, choose_tile
+from gconv._tiles import Machine, Tile, choose_tile, sliding_tile
+
+MOST_PLACES = 5  # of the engine: columns of x that all phases of a row may take
+# Input channels of a group that tiles of whole rows take. Measured on Zen 4: 1.2 to 1.6 times as
+# fast as part by part with 2 and 4 of them, 0.8 to 1.1 times with 8.
+MOST_CHANNELS = 4
 
 
 def transposed_spec_of(
@@ -54,7 +60,14 @@ def transposed_spec_of(
     largest = problem_of_part(
         max(problem_of_part.phases(), key=lambda phases: math.prod(p.kernel for p in phases))
     )
-    family, rows, vectors = choose_tile(largest, machine, forced)
+    whole_rows = upsamples(largest, axes, machine, forced)
+    if whole_rows and largest.in_channels == 1:
+        family, rows, vectors = sliding_tile(largest, machine, None)[1]
+    else:
+        family, rows, vectors = choose_tile(largest, machine, forced)
+        whole_rows = whole_rows and family == Family.WIDTH
+        if whole_rows:  # one output channel at a time
+            rows = vectors = 1
     if family != Family.PLAIN:
         like = balanced_spec(largest, machine, family, rows, vectors, packs)
         spec = with_parts(
@@ -62,7 +75,7 @@ def transposed_spec_of(
             problem_of_part.specs(
                 lambda problem: Layout.of_part(like, problem, machine, packs).finished(), packs
             ),
-            geometry, axes, machine.itemsize, packs,
+            geometry, axes, machine.itemsize, packs, whole_rows,
         )
         if spec.scratch_bytes <= SCRATCH_BYTES:
             return spec
@@ -73,6 +86,32 @@ def transposed_spec_of(
     )
     like = Layout(largest, machine, Family.PLAIN, 1, 1, packs).plain()
     return with_parts(like, parts, geometry, axes, machine.itemsize, packs)
+
+
+def upsamples(
+    largest: Problem, axes: tuple[Axis, Axis, Axis], machine: Machine, forced: Tile | None
+) -> bool:
+    """Whether tiles may compute all phases of a row's columns and interleave them: few input
+    channels in a group, windows without dilation that lie within a few columns, and a tile for
+    the strides and the kernel rows.
+
+    Measured on Zen 4: 1.4 to 2.9 times as fast as part by part.
+    """
+    depth, row, column = axes
+    before = max(phase.padding for phase in column.phases)
+    places = max(before - phase.padding + phase.kernel for phase in column.phases)
+    one = largest.in_channels == 1
+    return (
+        (forced is None or (one and forced[0] == Family.SLIDING))
+        and (one or (largest.in_channels <= MOST_CHANNELS and largest.column_padding))
+        and largest.x_axis[2] == 1
+        and all(axis.complete for axis in axes)
+        and len(column.phases) == column.step
+        and places <= MOST_PLACES
+        and all(phase.kernel == 1 for phase in depth.phases)
+        and all(phase.dilation == 1 for phase in row.phases + column.phases)
+        and all((column.step, phase.kernel) in machine.tiles["upsampling"] for phase in row.phases)
+    )
 
 
 class PartProblems:
@@ -198,8 +237,10 @@ def with_parts(
     axes: tuple[Axis, ...],
     itemsize: int,
     packs: bool,
+    whole_rows: bool = False,
 ) -> Spec:
-    """A spec that holds those of its parts, laid out like one of them."""
+    """A spec that holds those of its parts, laid out like one of them; `whole_rows` as `upsamples`
+    says."""
     y_size = on_three_axes(geometry.out_size, 1)
     line = 64 // itemsize
     packed = 0
@@ -220,6 +261,9 @@ def with_parts(
         most = max(1, OUTPUT_BYTES // (of_a_part * itemsize))
         column_parts = min(like.part_counts[2], most)
         outputs = column_parts * of_a_part
+    if whole_rows:  # the weights of an output channel for a row of parts, instead of outputs
+        rows = max(part.kernel[1] for part in parts)
+        outputs = like.in_channels * MOST_PLACES * like.part_counts[2] * rows
     return like.replace(
         y_image=geometry.out_channels * math.prod(y_size),
         y_channel=math.prod(y_size),
@@ -232,6 +276,7 @@ def with_parts(
         y_size=y_size,
         bias_alone=not all(axis.complete for axis in axes),
         column_parts=column_parts,
+        upsamples=whole_rows,
         epilogue=epilogue_of(geometry.activation),
         outputs_at=outputs_at,
         scratch_bytes=-(-(64 + (outputs_at + outputs) * itemsize) // 64) * 64,

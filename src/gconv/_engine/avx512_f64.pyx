@@ -1,5 +1,6 @@
 include "engine.pxi"
 include "tiles_32.pxi"
 include "sliding.pxi"
+include "upsampling.pxi"
 include "pixels.pxi"
 include "neighbours.pxi"

@@ -247,6 +247,7 @@ cdef class Plan:
             self.parts[i].packed_at = part.packed_at
         p.parts = self.parts
         p.bias_alone = self.spec.bias_alone
+        p.upsamples = self.spec.upsamples
         p.column_parts = self.spec.column_parts
         for axis in range(3):
             p.part_counts[axis] = len(self.part_phases[axis])

@@ -15,6 +15,7 @@
 #     neighbours.pxi channels-last layers with few channels per group, for AVX-512
 #     epilogue.pxi   residual and activation: from the sums to the result
 #     transposed.pxi transposed convolution: items of several such convolutions, interleaved
+#     upsampling.pxi transposed convolution by sliding windows, for AVX-512
 #     tiles_16.pxi   the tiles for 16 vector registers; tiles_32.pxi for 32
 #
 # Assumptions everywhere: pointers and sizes are valid (gconv._geometry has checked them), y and
@@ -114,6 +115,8 @@ cdef void activated_item(
 
 
 cdef inline item_function item_of(const ConvPlan* p) noexcept nogil:
+    if p.upsamples:
+        return upsampling_item
     if p.parts != NULL:
         return plain_parts if p.family == PLAIN else transposed_item
     return ITEMS[<int>p.family]
@@ -196,7 +199,7 @@ def tile_limits():
     """The tiles that this module has, as `gconv._tiles.Machine` says."""
     cdef Py_ssize_t rows, vectors, stride, kind
     width, depthwise, three, channel, sliding, across, pixels = {}, {}, {}, {}, {}, {}, {}
-    neighbours = {}
+    neighbours, upsampling = {}, {}
     descending = {pick: MOST_DESCENDING[pick] for pick in range(2) if MOST_DESCENDING[pick] > 0}
     for rows in range(MOST_ROWS + 1):
         for kind in range(3):
@@ -218,7 +221,10 @@ def tile_limits():
                     sliding[stride, rows] = vectors
                 if MOST_PIXELS[stride][rows] > 0:
                     pixels[stride, rows] = MOST_PIXELS[stride][rows]
+            for stride in (2, 4, 8):
+                if UPSAMPLING_TILES[1][stride][rows][vectors] != NULL:
+                    upsampling[stride, rows] = vectors
     return {"width": width, "depthwise": depthwise, "three": three, "channel": channel,
             "sliding": sliding, "across": across, "pixels": pixels, "descending": descending,
-            "neighbours": neighbours,
+            "neighbours": neighbours, "upsampling": upsampling,
             "wide": {"pixels": MOST_WIDE_PIXELS[0], "columns": MOST_WIDE_PIXELS[1]}}

@@ -24,8 +24,8 @@ cdef struct Epilogue:
 
 cdef inline bint in_tiles(const ConvPlan* p) noexcept nogil:
     """Whether tiles apply the activation."""
-    return (p.activation <= HARDSWISH and p.family != PLAIN and p.parts == NULL
-            and p.y_in_order)
+    return (p.activation <= HARDSWISH and p.family != PLAIN and p.y_in_order
+            and (p.parts == NULL or p.upsamples))
 
 
 cdef inline bint after_tiles(const ConvPlan* p, const void* residual) noexcept nogil:

@@ -142,6 +142,7 @@ cdef struct ConvPlan:
     Py_ssize_t y_step[3]
     Py_ssize_t y_size[3]
     bint bias_alone  # some phase has no taps
+    bint upsamples  # tiles compute all phases of a row's columns (see upsampling.pxi)
     Py_ssize_t column_parts  # so many are computed before they are interleaved
     Py_ssize_t packed_at  # where a part's weights begin among those of all; 0 if not packed
 
@@ -151,7 +152,8 @@ cdef struct ConvPlan:
     double low, high
 
     # Scratch of one thread: elements up to the accumulators, to the weights, to the outputs of
-    # parts (or where taps of border pixels lie), and bytes in all.
+    # parts (or where taps of border pixels lie, or the weights of tiles that compute all phases),
+    # and bytes in all.
     Py_ssize_t accumulators_at, weights_at, outputs_at
     Py_ssize_t scratch_bytes
 

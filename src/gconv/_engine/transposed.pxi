@@ -13,6 +13,9 @@
 # outputs as the longest phase has; what others compute beyond their end is left in scratch.
 #
 # With a residual, y first gets bias and residual everywhere, and the parts' sums are added to it.
+#
+# Tiles that compute all column phases (upsampling.pxi) store to y themselves: nothing in scratch,
+# and bias, residual and activation as in other tiles.
 
 
 cdef struct Outputs:
@@ -27,14 +30,32 @@ cdef struct Outputs:
     bint adds  # to what y holds
 
 
+cdef enum:
+    MOST_PHASES = 8  # that are interleaved in vectors
+    MOST_PLACES = 5  # of x that all phases of a row take, in tiles that compute all of them
+
+
+cdef inline void interleave(vec v[MOST_PHASES], Py_ssize_t STEP) noexcept nogil:
+    """The elements of STEP vectors in turns; STEP is a literal power of 2."""
+    cdef vec other[MOST_PHASES]
+    cdef Py_ssize_t j, round
+    for round in range(3):
+        if (1 << round) >= STEP:
+            break
+        for j in range(STEP // 2):
+            other[2 * j] = interleave_low(v[j], v[j + STEP // 2])
+            other[2 * j + 1] = interleave_high(v[j], v[j + STEP // 2])
+        for j in range(STEP):
+            v[j] = other[j]
+
+
 cdef inline void interleave_rows(
     const Outputs* rows, Py_ssize_t lines, Py_ssize_t n, Py_ssize_t STEP) noexcept nogil:
-    """n >= LANES elements of each of STEP parts, of some rows; STEP is a literal power of 2 up to
-    8. What is added comes in whole vectors: n is a multiple of LANES."""
-    cdef const real* source[8]
-    cdef vec v[8]
-    cdef vec other[8]
-    cdef Py_ssize_t j, round, line, i
+    """n >= LANES elements of each of STEP parts, of some rows. What is added comes in whole
+    vectors: n is a multiple of LANES."""
+    cdef const real* source[MOST_PHASES]
+    cdef vec v[MOST_PHASES]
+    cdef Py_ssize_t j, line, i
     cdef real* y = rows.y
     for j in range(STEP):
         source[j] = rows.parts + j * rows.part
@@ -43,14 +64,7 @@ cdef inline void interleave_rows(
         while True:
             for j in range(STEP):
                 v[j] = (<const uvec*>(source[j] + i))[0]
-            for round in range(3):
-                if (1 << round) >= STEP:
-                    break
-                for j in range(STEP // 2):
-                    other[2 * j] = interleave_low(v[j], v[j + STEP // 2])
-                    other[2 * j + 1] = interleave_high(v[j], v[j + STEP // 2])
-                for j in range(STEP):
-                    v[j] = other[j]
+            interleave(v, STEP)
             if rows.adds:
                 for j in range(STEP):
                     v[j] = v[j] + (<const uvec*>(y + i * STEP + j * LANES))[0]
@@ -157,6 +171,159 @@ cdef void plain_parts(
                 plain_item(part, item, x, weight + part.packed_at, NULL, bias, part_y, scratch)
                 part += 1
     header.residual = residual
+
+
+# A strip of rows of y, all columns of which tiles compute (see upsampling.pxi): rows of a channel,
+# y_row apart. Window row 0 is where the first tap of the first of them lies.
+cdef struct UpsamplingStrip:
+    const real* x  # the first place of the first row; in the padding, it may not exist
+    Py_ssize_t x_row, x_channel
+    Py_ssize_t channels  # of the input
+    Py_ssize_t first_column, in_columns  # the image column that x points to, of how many
+    real* y
+    Py_ssize_t y_row
+    Py_ssize_t rows, out_columns
+    const real* weights  # [input channel][place][phase][kernel row]
+    Py_ssize_t w_channel  # from an input channel's to the next
+    const real* bias
+    const real* residual  # NULL: none
+    Epilogue epilogue
+    Py_ssize_t first_window, last_window  # window rows that lie in the image
+    Py_ssize_t tiles
+    Py_ssize_t places
+    bint meets[MOST_PLACES][MOST_PHASES]  # whether a phase has a tap at a place
+
+
+ctypedef void (*upsampling_function)(const UpsamplingStrip* s) noexcept nogil
+
+# By whether x is read in place, stride, kernel rows and vectors of a phase.
+cdef upsampling_function UPSAMPLING_TILES[2][MOST_PHASES + 1][MOST_ROWS + 1][MOST_VECTORS + 1]
+
+
+cdef inline void find_places(
+    UpsamplingStrip* s, const ConvPlan* p, const ConvPlan* parts) noexcept nogil:
+    """Where the taps of all phases of a row lie."""
+    cdef Py_ssize_t phase, kw, place, first
+    for place in range(MOST_PLACES):
+        for phase in range(MOST_PHASES):
+            s.meets[place][phase] = False
+    s.places = 0
+    for phase in range(p.y_step[2]):
+        first = p.panel_padding[2] - parts[phase].padding[2]
+        for kw in range(parts[phase].kernel[2]):
+            s.meets[first + kw][phase] = True
+        s.places = max(s.places, first + parts[phase].kernel[2])
+    s.w_channel = s.places * p.y_step[2] * parts.kernel[1]
+
+
+cdef inline void take_weights(
+    const UpsamplingStrip* s, const ConvPlan* p, const ConvPlan* parts, Py_ssize_t group,
+    Py_ssize_t channel, const real* weight, real* to) noexcept nogil:
+    """The weights of all phases of a row, in the order in which tiles read them."""
+    cdef Py_ssize_t phase, c, kh, kw, place, rows = parts.kernel[1]
+    cdef const ConvPlan* part
+    cdef const real* kernel
+    cdef const real* tap
+    cdef real* first
+    for phase in range(p.y_step[2]):
+        part = parts + phase
+        kernel = (weight + part.packed_at + part.w_origin + group * part.w_group
+                  + channel * part.w_channel)
+        place = p.panel_padding[2] - part.padding[2]
+        for kh in range(rows):
+            for kw in range(part.kernel[2]):
+                tap = kernel + kh * part.w_axis[1] + kw * part.w_axis[2]
+                first = to + ((place + kw) * p.y_step[2] + phase) * rows + kh
+                for c in range(p.in_channels):
+                    first[c * s.w_channel] = tap[c * part.w_input]
+
+
+cdef inline void upsample_columns(
+    UpsamplingStrip s, const upsampling_function* tiles, const Parts* across, Py_ssize_t step
+) noexcept nogil:
+    """Tiles side by side, the wider ones first."""
+    cdef Py_ssize_t size, columns
+    for size in range(across.size + 1, across.size - 1, -1):
+        s.tiles = across.larger if size > across.size else across.count - across.larger
+        if s.tiles > 0:
+            tiles[size](&s)
+            columns = s.tiles * size * LANES
+            s.x += columns
+            s.y += columns * step
+            if s.residual != NULL:
+                s.residual += columns * step
+            s.first_column += columns
+            s.out_columns -= columns * step
+
+
+cdef void upsampling_item(
+    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
+    const real* bias, real* y, char* scratch) noexcept nogil:
+    """Assumes what gconv._transposed.upsamples asks for, and all input channels in one block."""
+    cdef Item item = given[0]
+    cdef const Band* band = &item.band
+    cdef Py_ssize_t begin[3]
+    cdef Py_ssize_t end[3]
+    cdef Py_ssize_t d, h, od, oh, group, channel, o, top, first_plane, last_plane, y_plane, y_row
+    cdef Py_ssize_t most
+    cdef real* weights = <real*>(scratch + HEADER_BYTES) + p.outputs_at
+    cdef const real* origin
+    cdef const ConvPlan* part
+    cdef const upsampling_function* tiles
+    cdef Parts across
+    cdef Source source
+    cdef UpsamplingStrip s
+    begin_item(p, &item, scratch)
+    outputs_of_band(p, band, begin, end)
+    s.epilogue = tile_epilogue(p)
+    s.channels = p.in_channels
+    s.first_column = band.begin[2] - p.panel_padding[2]
+    s.in_columns = p.in_size[2]
+    s.out_columns = end[2] - begin[2]
+    s.x_channel = p.panel_channel
+    s.weights = weights
+    s.y_row = p.y_step[1] * p.y_axis[1]
+    oh = band.begin[1]
+    for group in range(item.first_group, item.last_group):
+        if not p.in_place:
+            source = panel_source(p, &item, x, group, 0, p.in_channels, scratch)
+        for d in range(p.part_counts[0]):
+            for h in range(p.part_counts[1]):
+                part = p.parts + (d * p.part_counts[1] + h) * p.part_counts[2]
+                if p.in_place:
+                    source = in_place_source(part, &item, x, group)
+                    origin = source.origin
+                else:
+                    origin = source.origin + part.panel_offset - p.panel_offset
+                # The places begin further on the left than the first tap.
+                origin -= p.panel_padding[2] - part.padding[2]
+                find_places(&s, p, part)
+                tiles = &UPSAMPLING_TILES[p.in_place][p.y_step[2]][part.kernel[1]][0]
+                most = 1
+                while most < MOST_VECTORS and tiles[most + 1] != NULL:
+                    most += 1
+                across = split((band.end[2] - band.begin[2] + LANES - 1) // LANES, most)
+                # Some phases may end a row earlier than others.
+                y_row = begin[1] + p.part_phases[1][h]
+                s.rows = min(band.end[1] - oh, divide_up(end[1] - y_row, p.y_step[1]))
+                s.x_row = source.row
+                top = oh - part.padding[1]
+                for channel in range(item.first_channel, item.last_channel):
+                    take_weights(&s, p, part, group, channel, weight, weights)
+                    o = group * p.out_channels + channel
+                    s.bias = bias + o if bias != NULL else NULL
+                    for od in range(band.begin[0], band.end[0]):
+                        y_plane = od * p.y_step[0] + p.part_phases[0][d]
+                        if y_plane >= end[0]:
+                            break
+                        tap_range(part, 0, od, &first_plane, &last_plane)
+                        s.first_window = max(0, -top)
+                        s.last_window = p.in_size[1] - top if first_plane < last_plane else 0
+                        s.x = origin + od * source.plane + oh * source.row
+                        s.y = (y + item.image * p.y_image + o * p.y_channel
+                               + y_plane * p.y_axis[0] + y_row * p.y_axis[1] + begin[2])
+                        s.residual = residual_of(scratch, y, s.y)
+                        upsample_columns(s, tiles, &across, p.y_step[2])
 
 
 cdef void transposed_item(
