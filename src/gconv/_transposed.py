@@ -33,7 +33,7 @@ from gconv._tiles import Machine, Tile, choose_tile, sliding_tile
 
 MOST_PLACES = 5  # of the engine: columns of x that all phases of a row may take
 # Input channels of a group that tiles of whole rows take. Measured on Zen 4: 1.2 to 1.6 times as
-# fast as part by part with 2 and 4 of them, 0.8 to 1.1 times with 8.
+# fast as part by part with 2 and 4 of them, 0.65 to 1.1 times with 8.
 MOST_CHANNELS = 4
 
 
