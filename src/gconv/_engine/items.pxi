@@ -136,7 +136,7 @@ cdef inline void begin_item(const ConvPlan* p, Item* item, char* scratch) noexce
     prepare_packing(p, &item.band, &item.packing)
 
 
-cdef inline Source panel_source(
+cdef Source panel_source(
     const ConvPlan* p, const Item* item, const real* x, Py_ssize_t group,
     Py_ssize_t first_channel, Py_ssize_t channels, char* scratch) noexcept nogil:
     """Packs the panel, unless the thread's last item has left it there. The padding has been

@@ -179,7 +179,7 @@ cdef inline Py_ssize_t columns_read(
                divide_up(p.filled_end[2] - first_column(p, band, phase), p.phase_step))
 
 
-cdef inline void clear_padding(const ConvPlan* p, const Band* band, real* panel) noexcept nogil:
+cdef void clear_padding(const ConvPlan* p, const Band* band, real* panel) noexcept nogil:
     """Zeros where no column is ever packed: they stay while panels of this column band
     are packed."""
     cdef Py_ssize_t c, d, h, phase, i, first, last
@@ -262,7 +262,7 @@ cdef struct Packing:
     Py_ssize_t early
 
 
-cdef inline void prepare_packing(
+cdef void prepare_packing(
     const ConvPlan* p, const Band* band, Packing* packing) noexcept nogil:
     packing.planes = slots_of(p, band, 0)
     packing.rows = slots_of(p, band, 1)

@@ -21,6 +21,7 @@ cdef extern from "vector.h" nogil:
     void store_some(real* p, some which, vec v)
     vec slid(vec a, vec b, Py_ssize_t n)
     vec slid_by(vec a, vec b, Py_ssize_t n)
+    vec slid_far(vec a, vec b, Py_ssize_t n)
 
 
 cdef enum:
@@ -95,7 +96,10 @@ cdef inline void paired_taps(
             if kw + tap >= s.kernel_columns:
                 break
             for v in range(VECTORS + 1):
-                xv[v] = in_register(slid_by(places[v], places[v + 1], tap))
+                if tap < 7:
+                    xv[v] = in_register(slid_by(places[v], places[v + 1], tap))
+                else:
+                    xv[v] = in_register(slid_far(places[v], places[v + 1], tap))
             wv = splat(w[kw + tap])
             for v in range(VECTORS):
                 acc[0][v] = acc[0][v] + wv * xv[v]

@@ -285,16 +285,21 @@ static inline __attribute__((always_inline)) vec slid(vec a, vec b, Py_ssize_t n
     return (vec)FEW_LANES(permutex2var)(a, INDICES(add)(lane, INDICES(set1)(n)), b);
 }
 
-/* The same for an n below LANES that is literal after inlining: one instruction, and one that
-   leaves the multiply-adds their ports. */
+/* The same for an n that is literal after inlining, below 7 and from 7 on: one instruction, and one
+   that leaves the multiply-adds their ports. */
 #define SLID_BY(n) case n: return (vec)INDICES(alignr)((__m512i)b, (__m512i)a, n);
 static inline __attribute__((always_inline)) vec slid_by(vec a, vec b, Py_ssize_t n) {
     switch (n) {
-    SLID_BY(1) SLID_BY(2) SLID_BY(3) SLID_BY(4) SLID_BY(5) SLID_BY(6) SLID_BY(7)
+    SLID_BY(1) SLID_BY(2) SLID_BY(3) SLID_BY(4) SLID_BY(5) SLID_BY(6)
+    default: return a;
+    }
+}
+static inline __attribute__((always_inline)) vec slid_far(vec a, vec b, Py_ssize_t n) {
+    switch (n) {
 #if GC_LANES == 16
     SLID_BY(8) SLID_BY(9) SLID_BY(10) SLID_BY(11) SLID_BY(12) SLID_BY(13) SLID_BY(14) SLID_BY(15)
 #endif
-    default: return a;
+    default: return (vec)INDICES(alignr)((__m512i)b, (__m512i)a, 7);
     }
 }
 #undef SLID_BY
