@@ -460,6 +460,18 @@ def test_explain_says_what_is_kept(isa, dtype):
     assert how.y_shape == (1, 40, 28, 30)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_explain_says_that_tiles_compute_whole_rows(channels, isa, dtype):
+    layer = gconv.ConvTranspose2d(
+        np.ones((4 * channels, 1, 4, 4), dtype), stride=2, padding=1, groups=4
+    )
+    has_tiles = _plan.machine(isa, np.dtype(dtype)).tiles["upsampling"]
+    how = layer.explain((1, 4 * channels, 40, 40))
+    assert ("column phases" in str(how)) == bool(has_tiles)
+    if has_tiles:
+        assert (how.tile_rows, how.tile_vectors) == (2, has_tiles[2, 2])
+
+
 # ---- refusals
 
 

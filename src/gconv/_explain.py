@@ -27,6 +27,8 @@ WORDS = {
     Family.SLIDING: ("sliding windows", "kernel rows", "columns"),
     Family.CHANNEL: ("channel lanes", "pixels", "output channels"),
 }
+# Of transposed convolutions whose tiles compute whole rows.
+UPSAMPLING = ("windows of all column phases", "kernel rows", "columns of each phase")
 
 
 @dataclass(frozen=True, repr=False)
@@ -190,7 +192,7 @@ def explain(
     ).spec
     elements = math.prod(x_shape) + weight.size + math.prod(geometry.out_shape)
     elements += 0 if bias is None else bias.size
-    kernel, rows_over, vectors_over = WORDS[spec.family]
+    kernel, rows_over, vectors_over = UPSAMPLING if spec.upsamples else WORDS[spec.family]
     return Explanation(
         operator=geometry.operator,
         x_shape=shape,

@@ -78,6 +78,10 @@ def transposed_spec_of(
             geometry, axes, machine.itemsize, packs, whole_rows,
         )
         if spec.scratch_bytes <= SCRATCH_BYTES:
+            if whole_rows:
+                rows = max(phase.kernel for phase in row.phases)
+                vectors = machine.tiles["upsampling"][column.step, rows]
+                spec = spec.replace(tile_rows=rows, tile_vectors=vectors)
             return spec
     # The plain loop nest writes each part's own outputs, and straight to y.
     problem_of_part.own_outputs = True
