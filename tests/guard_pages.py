@@ -245,8 +245,23 @@ def check_steps(isa, dtype):
     assert met == {Family.SHORT, Family.WIDTH, Family.CHANNEL}, met
 
 
+def check_slices(isa, dtype):
+    """Slices of a long row, read in place: each begins a thread's share at some number of them."""
+    rng, rooms = np.random.default_rng(0), {"x": Room(1 << 20)}
+    for size in (7316, 8192, 9759):
+        x, weight = (integers(rng, shape, dtype) for shape in ((1, 8, size), (24, 8, 9)))
+        placed = rooms["x"].place(x, c_strides(x.shape, x.itemsize), True)
+        with _plan.use_isa(isa):
+            layer = gconv.Conv1d(weight)
+            want = layer(x, num_threads=1)
+            for num_threads in range(64, 129, 2):
+                os.write(2, f"slices {isa} {dtype} {size} {num_threads=}\n".encode())
+                np.testing.assert_array_equal(layer(placed, num_threads=num_threads), want)
+
+
 def main(isa, dtype):
     check_steps(isa, dtype)
+    check_slices(isa, dtype)
     rng, families = np.random.default_rng(0), sorted(set(Family) - {Family.SHORT})
     rooms = {name: Room(1 << 20) for name in ("x", "weight", "bias", "out", "residual")}
     done = 0

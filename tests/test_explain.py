@@ -78,9 +78,12 @@ def shares(spec, images, threads):
         units = places if spec.slice_axis == FLAT else band[spec.slice_axis]
         for number in range(spec.slices):
             begin, end = (len(units) * n // spec.slices for n in (number, number + 1))
-            if spec.slice_axis == 2:
-                begin -= begin % spec.lanes
-                end -= end % spec.lanes if number + 1 < spec.slices else 0
+            if spec.slice_axis == 2:  # whole vectors, and at least one in the last slice
+                begin, end = (
+                    min(cut, max(len(units) - spec.lanes, 0)) // spec.lanes * spec.lanes
+                    for cut in (begin, end)
+                )
+                end = end if number + 1 < spec.slices else len(units)
             piece = units[begin:end]
             if spec.slice_axis == FLAT:
                 yield piece

@@ -95,10 +95,13 @@ SLICED = {
 }
 
 
+# In tiles, and in a pass over what an item has stored.
+@pytest.mark.parametrize("activation", ["relu", "silu"])
 @pytest.mark.parametrize("name", SLICED)
-def test_slices_of_any_size(name, isa, dtype, rng, monkeypatch):
+def test_slices_of_any_size(name, activation, isa, dtype, rng, monkeypatch):
     """Bands that are cut, by their work, into slices for many threads."""
     shape, weight_shape, options = SLICED[name]
+    options = options | {"activation": activation}
     x, weight = normals(rng, shape, dtype), normals(rng, weight_shape, dtype)
     function = FUNCTIONS[weight.ndim - 2]
     channels_last = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)

@@ -142,6 +142,7 @@ def slices_before(spec: Spec) -> NDArray[np.float64]:
         begin, extent = bands(spec.slice_axis)
         cut = extent * number // spec.slices
         if spec.slice_axis == 2:
+            cut[..., :-1] = np.minimum(cut[..., :-1], np.maximum(extent - spec.lanes, 0))
             cut[..., :-1] -= cut[..., :-1] % spec.lanes
         done = taps(spec.slice_axis, begin, begin + cut)
     whole = done[..., -1:]

@@ -102,6 +102,10 @@ cdef void activated_item(
         end[axis] = item.band.end[axis]
     if p.parts != NULL:
         outputs_of_band(p, &item.band, begin, end)
+    if p.slice_axis == FLAT:  # the pixels of a slice follow each other in y: one row
+        begin[2] = item.first_column
+        end[2] = item.last_column + (end[1] - begin[1] - 1) * p.y_axis[1]
+        end[1] = begin[1] + 1
     if p.y_channel == 1 and item.last_channel - item.first_channel == p.out_channels:
         to_y = y + item.image * p.y_image + item.first_group * p.out_channels
         activate(p, begin, end, (item.last_group - item.first_group) * p.out_channels,

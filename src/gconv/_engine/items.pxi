@@ -54,9 +54,13 @@ cdef inline Py_ssize_t take_digit(Py_ssize_t* number, Py_ssize_t base) noexcept 
 
 cdef inline Py_ssize_t slice_edge(
     const ConvPlan* p, Py_ssize_t extent, Py_ssize_t number) noexcept nogil:
-    """Where slice `number` begins: columns are cut where a vector would."""
+    """Where slice `number` begins: columns are cut where a vector would, and a vector is left to
+    the last slice, as it may read x in place."""
     cdef Py_ssize_t edge = extent * number // p.slices
-    return edge - edge % LANES if p.slice_axis == 2 and number < p.slices else edge
+    if p.slice_axis == 2 and number < p.slices:
+        edge = min(edge, extent - LANES)
+        edge -= edge % LANES
+    return edge
 
 
 cdef inline Item find_item(
