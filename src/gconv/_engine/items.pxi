@@ -58,7 +58,7 @@ cdef inline Py_ssize_t slice_edge(
     the last slice, as it may read x in place."""
     cdef Py_ssize_t edge = extent * number // p.slices
     if p.slice_axis == 2 and number < p.slices:
-        edge = min(edge, extent - LANES)
+        edge = max(0, min(edge, extent - LANES))
         edge -= edge % LANES
     return edge
 
