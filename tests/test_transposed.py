@@ -233,6 +233,14 @@ EXTREMES = {
     "one tap, a dilation beyond everything": ((1, 2, 20), (2, 3, 1), {"dilation": 10**30}),
     "cropped to one": ((1, 2, 20), (2, 3, 4), {"stride": 2, "padding": ((20, 21),)}),
     "cropped beyond the kernel": ((1, 2, 40), (2, 3, 4), {"stride": 2, "padding": 12}),
+    "rows that few channels fit a panel of": (
+        (1, 4, 5, 200), (4, 1, 2, 4),
+        {"stride": 2, "dilation": (201, 1), "padding": ((0, 0), (1, 1))}
+    ),
+    "planes that few channels fit a panel of": (
+        (1, 4, 3, 4, 150), (4, 2, 3, 4, 4),
+        {"stride": (3, 2, 2), "dilation": (100, 1, 1), "padding": ((0, 0), (1, 1), (1, 1))}
+    ),
     "a long stride": ((1, 1, 40), (1, 2, 300), {"stride": 150, "padding": 7}),
     "no pixels": ((1, 2, 0), (2, 3, 4), {}),
     "no pixels, batched": ((2, 4, 0, 5), (4, 3, 4, 2), {"groups": 2, "stride": (1, 2)}),

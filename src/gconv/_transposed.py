@@ -70,6 +70,9 @@ def transposed_spec_of(
             rows = vectors = 1
     if family != Family.PLAIN:
         like = balanced_spec(largest, machine, family, rows, vectors, packs)
+        if whole_rows and like.in_block < like.in_channels:  # such tiles take all channels at once
+            whole_rows = False
+            like = balanced_spec(largest, machine, *choose_tile(largest, machine, forced), packs)
         spec = with_parts(
             like,
             problem_of_part.specs(

@@ -63,7 +63,8 @@ def shares(spec: Spec, images: int, threads: int) -> NDArray[np.intp]:
     before = thread * (images * total / threads)
     image = (before / total).astype(np.intp)
     middles = (spec.work[:-1] + spec.work[1:]) / 2
-    begins = image * spec.items + np.searchsorted(middles, before - image * total)
+    within = np.searchsorted(middles, before - image * total)
+    begins: NDArray[np.intp] = image * spec.items + within
     begins[-1] = items
     return begins
 
@@ -146,7 +147,9 @@ def slices_before(spec: Spec) -> NDArray[np.float64]:
             cut[..., :-1] -= cut[..., :-1] % spec.lanes
         done = taps(spec.slice_axis, begin, begin + cut)
     whole = done[..., -1:]
-    return np.divide(done, whole, out=np.zeros(done.shape), where=whole > 0)
+    before: NDArray[np.float64] = np.zeros(done.shape)
+    np.divide(done, whole, out=before, where=whole > 0)
+    return before
 
 
 def work_before(spec: Spec, images: int, numbers: NDArray[np.intp]) -> NDArray[np.float64]:
