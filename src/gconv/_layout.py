@@ -500,6 +500,8 @@ class Layout:
         so that a block of channels packs its weights once for all of them."""
         lanes = self.vectors * self.lanes
         block = self.p.taps * lanes * self.machine.itemsize
+        if self.gathers_border:
+            block += self.border_bytes(math.prod(self.band))
         if (
             self.packs
             and self.p.part_counts == (0, 0, 0)
