@@ -57,6 +57,8 @@ ITEM_SIZES = (4.0, 2.0, 1.0, 0.5)
 SHARES = 1024  # where a thread's share of an image may begin, where items alone are uneven
 SMALL_FLOPS = 20_000_000  # below, few threads are worth waking, and items may be larger
 SMALL_ITEM_FLOPS = 150_000
+# Multiply-adds that a copied element should serve, in all output channels of an item.
+COPY_USES = 128
 
 NO_TAPS = np.zeros(0, np.intp)
 
@@ -476,7 +478,7 @@ class Layout:
             return
         if self.family != Family.DEPTHWISE and flops() > target:
             blocks = -(-self.channel_block // self.unit)
-            wanted = max(1, math.ceil(blocks * target / flops()))
+            wanted = max(math.ceil(blocks * target / flops()), min(blocks, self.least_blocks()))
             self.channel_block = even_part(-(-p.out_channels // self.unit), wanted) * self.unit
         # Channel-lane bands must be contiguous in y: outer axes first, down to 1. For the others
         # the rows of one plane come first, as they share less of their input than planes do.
@@ -494,6 +496,13 @@ class Layout:
         if flops() > 1.5 * target and self.band[2] > 16 * self.lanes:
             parts = round(flops() / target)
             self.shrink(2, max(16 * self.lanes, self.band[2] // parts))
+
+    def least_blocks(self) -> int:
+        """The fewest tiles of output channels that a panel is worth copying for."""
+        if self.in_place or self.family != Family.WIDTH:
+            return 1
+        copied = math.prod(map(min, self.p.kernel, self.p.stride))  # elements for an output
+        return math.ceil(COPY_USES * copied / self.p.volume / self.unit)
 
     def order_items(self) -> None:
         """Where weights are packed on the way and channel lanes have several bands: bands inside,
