@@ -389,8 +389,13 @@ class Layout:
         limit = DEPTHWISE_PANEL_BYTES if few_outputs else PANEL_BYTES
         band = self.band
         for axis in (0, 1):
-            while self.panel_bytes > limit and self.band[axis] > 1:
-                self.shrink(axis, max(1, self.band[axis] // 2))
+            # A band of width lanes copies at most half of its rows again for the next one, if
+            # fewer channels at a time can see to it.
+            least = 1
+            if self.family == Family.WIDTH and p.part_counts == (0, 0, 0):
+                least = max(1, 2 * p.panel_reach[axis] // p.stride[axis])
+            while self.panel_bytes > limit and self.band[axis] > least:
+                self.shrink(axis, max(least, self.band[axis] // 2))
         tile = self.vectors * self.lanes if self.family != Family.CHANNEL else self.rows
         self.shrink_columns(8 * tile, lambda: self.panel_bytes > PANEL_BYTES)
         if self.panel_bytes > PANEL_BYTES and self.panel_channels > 1:
