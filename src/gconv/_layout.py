@@ -389,10 +389,10 @@ class Layout:
         limit = DEPTHWISE_PANEL_BYTES if few_outputs else PANEL_BYTES
         band = self.band
         for axis in (0, 1):
-            # A band of width lanes copies at most half of its rows again for the next one, if
-            # fewer channels at a time can see to it.
+            # Where few output channels use what is copied, a band repeats at most half of it for
+            # the next one, if fewer input channels at a time can see to it.
             least = 1
-            if self.family == Family.WIDTH and p.part_counts == (0, 0, 0):
+            if self.least_blocks() * self.unit > p.out_channels and p.part_counts == (0, 0, 0):
                 least = max(1, 2 * p.panel_reach[axis] // p.stride[axis])
             while self.panel_bytes > limit and self.band[axis] > least:
                 self.shrink(axis, max(least, self.band[axis] // 2))
