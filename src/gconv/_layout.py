@@ -388,6 +388,9 @@ class Layout:
             least = min(self.band[axis], 4 * p.panel_reach[axis] // p.stride[axis] + 4)
             if flops() > 1.5 * target and self.band[axis] > least:
                 self.cut(axis, max(least, round(self.band[axis] * target / flops())))
+        blocks = -(-p.groups // self.lanes)
+        if blocks * -(-p.out_size[1] // self.band[1]) < FEW_ITEMS and flops() > 1.5 * target:
+            self.cut(1, max(1, p.out_size[1] * blocks // FEW_ITEMS))
         most = max(1, min(target // flops(), SMALL_BLOCK_BYTES // size()))
         self.group_block = min(
             p.groups, even_part(-(-p.groups // self.lanes), most) * self.lanes)
