@@ -21,7 +21,7 @@ from arrays import integers
 
 import gconv
 from gconv import _plan
-from gconv._problem import Family
+from gconv._problem import CHANNELS_LAST, Family
 
 FUNCTIONS = {1: gconv.conv1d, 2: gconv.conv2d, 3: gconv.conv3d}
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
@@ -259,9 +259,33 @@ def check_slices(isa, dtype):
                 np.testing.assert_array_equal(layer(placed, num_threads=num_threads), want)
 
 
+def check_blocks(isa, dtype):
+    """Depthwise layers in C order by channels-last tiles: maps of less and more than a vector."""
+    rng = np.random.default_rng(0)
+    rooms = {name: Room(1 << 20) for name in ("x", "weight", "bias", "out", "residual")}
+    sizes = ((1, 3, 3), (1, 7, 7), (2, 5, 13), (1, 1, 40))
+    for channels, size, stride in itertools.product((1, 17, 35), sizes, (1, 3)):
+        for family, kernel in itertools.product(CHANNELS_LAST, (3, 5, 9)):
+            x, weight = (2, channels, *size), (channels, 1, 1, kernel, kernel)
+            arrays = {
+                "x": integers(rng, x, dtype),
+                "weight": integers(rng, weight, dtype),
+                "bias": integers(rng, (channels,), dtype),
+            }
+            options = {"padding": (0, kernel // 2, kernel // 2), "stride": (1, stride, stride),
+                       "groups": channels}
+            want = gconv.conv3d(**arrays, **options)
+            for at_end, layout in ((True, "C"), (False, "C"), (True, "spaced")):
+                os.write(2, f"blocks {isa} {dtype} {x} {weight} {options} {family!r}\n".encode())
+                with _plan.use_isa(isa), _plan.use_tile(family):
+                    check(rooms, (gconv.conv3d, gconv.Conv3d), arrays, options, want, layout,
+                          at_end, 1)
+
+
 def main(isa, dtype):
     check_steps(isa, dtype)
     check_slices(isa, dtype)
+    check_blocks(isa, dtype)
     rng, families = np.random.default_rng(0), sorted(set(Family) - {Family.SHORT})
     rooms = {name: Room(1 << 20) for name in ("x", "weight", "bias", "out", "residual")}
     done = 0

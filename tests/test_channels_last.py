@@ -176,6 +176,7 @@ def test_every_tile_of_pixels(isa, dtype, rng, kind, rows):
         with _plan.use_tile(Family.PIXELS, rows):
             np.testing.assert_array_equal(layer(channels_last(x)), want)
             np.testing.assert_array_equal(gconv.conv2d(channels_last(x), weight, **options), want)
+            np.testing.assert_array_equal(layer(x), want)  # in blocks of channels
 
 
 def test_the_result_is_that_of_c_order_and_comes_back_channels_last(isa, case):

@@ -13,6 +13,7 @@ from gconv._across import NONE as NO_VECTORS
 from gconv._across import Vectors, vectors_of
 from gconv._problem import CHANNELS_LAST, FLAT, Addresses, Family, Problem, Spec, Triple
 from gconv._tiles import (
+    BLOCK_BYTES,
     WEIGHT_BLOCK_BYTES,
     Machine,
     Tile,
@@ -36,6 +37,8 @@ WAYS = 3
 # Of a transposed convolution's function, each of whose bands packs the weights of all parts.
 # Measured on Zen 4: 1.3 times as fast where one band takes the place of two.
 REPACKING_PANEL_BYTES = 224 * 1024
+# Panel and result of channels-last tiles in arrays in C order, of several vectors of channels.
+SMALL_BLOCK_BYTES = 24 * 1024
 # What lanes across groups read of x for one vector of channels.
 ACROSS_BYTES = 48 * 1024
 # Sums of a channel-lane item: pixels x lanes.
@@ -170,7 +173,7 @@ class Layout:
         lanes need neither: they skip the columns in padding of zeros, and gather other padding."""
         p = self.p
         if self.family in CHANNELS_LAST:
-            return True
+            return not p.y_in_order
         if self.family == Family.SLIDING:  # it has zeros for the columns in padding
             return p.zero_padding
         if p.in_channels == 0:
@@ -216,6 +219,8 @@ class Layout:
 
     @property
     def panel_row(self) -> int:
+        if self.in_blocks:
+            return self.inputs[2] * self.pixel
         return self.phases * self.panel_phase
 
     def plain_slots(self, axis: int) -> int:
@@ -226,7 +231,8 @@ class Layout:
     def expanded(self, axis: int) -> bool:
         """Whether a row for each pair of output row and kernel row takes less than that."""
         # Such tiles use a row for several kernel rows, and parts of different kernels do.
-        if self.family in (Family.DEPTHWISE, Family.SLIDING) or self.p.part_counts != (0, 0, 0):
+        shared = self.family in (Family.DEPTHWISE, Family.SLIDING, *CHANNELS_LAST)
+        if shared or self.p.part_counts != (0, 0, 0):
             return False
         return self.band[axis] * self.p.kernel[axis] < self.plain_slots(axis)
 
@@ -244,6 +250,8 @@ class Layout:
 
     @property
     def panel_plane(self) -> int:
+        if self.in_blocks:
+            return self.inputs[1] * self.panel_row
         return self.slots(1) * self.panel_row
 
     @property
@@ -260,12 +268,17 @@ class Layout:
     def panel_bytes(self) -> int:
         if self.in_place:
             return 0
+        if self.in_blocks:
+            return self.inputs[0] * self.panel_plane * self.machine.itemsize
         return (self.panel_channels * self.panel_channel + self.lanes) * self.machine.itemsize
 
     # -- deciding --
 
     def decide(self) -> None:
         """Bands, blocks and items."""
+        if self.in_blocks:
+            self.limit_blocks()
+            return
         if self.family in CHANNELS_LAST:
             self.limit_across()
             return
@@ -332,10 +345,65 @@ class Layout:
                 self.group_block += whole  # no vector fits what would be left
             self.group_block = min(self.group_block, p.groups)
 
+    @property
+    def in_blocks(self) -> bool:
+        """Whether channels-last tiles compute arrays in C order, which are transposed."""
+        return self.family in CHANNELS_LAST and not self.in_place
+
+    @property
+    def pixel(self) -> int:
+        """Elements of a pixel of the panel: in blocks, the channels of a block of groups, in whole
+        vectors."""
+        if not self.in_blocks:
+            return 1
+        return -(-self.group_block // self.lanes) * self.lanes
+
+    @property
+    def result_bytes(self) -> int:
+        """Of a band's outputs before they are transposed."""
+        return self.pixel * math.prod(self.band) * self.machine.itemsize if self.in_blocks else 0
+
+    @property
+    def inputs(self) -> Triple:
+        """What a band reads of the image, at most."""
+        planes, rows, columns = (
+            min(self.p.in_size[axis], self.plain_slots(axis)) for axis in range(3))
+        return planes, rows, columns
+
+    def limit_blocks(self) -> None:
+        """Where arrays in C order are transposed: a band whose panel and result stay in the
+        second-level cache, of the groups of one vector, or of several where they stay in the
+        first."""
+        p, target = self.p, self.item_flops()
+
+        def size() -> int:
+            return self.panel_bytes + self.result_bytes
+
+        def flops() -> int:
+            return 2 * p.taps * self.group_block * math.prod(self.band)
+
+        self.group_block = min(p.groups, self.lanes)
+        for axis, least in ((0, 1), (1, 1), (2, 1)):
+            while size() > BLOCK_BYTES and self.band[axis] > least:
+                self.cut(axis, -(-self.band[axis] // 2))
+        for axis in (1, 0):
+            least = min(self.band[axis], 4 * p.panel_reach[axis] // p.stride[axis] + 4)
+            if flops() > 1.5 * target and self.band[axis] > least:
+                self.cut(axis, max(least, round(self.band[axis] * target / flops())))
+        blocks = -(-p.groups // self.lanes)
+        if blocks * -(-p.out_size[1] // self.band[1]) < FEW_ITEMS and flops() > 1.5 * target:
+            self.cut(1, max(1, p.out_size[1] * blocks // FEW_ITEMS))
+        most = max(1, min(target // flops(), SMALL_BLOCK_BYTES // size()))
+        self.group_block = min(
+            p.groups, even_part(-(-p.groups // self.lanes), most) * self.lanes)
+
     def across_vectors(self, group_block: int) -> Vectors:
         """The vectors of a channels-last family."""
         p = self.p
-        if self.family == Family.ACROSS:
+        if self.in_blocks:  # lanes beyond the last group are there, in scratch
+            filled = -(-p.groups // self.lanes) * self.lanes
+            vectors = vectors_of(filled, 1, 1, self.pixel, self.lanes)
+        elif self.family == Family.ACROSS:
             vectors = across_vectors(p, self.machine, group_block)
         else:
             vectors = vectors_of(
@@ -618,6 +686,8 @@ class Layout:
         where they fit; lanes across groups, 1 to 1.3 times."""
         p = self.p
         if self.family in CHANNELS_LAST:
+            if not self.in_place:
+                return False
             elements = (math.prod(p.in_size) * p.in_channels
                         + math.prod(p.out_size) * p.out_channels)
             return p.groups * elements * self.machine.itemsize > 2**20
@@ -637,7 +707,10 @@ class Layout:
             plane, row = p.dilation[0] * p.x_axis[0], p.dilation[1] * p.x_axis[1]
             channel = p.x_channel
         else:
-            column = column % self.phase_step * self.panel_phase + column // self.phase_step
+            if self.in_blocks:
+                column = column * self.pixel
+            else:
+                column = column % self.phase_step * self.panel_phase + column // self.phase_step
             plane = self.line_and_tap(0)[1] * self.panel_plane
             row = self.line_and_tap(1)[1] * self.panel_row
             channel = self.panel_channel
@@ -726,11 +799,11 @@ class Layout:
             across = self.across_vectors(self.group_block)
         outputs = -(-(panel + sums + weights) // line) * line
         border = self.border_bytes(math.prod(self.band)) if self.gathers_border else 0
-        scratch = -(-(64 + outputs * size + border) // 64) * 64
+        scratch = -(-(64 + outputs * size + border + self.result_bytes) // 64) * 64
         shift = [
             inside - before for inside, before in zip(p.panel_padding, p.padding, strict=True)
         ]
-        pixel_step = p.stride[2] * (p.x_axis[2] if self.in_place else 1)
+        pixel_step = p.stride[2] * (p.x_axis[2] if self.in_place else self.pixel)
         return Spec(
             **vars(p),
             lanes=self.lanes,

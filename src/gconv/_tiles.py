@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from gconv._across import Lanes, Vectors, vectors_of
-from gconv._problem import Family, Problem, Triple
+from gconv._problem import CHANNELS_LAST, Family, Problem, Triple
+from gconv._work import taps_before
 
 # A width-lane tile whose rows of input leave the first-level cache (32 KiB) little room waits for
 # the second: measured on Zen 4, transposed convolutions of 128 and 256 channels run at 55 GFLOP/s
@@ -21,9 +24,15 @@ FAR_LOADS = 8.0
 # To copy a vector of input into a panel, or an element where the stride is more than 2. Measured on
 # Zen 4: on 1,500 layers that width and channel lanes may serve, 3 to 5 choose best between the two.
 COPY_CYCLES = 4.0
-COPY_ELEMENT_CYCLES = 2.0
+COPY_ELEMENT_CYCLES = 1.0
 # Weights of one block of output channels stay in the first-level cache (32 KiB).
 WEIGHT_BLOCK_BYTES = 24 * 1024
+# Panel and result of channels-last tiles in arrays in C order: in the second-level cache.
+BLOCK_BYTES = 256 * 1024
+# Cycles to transpose a vector, and one of channels that all share the same sets of the first-level
+# cache, as in planes of 32 x 32 or 64 x 64. Measured on Zen 4.
+TRANSPOSED = 2.2
+TRANSPOSED_IN_SETS = 6.0
 
 Tile = tuple[Family, int, int]  # family, rows, vectors; 0 leaves rows and vectors to the plan
 
@@ -59,6 +68,8 @@ def choose_tile(p: Problem, machine: Machine, forced: Tile | None) -> Tile:
         candidates.append(sliding_tile(p, machine, forced))
     if channel_lanes_fit(p, machine) and wanted in (None, Family.CHANNEL):
         candidates.append(channel_tile(p, machine, forced))
+    if blocks_fit(p) and wanted in (None, *CHANNELS_LAST):
+        candidates.append(blocks_tile(p, machine, forced))
     if not candidates or wanted in (None, Family.WIDTH):
         candidates.append(width_tile(p, machine, forced if wanted == Family.WIDTH else None))
     cycles, best = min(candidates)
@@ -108,7 +119,8 @@ def width_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[float
     rows_of_tiles = p.groups * p.out_size[0] * p.out_size[1]
     taps, is_part = p.taps, p.part_counts != (0, 0, 0)
     copying = 0.0
-    if p.in_channels > 1 and (p.column_padding or p.stride[2] > 1):  # through a panel
+    # Into a panel; the estimates of sliding windows allow for it where the stride is 1.
+    if p.stride[2] > 1 or (p.column_padding and p.in_channels > 1):
         for_output = math.prod(map(min, p.kernel[:2], p.stride[:2])) * p.stride[2]
         each = COPY_CYCLES / machine.lanes if p.stride[2] <= 2 else COPY_ELEMENT_CYCLES
         copying = each * p.groups * p.in_channels * math.prod(p.out_size) * for_output
@@ -146,8 +158,8 @@ def sliding_fits(p: Problem, machine: Machine) -> bool:
 
 def sliding_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[float, Tile]:
     """(estimated cycles of one image, tile): as wide as can be."""
-    rows = p.kernel[1]
-    vectors = machine.tiles["sliding"][p.stride[2], rows]
+    rows, stride = p.kernel[1], p.stride[2]
+    vectors = machine.tiles["sliding"][stride, rows]
     if forced and forced[2]:
         vectors = min(vectors, forced[2])
     neighbours = rows in (1, p.kernel[2]) and p.dilation[2] == 1
@@ -167,6 +179,8 @@ def sliding_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[flo
     # Other families start more tiles, pay for a panel where this one needs none, and load each
     # vector of a row for a single tap: measured on the layer table.
     less = 0.65 if paired else 0.8 if p.zero_padding else 0.9
+    if stride == 2:  # columns have to be taken apart
+        less *= 1.7
     cycles = less * p.groups * p.out_channels * p.out_size[0] * lines * row
     return cycles, (Family.SLIDING, rows, vectors)
 
@@ -205,6 +219,87 @@ def across_fits(p: Problem, machine: Machine) -> bool:
     )
 
 
+def blocks_fit(p: Problem) -> bool:
+    """Whether the tiles of channels-last layers may serve arrays in C order: one input and one
+    output channel per group."""
+    return (
+        p.in_channels == p.out_channels == 1
+        and p.x_axis[2] == 1
+        and p.zero_padding
+        and not p.channel_major
+        and p.part_counts == (0, 0, 0)
+    )
+
+
+def blocks_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[float, Tile]:
+    """(estimated cycles of one image, tile) of channels-last tiles in arrays in C order."""
+    vectors = -(-p.groups // machine.lanes)
+    if pixel_tiles_fit(p, machine) and not (forced and forced[0] == Family.ACROSS):
+        tile = pixels_tile(p, machine, forced)[1]
+        cycles = pixels_cycles(p, tile[1])
+    else:
+        tile = Family.ACROSS, machine.tiles["across"][Lanes.FITTING], 1
+        cycles = across_cycles(p, tile[1])
+    return vectors * (cycles + transposing_cycles(p, machine)), tile
+
+
+def transposing_cycles(p: Problem, machine: Machine) -> float:
+    """Estimated cycles to transpose a vector's channels of x and of y."""
+    most = BLOCK_BYTES // (machine.lanes * machine.itemsize)  # pixels of panel and result
+    inputs, outputs = math.prod(p.in_size), math.prod(p.out_size)
+    (planes, rows, _), columns = p.panel_reach, p.in_size[2]
+    reloads = 1.0
+    if inputs + outputs > most:
+        reloads = planes / p.stride[0] + 1
+        columns *= planes + 1
+    # Bands share the rows that the last row's taps reach beyond it.
+    band = (most - columns * rows) // (columns * p.stride[1] + p.out_size[2])
+    if band < 1:
+        return math.inf
+    band = min(band, 4 * rows // p.stride[1] + 4)
+    if band < p.out_size[1]:
+        reloads *= 1 + rows / (p.stride[1] * band)
+    return sum(
+        (pixels + machine.lanes)
+        * (TRANSPOSED_IN_SETS if channel * machine.itemsize % 4096 == 0 else TRANSPOSED)
+        for pixels, channel in ((inputs * reloads, p.x_channel), (outputs, p.y_channel))
+    )
+
+
+def taps_inside(p: Problem, axis: int) -> float:
+    """Taps of an output that lie in the image, along an axis, on average."""
+    return float(taps_before(p, axis, np.array([p.out_size[axis]]))[0]) / p.out_size[axis]
+
+
+def pixels_cycles(p: Problem, rows: int) -> float:
+    """Estimated cycles of tiles of so many pixels, for a vector's channels: a load takes as long
+    as a multiply-add."""
+    width = p.kernel[2]
+    kernel_rows = taps_inside(p, 0) * taps_inside(p, 1)
+    columns = -(-p.out_size[2] // p.dilation[2])
+    lines = p.out_size[0] * p.out_size[1] * min(p.dilation[2], p.out_size[2])
+    if down_the_rows(p):
+        tile = (kernel_rows * 3 * rows + 2 * rows + 7) / 2
+    elif wide_kernel(p):
+        inside = min(width, taps_inside(p, 2) + rows - 1)
+        tile = kernel_rows * (inside * (rows + (rows + 7) / 4) + 8) / 2 + 30
+    else:
+        tile = kernel_rows * (width * rows + (rows - 1) * p.stride[2] + 2 * width) / 2 + 40
+    return lines * -(-columns // rows) * tile
+
+
+def across_cycles(p: Problem, rows: int) -> float:
+    """Estimated cycles of lanes across groups, for a vector's channels."""
+    kernel_rows = taps_inside(p, 0) * taps_inside(p, 1)
+    inside = taps_inside(p, 2)
+    # About so many columns at the border meet some taps only, and are computed one by one.
+    alone = min(p.out_size[2], 2 * p.out_size[2] * (1 - inside / p.kernel[2]))
+    columns = p.out_size[2] - alone
+    line = alone * (kernel_rows * inside * 4 + 120)
+    line += kernel_rows * p.kernel[2] * columns * 0.65 + -(-columns // rows) * 70
+    return p.out_size[0] * p.out_size[1] * line
+
+
 def across_vectors(p: Problem, machine: Machine, group_block: int) -> Vectors | None:
     """The vectors of lanes across groups. Only tiles of neighbours leave lanes unused."""
     return vectors_of(p.groups, p.in_channels, p.out_channels, group_block, machine.lanes,
@@ -214,7 +309,12 @@ def across_vectors(p: Problem, machine: Machine, group_block: int) -> Vectors | 
 def pixels_fit(p: Problem, machine: Machine) -> bool:
     """Whether tiles of pixels may serve: channels-last layers with one input channel per group,
     and a tile for the stride and the kernel."""
-    if not (across_fits(p, machine) and p.in_channels == 1 and machine.tiles["pixels"]):
+    return across_fits(p, machine) and pixel_tiles_fit(p, machine)
+
+
+def pixel_tiles_fit(p: Problem, machine: Machine) -> bool:
+    """Whether there are tiles of pixels for the channels, the stride and the kernel."""
+    if p.in_channels != 1 or not machine.tiles["pixels"]:
         return False
     if down_the_rows(p):
         return True

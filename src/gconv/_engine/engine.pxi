@@ -12,6 +12,7 @@
 #     short.pxi      short rows of a buffer, for streaming
 #     across.pxi     channels-last layers with few channels per group
 #     pixels.pxi     channels-last depthwise layers, for AVX-512
+#     blocks.pxi     depthwise layers in C order, by channels-last tiles
 #     neighbours.pxi channels-last layers with few channels per group, for AVX-512
 #     epilogue.pxi   residual and activation: from the sums to the result
 #     transposed.pxi transposed convolution: items of several such convolutions, interleaved
@@ -83,6 +84,7 @@ ITEMS[<int>CHANNEL] = channel_item
 ITEMS[<int>SHORT] = short_item
 
 include "across.pxi"
+include "blocks.pxi"
 
 
 include "transposed.pxi"
@@ -123,6 +125,8 @@ cdef inline item_function item_of(const ConvPlan* p) noexcept nogil:
         return upsampling_item
     if p.parts != NULL:
         return plain_parts if p.family == PLAIN else transposed_item
+    if (p.family == ACROSS or p.family == PIXELS) and not p.in_place:
+        return blocks_item
     return ITEMS[<int>p.family]
 
 

@@ -80,7 +80,8 @@ cdef struct ConvPlan:
     Family family
     Py_ssize_t tile_rows, tile_vectors
 
-    # What a tile reads: x itself (in_place), or a panel of padded rows in scratch.
+    # What a tile reads: x itself (in_place), or a panel of padded rows in scratch; lanes across
+    # groups and tiles of pixels: a panel of channels-last rows (see blocks.pxi).
     bint in_place
     # A panel row holds the columns 0, phase_step, 2 phase_step ..., then 1, ... : `phases` runs.
     Py_ssize_t phases, phase_step
@@ -152,8 +153,8 @@ cdef struct ConvPlan:
     double low, high
 
     # Scratch of one thread: elements up to the accumulators, to the weights, to the outputs of
-    # parts (or where taps of border pixels lie, or the weights of tiles that compute all phases),
-    # and bytes in all.
+    # parts (or where taps of border pixels lie, or the weights of tiles that compute all phases, or
+    # a result that is not yet transposed), and bytes in all.
     Py_ssize_t accumulators_at, weights_at, outputs_at
     Py_ssize_t scratch_bytes
 

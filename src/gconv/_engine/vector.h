@@ -248,6 +248,52 @@ static inline vec picked(vec v, picks which) {
 }
 #endif
 
+/* What blocks.pxi transposes. A vector that is loaded as two halves of rows needs a round less. Of
+   four such rows that are LANES / 4 apart, 128 bits at a time, one shuffle makes a vector, and
+   the rounds that are left stay within 128 bits. On Zen 4 1.4 times as fast as the rounds alone. */
+#if VECTOR_BYTES == 64
+enum { SQUARES_BY_HALVES = 1 };
+static inline __attribute__((always_inline)) __m512 halves(const real *low, const real *high) {
+    const __m256 first = _mm256_loadu_ps((const float *)low);
+    return _mm512_mask_broadcast_f32x8(
+        _mm512_castps256_ps512(first), 0xFF00, _mm256_loadu_ps((const float *)high));
+}
+static inline __attribute__((always_inline)) void load_square_by_halves(
+    const real *p, Py_ssize_t step, vec square[LANES]) {
+    enum { PART = LANES / 4 }; /* lanes of 128 bits */
+    for (int half = 0; half < 2; half++) {
+        __m512 parts[2][PART]; /* [columns][row]: of this row and those PART apart from it */
+        for (int row = 0; row < PART; row++) {
+            const real *from = p + row * step + half * 2 * PART;
+            const __m512 upper = halves(from, from + PART * step);
+            const __m512 lower = halves(from + 2 * PART * step, from + 3 * PART * step);
+            parts[0][row] = _mm512_shuffle_f32x4(upper, lower, 0x88);
+            parts[1][row] = _mm512_shuffle_f32x4(upper, lower, 0xDD);
+        }
+        for (int part = 0; part < 2; part++) {
+            vec *to = square + (2 * half + part) * PART;
+            const __m512 *rows = parts[part];
+#if GC_LANES == 16
+            const __m512d low01 = (__m512d)_mm512_unpacklo_ps(rows[0], rows[1]);
+            const __m512d high01 = (__m512d)_mm512_unpackhi_ps(rows[0], rows[1]);
+            const __m512d low23 = (__m512d)_mm512_unpacklo_ps(rows[2], rows[3]);
+            const __m512d high23 = (__m512d)_mm512_unpackhi_ps(rows[2], rows[3]);
+            to[0] = (vec)_mm512_unpacklo_pd(low01, low23);
+            to[1] = (vec)_mm512_unpackhi_pd(low01, low23);
+            to[2] = (vec)_mm512_unpacklo_pd(high01, high23);
+            to[3] = (vec)_mm512_unpackhi_pd(high01, high23);
+#else
+            to[0] = (vec)_mm512_unpacklo_pd((__m512d)rows[0], (__m512d)rows[1]);
+            to[1] = (vec)_mm512_unpackhi_pd((__m512d)rows[0], (__m512d)rows[1]);
+#endif
+        }
+    }
+}
+#else
+enum { SQUARES_BY_HALVES = 0 };
+static inline void load_square_by_halves(const real *p, Py_ssize_t step, vec square[LANES]) {}
+#endif
+
 #if VECTOR_BYTES == 64
 /* What sliding.pxi needs besides, and what only this instruction set does well: loads and stores
    of some lanes, which touch no memory for the others, and vectors taken from two registers at

@@ -1,0 +1,183 @@
+# Depthwise layers in C order, by the tiles of channels-last ones.
+#
+# Lanes along a row are hard to fill where rows are short or strides long, and much of what they
+# multiply is padding where a kernel is large beside the image. Lanes of channels are full. An item copies what a band of a block of groups reads into scratch, transposed,
+#
+#     x[channel][plane][row][column]  ->  panel[plane][row][column][channel]
+#
+# has the tiles of channels-last layers compute a result of that order, in scratch too, and
+# transposes it into y, where residual and activation are added on the way. The panel holds
+# elements of the image alone, like the channels-last array that those tiles are made for.
+
+
+cdef extern from "vector.h" nogil:
+    const bint SQUARES_BY_HALVES
+    void load_square_by_halves(const real* p, Py_ssize_t step, vec* square)
+
+
+cdef inline void load_square(
+    const real* p, Py_ssize_t step, Py_ssize_t rows, vec square[LANES_AT_MOST]) noexcept nogil:
+    """LANES columns of some rows, transposed; the last row stands for those that are missing."""
+    cdef Py_ssize_t i
+    if SQUARES_BY_HALVES and rows >= LANES:
+        load_square_by_halves(p, step, square)
+        return
+    for i in range(LANES):
+        square[i] = (<const uvec*>(p + min(i, rows - 1) * step))[0]
+    transpose_square(square)
+
+
+cdef inline void load_block(
+    const real* x, Py_ssize_t x_channel, Py_ssize_t pixels, Py_ssize_t channels,
+    Py_ssize_t pitch, real* to) noexcept nogil:
+    """x[channel][pixel] into to[pixel][channel], whole vectors of channels."""
+    cdef vec square[LANES_AT_MOST]
+    cdef vec some[1]
+    cdef const real* rows
+    cdef Py_ssize_t block, pixel, i, n
+    for block in range(divide_up(channels, LANES)):
+        rows = x + block * LANES * x_channel
+        n = min(LANES, channels - block * LANES)
+        if pixels < LANES:
+            some[0] = splat(0)
+            for i in range(LANES):
+                copy_short(<real*>some, rows + min(i, n - 1) * x_channel, pixels)
+                square[i] = some[0]
+            transpose_square(square)
+            for i in range(pixels):
+                (<vec*>(to + i * pitch))[block] = square[i]
+            continue
+        pixel = 0
+        while True:
+            load_square(rows + pixel, x_channel, n, square)
+            for i in range(LANES):
+                (<vec*>(to + (pixel + i) * pitch))[block] = square[i]
+            if pixel == pixels - LANES:
+                break
+            pixel = min(pixel + LANES, pixels - LANES)
+
+
+cdef inline void store_some_pixels(
+    const ConvPlan* p, vec square[LANES_AT_MOST], Py_ssize_t pixels, Py_ssize_t channels,
+    const Epilogue* epilogue, const real* residual, real* y) noexcept nogil:
+    """The first pixels of some channels, less than LANES."""
+    cdef vec some[1]
+    cdef Py_ssize_t i
+    for i in range(channels):
+        if residual != NULL:
+            some[0] = splat(0)
+            copy_short(<real*>some, residual + i * p.y_channel, pixels)
+            square[i] = square[i] + some[0]
+        some[0] = finished(square[i], epilogue)
+        copy_short(y + i * p.y_channel, <const real*>some, pixels)
+
+
+cdef inline void store_block(
+    const ConvPlan* p, const real* result, Py_ssize_t pitch, Py_ssize_t pixels,
+    Py_ssize_t channels, const real* residual, real* y) noexcept nogil:
+    """result[pixel][channel], residual (or NULL) added, into y[channel][pixel]."""
+    cdef vec square[LANES_AT_MOST]
+    cdef Epilogue epilogue = tile_epilogue(p)
+    cdef Py_ssize_t block, pixel, i, n
+    cdef const real* added = NULL
+    cdef real* to
+    for block in range(divide_up(channels, LANES)):
+        n = min(LANES, channels - block * LANES)
+        pixel = 0
+        while pixel < pixels:
+            if pixel + LANES > pixels > LANES and residual == NULL:
+                pixel = pixels - LANES  # the first pixels once more
+            load_square(result + pixel * pitch + block * LANES, pitch, pixels - pixel, square)
+            to = y + block * LANES * p.y_channel + pixel
+            if residual != NULL:
+                added = residual + (to - y)
+            if pixel + LANES > pixels:
+                store_some_pixels(p, square, pixels - pixel, n, &epilogue, added, to)
+                break
+            if residual != NULL:
+                for i in range(LANES):
+                    if i < n:
+                        square[i] = square[i] + (<const uvec*>(added + i * p.y_channel))[0]
+            if epilogue.activation != IDENTITY:
+                for i in range(LANES):
+                    square[i] = finished(square[i], &epilogue)
+            for i in range(LANES):
+                if i < n:
+                    (<uvec*>(to + i * p.y_channel))[0] = square[i]
+            pixel += LANES
+
+
+# What is transposed, as runs of pixels that follow each other in the array and in scratch.
+cdef struct Runs:
+    Py_ssize_t planes, rows, pixels
+
+
+cdef inline Runs runs_of(
+    const Py_ssize_t* extents, const Py_ssize_t* axis, const Py_ssize_t* within) noexcept nogil:
+    cdef Runs runs
+    runs.planes = extents[0]
+    runs.rows = extents[1]
+    runs.pixels = extents[2]
+    if runs.rows == 1 or (axis[1] == runs.pixels and within[1] == runs.pixels * within[2]):
+        runs.pixels *= runs.rows
+        runs.rows = 1
+        if runs.planes == 1 or (axis[0] == runs.pixels and within[0] == runs.pixels * within[2]):
+            runs.pixels *= runs.planes
+            runs.planes = 1
+    return runs
+
+
+cdef void blocks_item(
+    const ConvPlan* p, const Item* item, const real* x, const real* weight, const real* packed,
+    const real* bias, real* y, char* scratch) noexcept nogil:
+    """Assumes one input and one output channel per group, columns of x of unit stride, and a y in
+    C order."""
+    cdef ConvPlan within = p[0]  # scratch in place of x and y
+    cdef const Band* band = &item.band
+    cdef real* panel = <real*>(scratch + HEADER_BYTES)
+    cdef real* result = panel + p.outputs_at
+    cdef Py_ssize_t groups = item.last_group - item.first_group
+    cdef Py_ssize_t first[3]
+    cdef Py_ssize_t inputs[3]
+    cdef Py_ssize_t outputs[3]
+    cdef Py_ssize_t axis, d, h, last, pitch = p.pixel_step // p.stride[2], y_step = pitch
+    cdef Py_ssize_t panel_begin = 0, result_begin = 0
+    cdef real* to_y = y + item.image * p.y_image + item.first_group * p.y_channel
+    cdef real* to
+    cdef Runs runs
+    for axis in range(2, -1, -1):
+        first[axis] = max(0, band.begin[axis] * p.stride[axis] - p.padding[axis])
+        last = ((band.end[axis] - 1) * p.stride[axis] - p.padding[axis]
+                + (p.kernel[axis] - 1) * p.dilation[axis] + 1)
+        inputs[axis] = max(0, min(last, p.in_size[axis]) - first[axis])
+        outputs[axis] = band.end[axis] - band.begin[axis]
+        within.y_axis[axis] = y_step
+        result_begin += band.begin[axis] * y_step
+        y_step *= outputs[axis]
+    within.x_axis[0] = p.panel_plane
+    within.x_axis[1] = p.panel_row
+    within.x_axis[2] = pitch
+    for axis in range(3):
+        panel_begin += first[axis] * within.x_axis[axis]
+    within.in_size[2] = first[2] + inputs[2]  # tiles may read on to the end of a row
+    within.x_image = within.y_image = 0
+    x += (item.image * p.x_image + item.first_group * p.x_channel + first[0] * p.x_axis[0]
+          + first[1] * p.x_axis[1] + first[2])
+    to_y += band.begin[0] * p.y_axis[0] + band.begin[1] * p.y_axis[1] + band.begin[2]
+    if inputs[0] > 0 and inputs[1] > 0 and inputs[2] > 0:
+        runs = runs_of(inputs, p.x_axis, within.x_axis)
+        for d in range(runs.planes):
+            for h in range(runs.rows):
+                load_block(
+                    x + d * p.x_axis[0] + h * p.x_axis[1], p.x_channel, runs.pixels, groups,
+                    pitch, panel + d * within.x_axis[0] + h * within.x_axis[1])
+    ITEMS[<int>p.family](
+        &within, item, panel - panel_begin - item.first_group, weight, packed, bias,
+        result - result_begin - item.first_group, scratch)
+    runs = runs_of(outputs, p.y_axis, within.y_axis)
+    for d in range(runs.planes):
+        for h in range(runs.rows):
+            to = to_y + d * p.y_axis[0] + h * p.y_axis[1]
+            store_block(
+                p, result + d * within.y_axis[0] + h * within.y_axis[1], pitch, runs.pixels,
+                groups, residual_of(scratch, y, to), to)
