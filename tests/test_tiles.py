@@ -149,6 +149,31 @@ def test_sliding_windows_over_several_vectors(isa, dtype, rng, columns, dilation
         np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.parametrize("options", [
+    {}, {"stride": 2}, {"dilation": 2}, {"multiplier": 2}, {"padding_mode": "reflect"},
+    {"padding": 0}, {"kernel": 1}, {"kernel": 7, "padding": 3}], ids=str)
+def test_sliding_windows_ask_for_the_next_item(isa, dtype, rng, options):
+    """Images beyond the second-level cache, whose rows take several strips: their items ask for
+    what the next one reads and writes, and the last one for what lies behind the arrays."""
+    if not _plan.machine(isa, np.dtype(dtype)).tiles["sliding"]:
+        return
+    options = {"padding": 1, "kernel": 3, "multiplier": 1, **options}
+    kernel, multiplier = options.pop("kernel"), options.pop("multiplier")
+    x = integers(rng, (2, 6, 203, 219), dtype)
+    weight = integers(rng, (6 * multiplier, 1, kernel, kernel), dtype)
+    geometry = Parameters.of_convolution(
+        "tile", 2, weight.shape, None, groups=6, **options).applied_to(x.shape)
+    with _plan.use_tile(Family.SLIDING):
+        spec = _plan.plan_for(geometry, x.dtype, x.strides).spec
+        assert spec.prefetches
+        got = gconv.conv2d(x, weight, groups=6, **options)
+        residual = integers(rng, got.shape, dtype)
+        more = gconv.conv2d(x, weight, groups=6, residual=residual, num_threads=2, **options)
+    want = plain(x, weight, groups=6, **options)
+    np.testing.assert_array_equal(got, want)
+    np.testing.assert_array_equal(more, want + residual)
+
+
 def upsampling_tiles():
     """Every (stride, kernel rows) and width of tile that some instruction set up-samples by."""
     return [(*step, vectors) for step, vectors in tiles("upsampling")]

@@ -41,8 +41,12 @@ REPACKING_PANEL_BYTES = 224 * 1024
 SMALL_BLOCK_BYTES = 24 * 1024
 # What lanes across groups read of x for one vector of channels.
 ACROSS_BYTES = 48 * 1024
+# What an item of sliding windows asks for ahead: it waits in the second-level cache.
+AHEAD_BYTES = 128 * 1024
 # Sums of a channel-lane item: pixels x lanes.
 SUMS_BYTES = 48 * 1024
+# Fewer rows are not worth the start of a strip.
+SLIDING_ROWS = 16
 # Where the taps of pixels near the padding lie.
 BORDER_BYTES = 128 * 1024
 # Outputs of a transposed convolution's parts, before they are interleaved.
@@ -569,6 +573,11 @@ class Layout:
         if flops() > 1.5 * target and self.band[2] > 16 * self.lanes:
             parts = round(flops() / target)
             self.shrink(2, max(16 * self.lanes, self.band[2] // parts))
+        if self.strips_side_by_side and self.prefetches():
+            row = p.in_size[2] * p.stride[1] + p.out_size[2]
+            rows = AHEAD_BYTES // (row * self.machine.itemsize)
+            if self.band[1] > rows:
+                self.shrink(1, max(self.least_band(1), rows))
 
     def least_blocks(self) -> int:
         """The fewest tiles of output channels that a panel is worth copying for."""
@@ -596,11 +605,14 @@ class Layout:
 
     def least_band(self, axis: int) -> int:
         """The smallest band worth having: it repeats the copy of the rows that it shares with
-        the next one, at most a quarter of them; and a channel-lane item reads its weights once
-        for all its pixels, at least three hundred (measured on Zen 4: 1 to 1.05 times as fast as
-        with one hundred, 1.13 times where the weights come from beyond the second-level cache)."""
+        the next one, at most a quarter of them; sliding windows compute them anew for every
+        strip, at most an eighth of them; and a channel-lane item reads its weights once for all
+        its pixels, at least three hundred (measured on Zen 4: 1 to 1.05 times as fast as with one
+        hundred, 1.13 times where the weights come from beyond the second-level cache)."""
         p = self.p
         shared = p.panel_reach[axis] / p.stride[axis]
+        if self.family == Family.SLIDING and axis == 1:
+            return max(SLIDING_ROWS, math.ceil(8 * shared))
         least = 0 if self.in_place else math.ceil(4 * shared)
         if self.family == Family.CHANNEL:
             least = max(least, 300 // math.prod(p.out_size[axis + 1 :]))
@@ -683,17 +695,32 @@ class Layout:
 
         Channels-last tiles ask for pixels where x and y are more than that cache holds (1 MiB on
         Zen 4). Measured: tiles that go down the rows are 2 times as fast there, and 0.85 times
-        where they fit; lanes across groups, 1 to 1.3 times."""
+        where they fit; lanes across groups, 1 to 1.3 times. Sliding windows do so where they take
+        several strips to a row: 1.2 to 4 times as fast where x or y come from memory, and 0.98
+        times where they are in the third-level cache."""
         p = self.p
-        if self.family in CHANNELS_LAST:
-            if not self.in_place:
-                return False
+        if self.family == Family.SLIDING and not self.strips_side_by_side:
+            return False
+        if self.family in CHANNELS_LAST and not self.in_place:
+            return False
+        if self.family in (*CHANNELS_LAST, Family.SLIDING):
             elements = (math.prod(p.in_size) * p.in_channels
                         + math.prod(p.out_size) * p.out_channels)
             return p.groups * elements * self.machine.itemsize > 2**20
         weights = p.groups * p.out_channels * p.taps * self.machine.itemsize
         weights *= math.prod(p.part_counts) or 1  # about so much, in all parts
         return weights > 2**20
+
+    @property
+    def strips_side_by_side(self) -> bool:
+        """Whether sliding windows take several strips of several rows, in an ordinary
+        convolution."""
+        return (
+            self.family == Family.SLIDING
+            and self.p.part_counts == (0, 0, 0)
+            and self.band[1] > 1
+            and self.band[2] > self.vectors * self.lanes
+        )
 
     # -- writing it down --
 

@@ -25,6 +25,10 @@ FAR_LOADS = 8.0
 # Zen 4: on 1,500 layers that width and channel lanes may serve, 3 to 5 choose best between the two.
 COPY_CYCLES = 4.0
 COPY_ELEMENT_CYCLES = 1.0
+# More than this of x and y together comes from memory (32 MiB of third-level cache for 8 cores).
+# Measured on Zen 4: sliding windows over single rows of 3 to 15 neighbours are 1 to 1.7 times as
+# fast as width lanes there, and 0.8 to 1 times below.
+FAR_BYTES = 8 * 1024 * 1024
 # Weights of one block of output channels stay in the first-level cache (32 KiB).
 WEIGHT_BLOCK_BYTES = 24 * 1024
 # Panel and result of channels-last tiles in arrays in C order: in the second-level cache.
@@ -181,6 +185,11 @@ def sliding_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[flo
     less = 0.65 if paired else 0.8 if p.zero_padding else 0.9
     if stride == 2:  # columns have to be taken apart
         less *= 1.7
+    if rows == 1 and neighbours and not paired and p.zero_padding and p.column_padding:
+        # The panel of other families is one pass more over memory that is waited for.
+        elements = math.prod(p.in_size) + p.out_channels * math.prod(p.out_size)
+        if p.groups * elements * machine.itemsize > FAR_BYTES:
+            less = 0.4
     cycles = less * p.groups * p.out_channels * p.out_size[0] * lines * row
     return cycles, (Family.SLIDING, rows, vectors)
 

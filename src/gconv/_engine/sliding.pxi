@@ -12,6 +12,10 @@
 #                     y row 6, one kernel row done
 #
 # With stride 2 the columns are first taken apart into those at even and those at odd places.
+#
+# Where rows are wider than a strip, a strip reads and writes a part of every row, and hardware
+# prefetchers, which follow neighbouring lines, do little for it. So each row of a strip asks for
+# its share of what the next item reads and writes, line after line.
 
 
 cdef extern from "vector.h" nogil:
@@ -110,35 +114,48 @@ cdef inline void paired_taps(
         kw += 2 * LANES
 
 
-# Window row STRIDE * oh + LAST.
+# A window row, `row`, into the output rows that wait in acc: kernel row LAST goes to the first.
 cdef inline void sliding_row(
-    const SlidingStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* x, const some* inside,
-    const vec held[9], Py_ssize_t oh, Py_ssize_t LAST, Py_ssize_t KERNEL_ROWS,
-    Py_ssize_t STRIDE, Py_ssize_t VECTORS, Py_ssize_t COLUMNS, bint NEIGHBOURS, bint HELD) noexcept nogil:
+    const SlidingStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* row, const some* inside,
+    const vec held[9], Py_ssize_t LAST, Py_ssize_t KERNEL_ROWS, Py_ssize_t STRIDE,
+    Py_ssize_t VECTORS, Py_ssize_t COLUMNS, bint NEIGHBOURS, bint HELD) noexcept nogil:
     cdef vec even[MOST_VECTORS + 1]
     cdef vec odd[MOST_VECTORS + 1]
+    cdef bint ONE_PLANE = HELD or (COLUMNS > 0 and KERNEL_ROWS != 3)
     cdef Py_ssize_t columns = COLUMNS if COLUMNS > 0 else s.kernel_columns
-    cdef Py_ssize_t plane, planes = 1 if HELD else s.last_plane
+    cdef Py_ssize_t plane, planes = 1 if ONE_PLANE else s.last_plane
+    cdef const real* x = row
     cdef const real* w = s.weight
-    if not s.first_window <= STRIDE * oh + LAST < s.last_window:
-        return
-    x += (STRIDE * oh + LAST) * s.x_row
-    for plane in range(0 if HELD else s.first_plane, planes):
-        if not HELD:
+    for plane in range(0 if ONE_PLANE else s.first_plane, planes):
+        if not ONE_PLANE:
+            x = row + plane * s.x_plane
             w = s.weight + plane * KERNEL_ROWS * columns
         if LAST == 0 and STRIDE == 1 and COLUMNS == 0 and s.paired:
-            paired_taps(s, acc, x + plane * s.x_plane, inside, w, VECTORS)
+            paired_taps(s, acc, x, inside, w, VECTORS)
             continue
-        load_places(x + plane * s.x_plane, inside, even, odd, STRIDE, VECTORS, COLUMNS)
-        sliding_taps(s, acc, even, x + plane * s.x_plane, inside, held, w, LAST, STRIDE, VECTORS,
-                     COLUMNS, NEIGHBOURS, HELD, 0)
+        load_places(x, inside, even, odd, STRIDE, VECTORS, COLUMNS)
+        sliding_taps(s, acc, even, x, inside, held, w, LAST, STRIDE, VECTORS, COLUMNS, NEIGHBOURS,
+                     HELD, 0)
         if STRIDE == 2:
-            sliding_taps(s, acc, odd, x + plane * s.x_plane, inside, held, w, LAST, STRIDE, VECTORS,
-                         COLUMNS, NEIGHBOURS, HELD, 1)
+            sliding_taps(s, acc, odd, x, inside, held, w, LAST, STRIDE, VECTORS, COLUMNS,
+                         NEIGHBOURS, HELD, 1)
 
 
-# Assumes, with stride 2, no dilation of rows and columns; and where HELD, that the kernel has one
-# plane, which lies in the image if any window row does.
+# As many elements of x and of y as a row of a strip takes.
+cdef inline void ask_ahead(Ahead* ahead, Py_ssize_t STRIDE, Py_ssize_t VECTORS) noexcept nogil:
+    cdef Py_ssize_t v
+    for v in range(VECTORS * STRIDE * STRIDE):
+        prefetch(ahead.x + v * LANES)
+    for v in range(VECTORS):
+        prefetch(ahead.y + v * LANES)
+    ahead.x += VECTORS * STRIDE * STRIDE * LANES
+    # One after the other: added as a vector, they would want a register that tiles need.
+    ahead.y = <const real*>read_here(ahead.y + VECTORS * LANES)
+
+
+# Assumes, with stride 2, no dilation of rows and columns; and where HELD, or where COLUMNS is not 0
+# and KERNEL_ROWS not 3, that the kernel has one plane, which lies in the image if any window row
+# does.
 cdef inline void sliding_strip(
     const SlidingStrip* s, Py_ssize_t KERNEL_ROWS, Py_ssize_t STRIDE, Py_ssize_t VECTORS,
     Py_ssize_t COLUMNS, bint NEIGHBOURS, bint HELD) noexcept nogil:
@@ -146,11 +163,14 @@ cdef inline void sliding_strip(
     cdef vec held[9]
     cdef some inside[2 * MOST_VECTORS + 3 + MOST_BLOCKS]
     cdef some stored[MOST_VECTORS]
-    cdef vec bias = splat(s.bias[0] if s.bias != NULL else 0)
+    cdef vec bias_here[1]
+    cdef vec bias
     cdef const real* x
     cdef real* y
     cdef Py_ssize_t WAITING = (KERNEL_ROWS + STRIDE - 1) // STRIDE  # output rows
-    cdef Py_ssize_t tile, column, a, v, oh, blocks = 0
+    cdef Py_ssize_t tile, column, a, v, oh, window, blocks = 0
+    bias_here[0] = splat(s.bias[0] if s.bias != NULL else 0)
+    bias = bias_here[0]
     if COLUMNS == 0 and STRIDE == 1:
         blocks = (s.kernel_columns - 1) * s.dilation // LANES
     if HELD:
@@ -164,23 +184,36 @@ cdef inline void sliding_strip(
             stored[v] = lanes_inside(column + v * LANES, s.out_columns)
             for a in range(WAITING):
                 acc[a][v] = bias
-        x = s.x + column * STRIDE
-        y = s.y + column
         # Rows before the first are begun with it, and never stored.
+        x = s.x + column * STRIDE + (KERNEL_ROWS - STRIDE * WAITING) * s.x_row
+        y = s.y + column + (1 - WAITING) * s.y_row
+        window = KERNEL_ROWS - STRIDE * WAITING
         for oh in range(1 - WAITING, s.rows):
-            sliding_row(s, acc, x, inside, held, oh, KERNEL_ROWS - STRIDE, KERNEL_ROWS, STRIDE,
-                        VECTORS, COLUMNS, NEIGHBOURS, HELD)
-            if STRIDE == 2:
-                sliding_row(s, acc, x, inside, held, oh, KERNEL_ROWS - 1, KERNEL_ROWS, STRIDE,
+            if s.first_window <= window < s.last_window:
+                sliding_row(s, acc, x, inside, held, KERNEL_ROWS - STRIDE, KERNEL_ROWS, STRIDE,
                             VECTORS, COLUMNS, NEIGHBOURS, HELD)
+            x += s.x_row
+            window += 1
+            if STRIDE == 2:
+                if s.first_window <= window < s.last_window:
+                    sliding_row(s, acc, x, inside, held, KERNEL_ROWS - 1, KERNEL_ROWS, STRIDE,
+                                VECTORS, COLUMNS, NEIGHBOURS, HELD)
+                x += s.x_row
+                window += 1
             if oh >= 0:
-                if s.residual != NULL:
-                    for v in range(VECTORS):
-                        acc[0][v] = acc[0][v] + load_some(
-                            s.residual + (y - s.y) + oh * s.y_row + v * LANES, stored[v])
+                if s.more:
+                    if s.ahead != NULL:
+                        ask_ahead(s.ahead, STRIDE, VECTORS)
+                    if s.residual != NULL:
+                        for v in range(VECTORS):
+                            acc[0][v] = acc[0][v] + load_some(
+                                s.residual + (y - s.y) + v * LANES, stored[v])
                 activate_tile(acc, &s.epilogue, 1, VECTORS)
                 for v in range(VECTORS):
-                    store_some(y + oh * s.y_row + v * LANES, stored[v], acc[0][v])
+                    store_some(y + v * LANES, stored[v], acc[0][v])
+            y += s.y_row
+            if WAITING == 1:  # such wide tiles have no register for it
+                bias = (<const vec*>read_here(bias_here))[0]
             for v in range(VECTORS):
                 for a in range(WAITING - 1):
                     acc[a][v] = acc[a + 1][v]
@@ -205,6 +238,27 @@ cdef inline void sliding_columns(
             s.out_columns -= columns
 
 
+cdef Ahead next_item(
+    const ConvPlan* p, const Item* item, const real* x, const real* y, Py_ssize_t group,
+    Py_ssize_t channel, Py_ssize_t od) noexcept nogil:
+    """What the next item reads and writes in the place of a channel's plane; any addresses do."""
+    cdef Source source = in_place_source(p, item, x, group)
+    cdef Py_ssize_t first = item.band.begin[1], rows = item.band.end[1] - first
+    cdef Py_ssize_t o = group * p.out_channels + channel
+    cdef Ahead ahead
+    ahead.x = source.origin + od * source.plane + first * source.row
+    ahead.y = y + item.image * p.y_image + o * p.y_channel + od * p.y_axis[0] + first * p.y_axis[1]
+    if p.channel_blocks > 1:  # it reads the same
+        ahead.y += (item.last_channel - item.first_channel) * p.y_channel
+    elif p.bands[1] > 1:
+        ahead.x += rows * source.row
+        ahead.y += rows * p.y_axis[1]
+    else:
+        ahead.x += (item.last_group - item.first_group) * p.x_channel
+        ahead.y += (item.last_group - item.first_group) * p.out_channels * p.y_channel
+    return ahead
+
+
 cdef void sliding_item(
     const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
@@ -219,15 +273,18 @@ cdef void sliding_item(
     cdef Py_ssize_t group, channel, o, od, phase, oh, top
     cdef Source source
     cdef SlidingStrip s
+    cdef Ahead ahead
     if taps == 9 and p.kernel[1] == 3 and p.kernel[2] == 3:
         if p.dilation[2] == 1:
             tiles = &HELD_TILES[p.stride[2]][0]
         elif 2 * p.dilation[2] <= LANES:
             tiles = &DILATED_TILES[0]
-    elif p.kernel[1] == p.kernel[2] and p.kernel[2] > 1 and p.dilation[2] == 1:
+    elif (p.kernel[1] == p.kernel[2] and p.kernel[2] > 1 and p.dilation[2] == 1
+            and (p.kernel[0] == 1 or p.kernel[2] == 3)):
         tiles = &SQUARE_TILES[p.stride[2]][p.kernel[1]][0]
     begin_item(p, &item, scratch)
     s.epilogue = tile_epilogue(p)
+    s.ahead = &ahead if p.prefetches else NULL
     s.kernel_columns = p.kernel[2]
     s.dilation = p.dilation[2]
     s.paired = p.dilation[2] == 1 and not p.channel_major
@@ -251,6 +308,8 @@ cdef void sliding_item(
             s.bias = bias + o if bias != NULL else NULL
             for od in range(band.begin[0], band.end[0]):
                 tap_range(p, 0, od, &s.first_plane, &s.last_plane)
+                if p.prefetches:
+                    ahead = next_item(p, &item, x, y, group, channel, od)
                 # Output rows one dilation apart share input rows; the others never do.
                 for phase in range(min(dilation, band.end[1] - band.begin[1])):
                     oh = band.begin[1] + phase
@@ -266,14 +325,16 @@ cdef void sliding_item(
                     s.y = (y + item.image * p.y_image + o * p.y_channel + od * p.y_axis[0]
                            + oh * p.y_axis[1] + band.begin[2])
                     s.residual = residual_of(scratch, y, s.y)
+                    s.more = s.residual != NULL or s.ahead != NULL
                     sliding_columns(s, tiles, &across, p.stride[2])
 
 
 ITEMS[<int>SLIDING] = sliding_item
 
-# The tiles, by stride and kernel rows: any kernel; square ones, whose columns are literal; and a
-# plain 3x3, whose weights are held in registers (DILATED_TILES: with its columns apart). Wider
-# tiles for 5 and 7 kernel rows are slower: they broadcast weights by instructions of their own.
+# The tiles, by stride and kernel rows: any kernel; square ones, whose columns are literal, of one
+# plane but for 3x3x3; and a plain 3x3, whose weights are held in registers (DILATED_TILES: with
+# its columns apart). Wider tiles for 5 kernel rows and more (with stride 2, for 6 and more) are
+# slower: they broadcast weights by instructions of their own.
 
 cdef void sliding_1_s1_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 1, 1, 1, 0, False, False)
 cdef void sliding_1_s1_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 1, 1, 2, 0, False, False)
@@ -302,11 +363,23 @@ cdef void sliding_1_s2_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s,
 cdef void sliding_1_s2_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 1, 2, 2, 0, False, False)
 cdef void sliding_1_s2_3(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 1, 2, 3, 0, False, False)
 cdef void sliding_1_s2_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 1, 2, 4, 0, False, False)
+cdef void sliding_2_s2_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 2, 2, 1, 0, False, False)
+cdef void sliding_2_s2_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 2, 2, 2, 0, False, False)
+cdef void sliding_2_s2_3(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 2, 2, 3, 0, False, False)
+cdef void sliding_2_s2_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 2, 2, 4, 0, False, False)
 cdef void sliding_3_s2_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 2, 1, 0, False, False)
 cdef void sliding_3_s2_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 2, 2, 0, False, False)
 cdef void sliding_3_s2_3(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 2, 3, 0, False, False)
 cdef void sliding_3_s2_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 2, 4, 0, False, False)
+cdef void sliding_4_s2_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 4, 2, 1, 0, False, False)
+cdef void sliding_4_s2_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 4, 2, 2, 0, False, False)
+cdef void sliding_4_s2_3(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 4, 2, 3, 0, False, False)
+cdef void sliding_4_s2_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 4, 2, 4, 0, False, False)
 cdef void sliding_5_s2_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 5, 2, 1, 0, False, False)
+cdef void sliding_5_s2_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 5, 2, 2, 0, False, False)
+cdef void sliding_5_s2_3(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 5, 2, 3, 0, False, False)
+cdef void sliding_5_s2_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 5, 2, 4, 0, False, False)
+cdef void sliding_6_s2_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 6, 2, 1, 0, False, False)
 cdef void sliding_7_s2_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 7, 2, 1, 0, False, False)
 cdef void square_2_s1_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 2, 1, 1, 2, True, False)
 cdef void square_2_s1_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 2, 1, 2, 2, True, False)
@@ -323,11 +396,23 @@ cdef void square_4_s1_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 
 cdef void square_5_s1_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 5, 1, 1, 5, True, False)
 cdef void square_6_s1_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 6, 1, 1, 6, True, False)
 cdef void square_7_s1_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 7, 1, 1, 7, True, False)
+cdef void square_2_s2_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 2, 2, 1, 2, True, False)
+cdef void square_2_s2_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 2, 2, 2, 2, True, False)
+cdef void square_2_s2_3(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 2, 2, 3, 2, True, False)
+cdef void square_2_s2_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 2, 2, 4, 2, True, False)
 cdef void square_3_s2_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 2, 1, 3, True, False)
 cdef void square_3_s2_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 2, 2, 3, True, False)
 cdef void square_3_s2_3(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 2, 3, 3, True, False)
 cdef void square_3_s2_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 2, 4, 3, True, False)
+cdef void square_4_s2_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 4, 2, 1, 4, True, False)
+cdef void square_4_s2_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 4, 2, 2, 4, True, False)
+cdef void square_4_s2_3(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 4, 2, 3, 4, True, False)
+cdef void square_4_s2_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 4, 2, 4, 4, True, False)
 cdef void square_5_s2_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 5, 2, 1, 5, True, False)
+cdef void square_5_s2_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 5, 2, 2, 5, True, False)
+cdef void square_5_s2_3(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 5, 2, 3, 5, True, False)
+cdef void square_5_s2_4(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 5, 2, 4, 5, True, False)
+cdef void square_6_s2_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 6, 2, 1, 6, True, False)
 cdef void square_7_s2_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 7, 2, 1, 7, True, False)
 cdef void held_s1_1(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1, 1, 3, True, True)
 cdef void held_s1_2(const SlidingStrip* s) noexcept nogil: sliding_strip(s, 3, 1, 2, 3, True, True)
@@ -351,8 +436,11 @@ SLIDING_TILES[1][5][1:2] = [sliding_5_s1_1]
 SLIDING_TILES[1][6][1:2] = [sliding_6_s1_1]
 SLIDING_TILES[1][7][1:2] = [sliding_7_s1_1]
 SLIDING_TILES[2][1][1:5] = [sliding_1_s2_1, sliding_1_s2_2, sliding_1_s2_3, sliding_1_s2_4]
+SLIDING_TILES[2][2][1:5] = [sliding_2_s2_1, sliding_2_s2_2, sliding_2_s2_3, sliding_2_s2_4]
 SLIDING_TILES[2][3][1:5] = [sliding_3_s2_1, sliding_3_s2_2, sliding_3_s2_3, sliding_3_s2_4]
-SLIDING_TILES[2][5][1:2] = [sliding_5_s2_1]
+SLIDING_TILES[2][4][1:5] = [sliding_4_s2_1, sliding_4_s2_2, sliding_4_s2_3, sliding_4_s2_4]
+SLIDING_TILES[2][5][1:5] = [sliding_5_s2_1, sliding_5_s2_2, sliding_5_s2_3, sliding_5_s2_4]
+SLIDING_TILES[2][6][1:2] = [sliding_6_s2_1]
 SLIDING_TILES[2][7][1:2] = [sliding_7_s2_1]
 SQUARE_TILES[1][2][1:5] = [square_2_s1_1, square_2_s1_2, square_2_s1_3, square_2_s1_4]
 SQUARE_TILES[1][3][1:5] = [square_3_s1_1, square_3_s1_2, square_3_s1_3, square_3_s1_4]
@@ -360,8 +448,11 @@ SQUARE_TILES[1][4][1:5] = [square_4_s1_1, square_4_s1_2, square_4_s1_3, square_4
 SQUARE_TILES[1][5][1:2] = [square_5_s1_1]
 SQUARE_TILES[1][6][1:2] = [square_6_s1_1]
 SQUARE_TILES[1][7][1:2] = [square_7_s1_1]
+SQUARE_TILES[2][2][1:5] = [square_2_s2_1, square_2_s2_2, square_2_s2_3, square_2_s2_4]
 SQUARE_TILES[2][3][1:5] = [square_3_s2_1, square_3_s2_2, square_3_s2_3, square_3_s2_4]
-SQUARE_TILES[2][5][1:2] = [square_5_s2_1]
+SQUARE_TILES[2][4][1:5] = [square_4_s2_1, square_4_s2_2, square_4_s2_3, square_4_s2_4]
+SQUARE_TILES[2][5][1:5] = [square_5_s2_1, square_5_s2_2, square_5_s2_3, square_5_s2_4]
+SQUARE_TILES[2][6][1:2] = [square_6_s2_1]
 SQUARE_TILES[2][7][1:2] = [square_7_s2_1]
 HELD_TILES[1][1:5] = [held_s1_1, held_s1_2, held_s1_3, held_s1_4]
 HELD_TILES[2][1:5] = [held_s2_1, held_s2_2, held_s2_3, held_s2_4]

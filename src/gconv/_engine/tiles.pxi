@@ -250,6 +250,11 @@ cdef inline void depthwise_strip(
 
 # ---- sliding windows: see sliding.pxi, which only some instruction sets have -------------------
 
+cdef struct Ahead:
+    const real* x  # what is asked for next: it is about to be read,
+    const real* y  # and written
+
+
 cdef struct SlidingStrip:
     const real* x  # the first tap of the first row's first pixel; in the padding, it may not exist
     Py_ssize_t x_plane  # from a kernel plane to the next
@@ -266,6 +271,8 @@ cdef struct SlidingStrip:
     Py_ssize_t first_window, last_window  # window rows that lie in the image
     Py_ssize_t kernel_columns, dilation
     bint paired  # of one row: taps go in pairs
+    Ahead* ahead  # NULL: ask for nothing
+    bint more  # a residual, or something to ask for
     Py_ssize_t tiles
 
 
