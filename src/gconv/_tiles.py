@@ -183,8 +183,8 @@ def sliding_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[flo
     # Other families start more tiles, pay for a panel where this one needs none, and load each
     # vector of a row for a single tap: measured on the layer table.
     less = 0.65 if paired else 0.8 if p.zero_padding else 0.9
-    if stride == 2:  # columns have to be taken apart
-        less *= 1.7
+    if stride == 2:  # columns have to be taken apart, and serve all kernel rows
+        less *= 1.7 if rows > 1 else 2.4
     if rows == 1 and neighbours and not paired and p.zero_padding and p.column_padding:
         # The panel of other families is one pass more over memory that is waited for.
         elements = math.prod(p.in_size) + p.out_channels * math.prod(p.out_size)
