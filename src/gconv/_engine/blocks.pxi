@@ -1,7 +1,8 @@
 # Depthwise layers in C order, by the tiles of channels-last ones.
 #
 # Lanes along a row are hard to fill where rows are short or strides long, and much of what they
-# multiply is padding where a kernel is large beside the image. Lanes of channels are full. An item copies what a band of a block of groups reads into scratch, transposed,
+# multiply is padding where a kernel is large beside the image. Lanes of channels are full. An
+# item copies what a band of a block of groups reads into scratch, transposed,
 #
 #     x[channel][plane][row][column]  ->  panel[plane][row][column][channel]
 #

@@ -58,8 +58,8 @@ cdef inline void load_places(
 cdef inline void sliding_taps(
     const SlidingStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], vec places[MOST_VECTORS + 1],
     const real* x, const some* inside, const vec held[9], const real* w,
-    Py_ssize_t LAST, Py_ssize_t STRIDE, Py_ssize_t VECTORS, Py_ssize_t COLUMNS, bint NEIGHBOURS, bint HELD,
-    Py_ssize_t FIRST) noexcept nogil:
+    Py_ssize_t LAST, Py_ssize_t STRIDE, Py_ssize_t VECTORS, Py_ssize_t COLUMNS, bint NEIGHBOURS,
+    bint HELD, Py_ssize_t FIRST) noexcept nogil:
     cdef vec xv[MOST_VECTORS]
     cdef vec wv
     cdef Py_ssize_t columns = COLUMNS if COLUMNS > 0 else s.kernel_columns
