@@ -465,7 +465,7 @@ class Layout:
             # the next one, if fewer input channels at a time can see to it.
             least = 1
             if self.least_blocks() * self.unit > p.out_channels and p.part_counts == (0, 0, 0):
-                least = max(1, 2 * p.panel_reach[axis] // p.stride[axis])
+                least = max(1, 2 * (p.kernel[axis] - 1) // p.stride[axis])
             while self.panel_bytes > limit and self.band[axis] > least:
                 self.shrink(axis, max(least, self.band[axis] // 2))
         tile = self.vectors * self.lanes if self.family != Family.CHANNEL else self.rows
