@@ -174,6 +174,23 @@ def test_sliding_windows_ask_for_the_next_item(isa, dtype, rng, options):
     np.testing.assert_array_equal(more, want + residual)
 
 
+@pytest.mark.parametrize(("x", "weight", "dilation"), [
+    ((1, 1, 112, 112), (4, 1, 5, 5), 100), ((1, 8, 40, 8, 8), (3, 8, 3, 3, 3), 40),
+    ((1, 3, 800, 800), (3, 3, 3, 3), 100)], ids=["2-D", "3-D", "large image"])
+def test_far_dilations_leave_the_panel_room(isa, dtype, rng, x, weight, dilation):
+    """Bands of few output channels grow with the dilation only as far as scratch allows: the
+    plain loop nest, which needs none, takes many times as long."""
+    options = {"dilation": dilation, "padding": dilation * (weight[-1] // 2)}
+    parameters = Parameters.of_convolution("tile", len(x) - 2, weight, None, **options)
+    x, weight = (integers(rng, shape, dtype) for shape in (x, weight))
+    assert _plan.plan_for(
+        parameters.applied_to(x.shape), x.dtype, x.strides).spec.family != Family.PLAIN
+    function = {4: gconv.conv2d, 5: gconv.conv3d}[x.ndim]
+    got = function(x, weight, **options)
+    with _plan.use_tile(Family.PLAIN):
+        np.testing.assert_array_equal(got, function(x, weight, **options))
+
+
 def upsampling_tiles():
     """Every (stride, kernel rows) and width of tile that some instruction set up-samples by."""
     return [(*step, vectors) for step, vectors in tiles("upsampling")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import copy
 from functools import cached_property
 
 import numpy as np
@@ -459,15 +460,10 @@ class Layout:
             self.family == Family.SLIDING and p.kernel[0] == 1  # bands would share many planes
         )
         limit = DEPTHWISE_PANEL_BYTES if few_outputs else PANEL_BYTES
-        band = self.band
+        band, least = self.band, self.least_lines()
         for axis in (0, 1):
-            # Where few output channels use what is copied, a band repeats at most half of it for
-            # the next one, if fewer input channels at a time can see to it.
-            least = 1
-            if self.least_blocks() * self.unit > p.out_channels and p.part_counts == (0, 0, 0):
-                least = max(1, 2 * p.panel_reach[axis] // p.stride[axis])
-            while self.panel_bytes > limit and self.band[axis] > least:
-                self.shrink(axis, max(least, self.band[axis] // 2))
+            while self.panel_bytes > limit and self.band[axis] > least[axis]:
+                self.shrink(axis, max(least[axis], self.band[axis] // 2))
         tile = self.vectors * self.lanes if self.family != Family.CHANNEL else self.rows
         self.shrink_columns(8 * tile, lambda: self.panel_bytes > PANEL_BYTES)
         if self.panel_bytes > PANEL_BYTES and self.panel_channels > 1:
@@ -481,6 +477,22 @@ class Layout:
             smaller, self.band = self.band, band
             if self.panel_bytes > REPACKING_PANEL_BYTES:
                 self.band = smaller
+
+    def least_lines(self) -> tuple[int, int]:
+        """The fewest planes and rows that are worth a panel. Where few output channels use what
+        is copied, a band repeats at most half of it for the next one along each axis, if the panel
+        has room for one input channel of such a band; with far dilations it has not."""
+        p = self.p
+        if self.least_blocks() * self.unit <= p.out_channels or p.part_counts != (0, 0, 0):
+            return 1, 1
+        planes, rows, columns = (
+            min(size, max(least, 2 * reach // stride))
+            for size, least, reach, stride in zip(
+                p.out_size, (1, 1, 8 * self.lanes), p.panel_reach, p.stride, strict=True)
+        )
+        one = copy(self)
+        one.band, one.panel_channels = (planes, rows, columns), 1
+        return (planes, rows) if one.panel_bytes <= PANEL_BYTES else (1, 1)
 
     def shrink_columns(self, least: int, too_large: Callable[[], bool]) -> None:
         """Shrink the band's columns, to `least` at most, until something fits."""
