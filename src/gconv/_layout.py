@@ -175,7 +175,8 @@ class Layout:
     def can_read_in_place(self) -> bool:
         """Whether tiles may read x itself: no padded columns, and rows of unit stride. Rows of
         padding are left out where they are zeros, and have to be in a panel otherwise. Channel
-        lanes need neither: they skip the columns in padding of zeros, and gather other padding."""
+        lanes need neither: they skip the columns in padding of zeros, and gather other padding.
+        Channels-last tiles read arrays in C order from a transposed panel."""
         p = self.p
         if self.family in CHANNELS_LAST:
             return not p.y_in_order
