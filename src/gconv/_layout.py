@@ -481,10 +481,12 @@ class Layout:
 
     def least_lines(self) -> tuple[int, int]:
         """The fewest planes and rows that are worth a panel. Where few output channels use what
-        is copied, a band repeats at most half of it for the next one along each axis, if the panel
-        has room for one input channel of such a band; with far dilations it has not."""
+        width lanes copy, a band repeats at most half of it for the next one along each axis, if
+        the panel has room for one input channel of such a band; with far dilations it has not.
+        (Bands of channel lanes are contiguous in y: a part of a row is a band of one row.)"""
         p = self.p
-        if self.least_blocks() * self.unit <= p.out_channels or p.part_counts != (0, 0, 0):
+        few = self.family == Family.WIDTH and self.least_blocks() * self.unit > p.out_channels
+        if not few or p.part_counts != (0, 0, 0):
             return 1, 1
         planes, rows, columns = (
             min(size, max(least, 2 * reach // stride))
