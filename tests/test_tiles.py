@@ -4,6 +4,8 @@ Data are small whole numbers, so every comparison is exact. Tiles are compared w
 plain loop nest (the reference would take minutes), and the loop nest with the reference.
 """
 
+import contextlib
+
 import numpy as np
 import pytest
 from arrays import integers
@@ -172,6 +174,42 @@ def test_sliding_windows_ask_for_the_next_item(isa, dtype, rng, options):
     want = plain(x, weight, groups=6, **options)
     np.testing.assert_array_equal(got, want)
     np.testing.assert_array_equal(more, want + residual)
+
+
+@pytest.mark.parametrize(("x", "weight", "dilation"), [
+    ((1, 1, 112, 112), (4, 1, 5, 5), 100), ((1, 8, 40, 8, 8), (3, 8, 3, 3, 3), 40),
+    ((1, 3, 800, 800), (3, 3, 3, 3), 100)], ids=["2-D", "3-D", "large image"])
+def test_far_dilations_leave_the_panel_room(isa, dtype, rng, x, weight, dilation):
+    """Bands of few output channels grow with the dilation only as far as scratch allows: the
+    plain loop nest, which needs none, takes many times as long."""
+    options = {"dilation": dilation, "padding": dilation * (weight[-1] // 2)}
+    parameters = Parameters.of_convolution("tile", len(x) - 2, weight, None, **options)
+    x, weight = (integers(rng, shape, dtype) for shape in (x, weight))
+    assert _plan.plan_for(
+        parameters.applied_to(x.shape), x.dtype, x.strides).spec.family != Family.PLAIN
+    function = {4: gconv.conv2d, 5: gconv.conv3d}[x.ndim]
+    got = function(x, weight, **options)
+    with _plan.use_tile(Family.PLAIN):
+        np.testing.assert_array_equal(got, function(x, weight, **options))
+
+
+@pytest.mark.parametrize("family", [None, Family.CHANNEL])
+@pytest.mark.parametrize(("x", "weight", "options"), [
+    ((1, 32, 8, 400), (8, 32, 3, 3), {"stride": (1, 3), "padding": 1}),
+    ((1, 16, 9, 700), (5, 16, 5, 5), {"stride": (1, 3), "padding": 2, "padding_mode": "replicate"}),
+    ((1, 30, 24, 900), (15, 30, 5, 3), {"stride": (3, 4), "padding": (2, 1)})])
+def test_channel_lanes_cut_wide_rows_of_few_channels(isa, dtype, rng, family, x, weight, options):
+    """A part of a row is a band of one row: the pixels of a band are contiguous in y."""
+    parameters = Parameters.of_convolution("tile", 2, weight, None, **options)
+    x, weight = (integers(rng, shape, dtype) for shape in (x, weight))
+    want = plain(x, weight, **options)
+    forced = contextlib.nullcontext() if family is None else _plan.use_tile(family)
+    with forced:
+        spec = _plan.plan_for(parameters.applied_to(x.shape), x.dtype, x.strides).spec
+        assert family in (None, spec.family)
+        np.testing.assert_array_equal(gconv.conv2d(x, weight, **options), want)
+    if spec.family == Family.CHANNEL and spec.band[2] < spec.out_size[2]:
+        assert spec.band[:2] == (1, 1)
 
 
 def upsampling_tiles():

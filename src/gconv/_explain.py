@@ -52,7 +52,8 @@ class Explanation:
     tile_rows_over, tile_vectors_over : str
         What these run over.
     in_place : bool
-        Whether tiles read x itself; otherwise a panel, a padded copy of what a work item reads.
+        Whether tiles read x itself; otherwise a panel, a copy of what a work item reads, padded
+        or with its channels last.
     panel_bytes : int
         0 where x is read in place.
     out_size, band, bands : (int, int, int)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import copy
 from functools import cached_property
 
 import numpy as np
@@ -60,7 +61,7 @@ MANY_THREADS = 64
 FEW_ITEMS = 8  # but enough for most machines, where more would pack weights again
 EVEN = 1.15  # the most work of a thread over the mean
 # Large items first: they repeat less. Below a half, weights would be read too often.
-ITEM_SIZES = (4.0, 2.0, 1.0, 0.5)
+ITEM_SIZES = (8.0, 4.0, 2.0, 1.0, 0.5)
 SHARES = 1024  # where a thread's share of an image may begin, where items alone are uneven
 SMALL_FLOPS = 20_000_000  # below, few threads are worth waking, and items may be larger
 SMALL_ITEM_FLOPS = 150_000
@@ -101,6 +102,10 @@ def balanced_spec(
         uneven = balance(spec, 1, MANY_THREADS)
         if uneven <= EVEN:
             return layout.with_tables(spec)
+        if family == Family.WIDTH and not spec.in_place:  # smaller items copy more rows again
+            in_slices = sliced(spec)
+            if balance(in_slices, 1, MANY_THREADS) <= EVEN:
+                return layout.with_tables(in_slices)
         if size != ITEM_SIZES[-1] or not found:  # the smallest cost something, and do not help
             found.append((uneven, spec.items, layout, spec))
     # None is even: the most even, in slices.
@@ -174,7 +179,8 @@ class Layout:
     def can_read_in_place(self) -> bool:
         """Whether tiles may read x itself: no padded columns, and rows of unit stride. Rows of
         padding are left out where they are zeros, and have to be in a panel otherwise. Channel
-        lanes need neither: they skip the columns in padding of zeros, and gather other padding."""
+        lanes need neither: they skip the columns in padding of zeros, and gather other padding.
+        Channels-last tiles read arrays in C order from a transposed panel."""
         p = self.p
         if self.family in CHANNELS_LAST:
             return not p.y_in_order
@@ -459,15 +465,10 @@ class Layout:
             self.family == Family.SLIDING and p.kernel[0] == 1  # bands would share many planes
         )
         limit = DEPTHWISE_PANEL_BYTES if few_outputs else PANEL_BYTES
-        band = self.band
+        band, least = self.band, self.least_lines()
         for axis in (0, 1):
-            # Where few output channels use what is copied, a band repeats at most half of it for
-            # the next one, if fewer input channels at a time can see to it.
-            least = 1
-            if self.least_blocks() * self.unit > p.out_channels and p.part_counts == (0, 0, 0):
-                least = max(1, 2 * (p.kernel[axis] - 1) // p.stride[axis])
-            while self.panel_bytes > limit and self.band[axis] > least:
-                self.shrink(axis, max(least, self.band[axis] // 2))
+            while self.panel_bytes > limit and self.band[axis] > least[axis]:
+                self.shrink(axis, max(least[axis], self.band[axis] // 2))
         tile = self.vectors * self.lanes if self.family != Family.CHANNEL else self.rows
         self.shrink_columns(8 * tile, lambda: self.panel_bytes > PANEL_BYTES)
         if self.panel_bytes > PANEL_BYTES and self.panel_channels > 1:
@@ -481,6 +482,24 @@ class Layout:
             smaller, self.band = self.band, band
             if self.panel_bytes > REPACKING_PANEL_BYTES:
                 self.band = smaller
+
+    def least_lines(self) -> tuple[int, int]:
+        """The fewest planes and rows that are worth a panel. Where few output channels use what
+        width lanes copy, a band repeats at most half of it for the next one along each axis, if
+        the panel has room for one input channel of such a band; with far dilations it has not.
+        (Bands of channel lanes are contiguous in y: a part of a row is a band of one row.)"""
+        p = self.p
+        few = self.family == Family.WIDTH and self.least_blocks() * self.unit > p.out_channels
+        if not few or p.part_counts != (0, 0, 0):
+            return 1, 1
+        planes, rows, columns = (
+            min(size, max(least, 2 * (kernel - 1) // stride))
+            for size, least, kernel, stride in zip(
+                p.out_size, (1, 1, 8 * self.lanes), p.kernel, p.stride, strict=True)
+        )
+        one = copy(self)
+        one.band, one.panel_channels = (planes, rows, columns), 1
+        return (planes, rows) if one.panel_bytes <= PANEL_BYTES else (1, 1)
 
     def shrink_columns(self, least: int, too_large: Callable[[], bool]) -> None:
         """Shrink the band's columns, to `least` at most, until something fits."""

@@ -9,7 +9,8 @@
 #
 # A thread's scratch: the numbers of the panel, of its padding and of the weights that it holds,
 # the panel, the sums of a channel tile (or of a row shorter than a vector), packed weights
-# (functions only; layers have packed theirs).
+# (functions only; layers have packed theirs), and outputs that are not interleaved or transposed
+# yet.
 
 cdef enum:
     MOST_COLUMN_RUNS = 64  # gconv._layout sees to it
