@@ -53,6 +53,7 @@ BORDER_BYTES = 128 * 1024
 # Outputs of a transposed convolution's parts, before they are interleaved.
 OUTPUT_BYTES = 128 * 1024
 SCRATCH_BYTES = 512 * 1024  # promised: no thread ever has more
+PAGE_BYTES = 4096
 MOST_COLUMN_RUNS = 64  # of the engine; a tap begins and ends one at most
 # Work items: enough for 64 threads to share evenly, yet each worth its overhead.
 ITEMS = 480
@@ -845,7 +846,7 @@ class Layout:
             across = self.across_vectors(self.group_block)
         outputs = -(-(panel + sums + weights) // line) * line
         border = self.border_bytes(math.prod(self.band)) if self.gathers_border else 0
-        scratch = -(-(64 + outputs * size + border + self.result_bytes) // 64) * 64
+        scratch = apart(64 + outputs * size + border + self.result_bytes)
         shift = [
             inside - before for inside, before in zip(p.panel_padding, p.padding, strict=True)
         ]
@@ -919,6 +920,15 @@ class Layout:
         self.in_place = True
         self.channel_block = 1
         return self.finished()
+
+
+def apart(scratch: int) -> int:
+    """Bytes of scratch, and so many more that threads, whose scratch lies side by side, do not ask
+    for each other's lines ahead.
+
+    Measured on Zen 4, two threads: 1.1 to 1.5 times as fast with a panel."""
+    spaced = (-(-scratch // PAGE_BYTES) + 1) * PAGE_BYTES
+    return spaced if spaced <= SCRATCH_BYTES else -(-scratch // 64) * 64
 
 
 def even_part(total: int, most: int) -> int:

@@ -14,7 +14,14 @@ from itertools import product
 import numpy as np
 
 from gconv._geometry import Geometry, Shape
-from gconv._layout import OUTPUT_BYTES, SCRATCH_BYTES, Layout, balanced_spec, spec_of
+from gconv._layout import (
+    OUTPUT_BYTES,
+    SCRATCH_BYTES,
+    Layout,
+    apart,
+    balanced_spec,
+    spec_of,
+)
 from gconv._packing import packed_size
 from gconv._phases import ONE, Axis, Phase, axes_of
 from gconv._problem import (
@@ -286,5 +293,5 @@ def with_parts(
         upsamples=whole_rows,
         epilogue=epilogue_of(geometry.activation),
         outputs_at=outputs_at,
-        scratch_bytes=-(-(64 + (outputs_at + outputs) * itemsize) // 64) * 64,
+        scratch_bytes=apart(64 + (outputs_at + outputs) * itemsize),
     )
