@@ -15,6 +15,8 @@ from gconv._across import Vectors, vectors_of
 from gconv._problem import CHANNELS_LAST, FLAT, Addresses, Family, Problem, Spec, Triple
 from gconv._tiles import (
     BLOCK_BYTES,
+    TALL_ROWS,
+    TALL_WEIGHT_BLOCK_BYTES,
     WEIGHT_BLOCK_BYTES,
     Machine,
     Tile,
@@ -455,9 +457,15 @@ class Layout:
             self.band = (even_part(depth, most // (rows * columns)), rows, columns)
 
     def weights_block(self) -> int:
-        """So many input channels that their weights stay in the first-level cache."""
+        """So many input channels that their weights stay in the cache."""
+        tall = self.rows >= TALL_ROWS
+        return self.channels_in(TALL_WEIGHT_BLOCK_BYTES if tall else WEIGHT_BLOCK_BYTES)
+
+    def channels_in(self, weight_bytes: int) -> int:
+        """Input channels, in equal parts, whose weights in a block of output channels take no
+        more."""
         block = self.p.volume * self.vectors * self.lanes * self.machine.itemsize
-        return even_part(self.p.in_channels, max(1, WEIGHT_BLOCK_BYTES // block))
+        return even_part(self.p.in_channels, max(1, weight_bytes // block))
 
     def limit_panel(self) -> None:
         """Shrink the band, and at last the block of channels, until the panel fits."""
@@ -659,7 +667,7 @@ class Layout:
         neighbouring columns on the same lines."""
         p, way = self.p, 4096
         sets = min(64, way // math.gcd(way, p.x_channel * self.machine.itemsize))
-        return p.x_axis[2] == 1 and self.weights_block() <= WAYS * sets
+        return p.x_axis[2] == 1 and self.channels_in(WEIGHT_BLOCK_BYTES) <= WAYS * sets
 
     @cached_property
     def gathers_border(self) -> bool:

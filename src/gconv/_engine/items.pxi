@@ -603,12 +603,10 @@ cdef inline void pixel_tiles(
     if run.larger > 0:
         s.tiles = run.larger
         CHANNEL_TILES[run.size + 1][vectors](s)
-        s.ahead += run.larger * s.share * LANES
         s.pixels += run.larger * (run.size + 1)
         s.sums += run.larger * (run.size + 1) * vectors * LANES
     s.tiles = run.count - run.larger
     CHANNEL_TILES[run.size][vectors](s)
-    s.ahead += s.tiles * s.share * LANES
     s.pixels += s.tiles * run.size
     s.sums += s.tiles * run.size * vectors * LANES
 
@@ -912,11 +910,9 @@ cdef void channel_item(
                              c * volume, (c + in_block) * volume, channels, lanes, weights)
                 s.weight = weights
             # Layers with few pixels read their weights as fast as the third-level cache allows.
-            s.share = 0
+            s.ahead = 0
             if packed != NULL and p.prefetches:
-                s.ahead = s.weight + in_block * volume * lanes
-                s.share = divide_up(in_block * volume * vectors,
-                                    divide_up(pixels, p.tile_rows))
+                s.ahead = in_block * volume * lanes
             s.pixels = places
             s.sums = sums
             s.row = row_taps

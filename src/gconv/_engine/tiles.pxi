@@ -15,6 +15,7 @@ cdef enum:
     MOST_ROWS = 14
     MOST_VECTORS = 8
     LANES_AT_MOST = 16
+    LINE_BYTES = 64  # of the caches
     HELD = 9  # addresses that channel-lane tiles keep in registers
 
 
@@ -288,8 +289,7 @@ cdef struct ChannelStrip:
     const Py_ssize_t* pixels
     Py_ssize_t next_row
     const real* weight  # [tap][VECTORS * LANES]
-    const real* ahead  # weights that will be wanted after these, and how many vectors of them
-    Py_ssize_t share  # each tile asks for
+    Py_ssize_t ahead  # weights that will be wanted after these lie so far on; 0: ask for none
     real* sums  # [pixel][VECTORS * LANES]: the sums so far, and then the new ones
     const Py_ssize_t* x_taps
     # The taps are [first, last), the same of `rows` kernel rows, and that of `planes` planes.
@@ -307,20 +307,20 @@ cdef inline void channel_strip(
     cdef vec xv
     cdef const real* x[MOST_ROWS]
     cdef const vec* w
+    cdef const real* far
     cdef vec* sums = <vec*>s.sums
     # Written so that the loop over the taps has registers for all that it needs: the addresses of
     # HELD pixels, plain pointers (read_here) that a tap's offset is added to, a tap and a weight.
     # Measured on Zen 4: 1.06 times as fast with 12 x 2 sums, 1.14 times with 14 x 1.
     cdef const Py_ssize_t* tap
     cdef const Py_ssize_t* end
-    cdef Py_ssize_t tile, j, v, plane, row, start, offset
+    cdef Py_ssize_t tile, j, v, plane, row, start, offset, ahead
     for tile in range(s.tiles):
         for j in range(ROWS):
             x[j] = <const real*>read_here(s.x + s.pixels[tile * ROWS + j])
             for v in range(VECTORS):
                 acc[j][v] = sums[j * VECTORS + v]
-        for j in range(tile * s.share, (tile + 1) * s.share):
-            prefetch(s.ahead + j * LANES)
+        ahead = s.ahead
         for plane in range(s.planes):
             for row in range(s.rows):
                 if s.next_row > 0:
@@ -333,6 +333,10 @@ cdef inline void channel_strip(
                 w = <const vec*>s.weight + (start + s.first) * VECTORS
                 while tap != end:
                     offset = tap[0]
+                    if VECTORS > 1:
+                        far = <const real*>read_here(<const real*>w + ahead)
+                        for v in range(VECTORS * LANES * <Py_ssize_t>sizeof(real) // LINE_BYTES):
+                            prefetch(far + v * (LINE_BYTES // <Py_ssize_t>sizeof(real)))
                     for v in range(VECTORS):
                         wv[v] = in_register(w[v])
                     for j in range(ROWS):
