@@ -235,6 +235,7 @@ class Spec(Problem):
     panel_columns: int
     in_block: int
     column_runs: bool
+    rows_at_once: int
     gathers_border: bool
     prefetches: bool
     three_columns: bool

@@ -204,6 +204,7 @@ cdef class Plan:
         p.in_block = spec.in_block
         p.channel_major = spec.channel_major
         p.column_runs = spec.column_runs
+        p.rows_at_once = spec.rows_at_once
         p.gathers_border = spec.gathers_border
         p.prefetches = spec.prefetches
         p.three_columns = spec.three_columns

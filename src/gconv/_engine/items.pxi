@@ -625,6 +625,10 @@ cdef inline void finish_run(
     cdef Py_ssize_t row_taps = p.kernel[2] * in_block
     if run.pixels == 0:
         return
+    if t[0] >= t[1] or t[2] >= t[3] or t[4] >= t[5]:
+        s.pixels += run.pixels
+        s.sums += run.pixels * vectors * LANES
+        return
     s.planes = t[1] - t[0]
     if t[5] - t[4] == p.kernel[2]:  # whole kernel rows: one range of taps
         s.rows = 1
@@ -693,6 +697,33 @@ cdef inline Py_ssize_t row_begin(
 cdef inline Py_ssize_t row_end(
     const Item* item, Py_ssize_t row, Py_ssize_t column) noexcept nogil:
     return min(column, item.last_column) if row == item.band.end[1] - 1 else column
+
+
+cdef inline void run_tiles(
+    const ConvPlan* p, ChannelStrip* s, const Item* item, const ColumnRuns* runs,
+    Py_ssize_t vectors, Py_ssize_t in_block, Py_ssize_t kernel_row) noexcept nogil:
+    """All pixels of an item with `rows_at_once` kernel rows, from `kernel_row` on."""
+    cdef const Band* band = &item.band
+    cdef Py_ssize_t n, od, oh, pixels, column = band.begin[2]
+    cdef Py_ssize_t taps[6]
+    cdef Run run
+    run.pixels = 0
+    for n in range(6):
+        run.taps[n] = 0
+    for n in range(runs.count):
+        taps[4] = runs.first[n]
+        taps[5] = runs.last[n]
+        for od in range(band.begin[0], band.end[0]):
+            tap_range(p, 0, od, &taps[0], &taps[1])
+            for oh in range(band.begin[1], band.end[1]):
+                tap_range(p, 1, oh, &taps[2], &taps[3])
+                taps[2] = max(taps[2], kernel_row)
+                taps[3] = min(taps[3], kernel_row + p.rows_at_once)
+                pixels = row_end(item, oh, runs.end[n]) - row_begin(item, oh, column)
+                if pixels > 0:
+                    extend_run(p, s, &run, vectors, in_block, taps, pixels)
+        column = runs.end[n]
+    finish_run(p, s, &run, vectors, in_block)
 
 
 # In padding that holds elements of the image, the pixels of a band whose taps all lie in the
@@ -821,11 +852,9 @@ cdef void channel_item(
     cdef Py_ssize_t* places = <Py_ssize_t*>(sums + p.weights_at - p.accumulators_at) - pixels
     cdef Py_ssize_t* spots = places - pixels
     cdef Py_ssize_t o, vectors, channels, lanes, c, in_block, row_taps, plane_taps, pixel, i, j
-    cdef Py_ssize_t od, oh, column, end, n, here
-    cdef Py_ssize_t taps_here[6]
+    cdef Py_ssize_t od, oh, column, end, n
     cdef ColumnRuns runs
     cdef real* to_y
-    cdef Run run
     cdef Border border
     cdef Source source
     cdef ChannelStrip s
@@ -912,29 +941,15 @@ cdef void channel_item(
             # Layers with few pixels read their weights as fast as the third-level cache allows.
             s.ahead = 0
             if packed != NULL and p.prefetches:
-                s.ahead = in_block * volume * lanes
-            s.pixels = places
-            s.sums = sums
+                s.ahead = row_taps * p.rows_at_once * lanes
             s.row = row_taps
-            if p.gathers_border:
-                border_tiles(p, &s, &border, vectors, in_block)
-            run.pixels = 0
-            for i in range(6):
-                run.taps[i] = 0
-            column = band.begin[2]
-            for n in range(runs.count):
-                end = runs.end[n]
-                taps_here[4] = runs.first[n]
-                taps_here[5] = runs.last[n]
-                for od in range(band.begin[0], band.end[0]):
-                    tap_range(p, 0, od, &taps_here[0], &taps_here[1])
-                    for oh in range(band.begin[1], band.end[1]):
-                        tap_range(p, 1, oh, &taps_here[2], &taps_here[3])
-                        here = row_end(&item, oh, end) - row_begin(&item, oh, column)
-                        if here > 0:
-                            extend_run(p, &s, &run, vectors, in_block, taps_here, here)
-                column = end
-            finish_run(p, &s, &run, vectors, in_block)
+            for i in range(1 if p.gathers_border else p.kernel[1] // p.rows_at_once):
+                s.pixels = places
+                s.sums = sums
+                if p.gathers_border:
+                    border_tiles(p, &s, &border, vectors, in_block)
+                else:
+                    run_tiles(p, &s, &item, &runs, vectors, in_block, i * p.rows_at_once)
             c += in_block
         to_y = y + item.image * p.y_image + (group * p.out_channels + o) * p.y_channel
         if p.y_in_order:

@@ -111,12 +111,15 @@ cdef struct ConvPlan:
     # The taps' order is channel, column in every family and block, and none is left out.
     bint channel_major
     bint column_runs  # channel lanes: pixels skip the kernel columns that lie in the padding
+    # Channel lanes: so many kernel rows (one, or all) for all pixels, and then the next.
+    Py_ssize_t rows_at_once
     # Channel lanes, x in place: the padding holds elements of the image, and pixels with taps
     # there look up where these lie.
     bint gathers_border
 
     # Taps of one output element in their order: input block, kd, kh, then channel, kw for width
-    # lanes (neighbouring taps share cache lines) and kw, channel for channel lanes;
+    # lanes (neighbouring taps share cache lines) and kw, channel for channel lanes (where these
+    # take one kernel row at once, kh comes before kd);
     # where each lies in the panel (or in x), its weight from the first tap of its output channel,
     # and the places of the taps in the order of their weights in memory.
     Py_ssize_t in_block
