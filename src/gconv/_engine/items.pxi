@@ -604,10 +604,12 @@ cdef inline void pixel_tiles(
         s.tiles = run.larger
         CHANNEL_TILES[run.size + 1][vectors](s)
         s.pixels += run.larger * (run.size + 1)
+        s.spots += run.larger * (run.size + 1)
         s.sums += run.larger * (run.size + 1) * vectors * LANES
     s.tiles = run.count - run.larger
     CHANNEL_TILES[run.size][vectors](s)
     s.pixels += s.tiles * run.size
+    s.spots += s.tiles * run.size
     s.sums += s.tiles * run.size * vectors * LANES
 
 
@@ -625,7 +627,7 @@ cdef inline void finish_run(
     cdef Py_ssize_t row_taps = p.kernel[2] * in_block
     if run.pixels == 0:
         return
-    if t[0] >= t[1] or t[2] >= t[3] or t[4] >= t[5]:
+    if (t[0] >= t[1] or t[2] >= t[3] or t[4] >= t[5]) and s.start == NULL and s.y == NULL:
         s.pixels += run.pixels
         s.sums += run.pixels * vectors * LANES
         return
@@ -855,6 +857,8 @@ cdef void channel_item(
     cdef Py_ssize_t od, oh, column, end, n
     cdef ColumnRuns runs
     cdef real* to_y
+    cdef vec start[MOST_VECTORS]
+    cdef bint at_once, to_spots
     cdef Border border
     cdef Source source
     cdef ChannelStrip s
@@ -899,11 +903,17 @@ cdef void channel_item(
         lanes = vectors * LANES
         channels = min(lanes, item.last_channel - o)
         for j in range(lanes):
-            sums[j] = (bias[group * p.out_channels + o + j]
-                       if bias != NULL and j < channels else 0)
-        for pixel in range(1, pixels):
-            for j in range(vectors):
-                (<vec*>(sums + pixel * lanes))[j] = (<vec*>sums)[j]
+            (<real*>start)[j] = (bias[group * p.out_channels + o + j]
+                                 if bias != NULL and j < channels else 0)
+        to_y = y + item.image * p.y_image + (group * p.out_channels + o) * p.y_channel
+        # Where a block of input channels takes all kernel rows at once, it visits each pixel once:
+        # the first has no use for sums so far, and the last has none for sums.
+        at_once = p.rows_at_once == p.kernel[1]
+        to_spots = at_once and p.y_channel == 1 and not p.y_in_order and channels == lanes
+        if not at_once:
+            for pixel in range(pixels):
+                for j in range(vectors):
+                    (<vec*>(sums + pixel * lanes))[j] = start[j]
         if packed == NULL and p.bands_inside:
             # Items that follow each other are bands of the same channels: all the weights of
             # these are packed once, and each panel once for every block of channels.
@@ -943,21 +953,23 @@ cdef void channel_item(
             if packed != NULL and p.prefetches:
                 s.ahead = row_taps * p.rows_at_once * lanes
             s.row = row_taps
+            s.start = start if at_once and c == 0 else NULL
+            s.y = to_y if to_spots and c + in_block == p.in_channels else NULL
             for i in range(1 if p.gathers_border else p.kernel[1] // p.rows_at_once):
                 s.pixels = places
+                s.spots = spots
                 s.sums = sums
                 if p.gathers_border:
                     border_tiles(p, &s, &border, vectors, in_block)
                 else:
                     run_tiles(p, &s, &item, &runs, vectors, in_block, i * p.rows_at_once)
             c += in_block
-        to_y = y + item.image * p.y_image + (group * p.out_channels + o) * p.y_channel
         if p.y_in_order:
             to_y += (
                 band.begin[0] * p.y_axis[0] + band.begin[1] * p.y_axis[1] + item.first_column)
             store_transposed(
                 p, sums, lanes, spots if p.column_runs or p.gathers_border else NULL, pixels,
                 channels, residual_of(scratch, y, to_y), to_y)
-        else:
+        elif not to_spots:
             store_pixels(p, sums, lanes, spots, pixels, channels, to_y)
         o += lanes

@@ -290,7 +290,12 @@ cdef struct ChannelStrip:
     Py_ssize_t next_row
     const real* weight  # [tap][VECTORS * LANES]
     Py_ssize_t ahead  # weights that will be wanted after these lie so far on; 0: ask for none
-    real* sums  # [pixel][VECTORS * LANES]: the sums so far, and then the new ones
+    # The sums so far, [pixel][VECTORS * LANES], unless those of every pixel are `start`; the new
+    # ones take their place, or each pixel's go to its spot in y.
+    real* sums
+    const vec* start  # NULL: none
+    real* y  # NULL: to sums
+    const Py_ssize_t* spots
     const Py_ssize_t* x_taps
     # The taps are [first, last), the same of `rows` kernel rows, and that of `planes` planes.
     Py_ssize_t first, last, row, rows, plane, planes
@@ -319,7 +324,7 @@ cdef inline void channel_strip(
         for j in range(ROWS):
             x[j] = <const real*>read_here(s.x + s.pixels[tile * ROWS + j])
             for v in range(VECTORS):
-                acc[j][v] = sums[j * VECTORS + v]
+                acc[j][v] = s.start[v] if s.start != NULL else sums[j * VECTORS + v]
         ahead = s.ahead
         for plane in range(s.planes):
             for row in range(s.rows):
@@ -345,7 +350,12 @@ cdef inline void channel_strip(
                             acc[j][v] = acc[j][v] + xv * wv[v]
                     tap += 1
                     w += VECTORS
-        for j in range(ROWS):
-            for v in range(VECTORS):
-                sums[j * VECTORS + v] = acc[j][v]
+        if s.y != NULL:
+            for j in range(ROWS):
+                for v in range(VECTORS):
+                    (<uvec*>(s.y + s.spots[tile * ROWS + j] + v * LANES))[0] = acc[j][v]
+        else:
+            for j in range(ROWS):
+                for v in range(VECTORS):
+                    sums[j * VECTORS + v] = acc[j][v]
         sums += ROWS * VECTORS
