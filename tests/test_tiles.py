@@ -76,6 +76,25 @@ def test_width_tile(isa, dtype, rng, rows, vectors, taps):
             check(x, weight, Family.WIDTH, rows, vectors, padding=((1, 0), (0, 0)))
 
 
+@pytest.mark.parametrize(("rows", "vectors"), tiles("masked"))
+@pytest.mark.parametrize(("kernel", "dilation"), [((1, 3), 1), ((3, 3), 1), ((3, 5), 2)])
+def test_masked_tile(isa, dtype, rng, rows, vectors, kernel, dilation):
+    """Output channels that fill the tile and one that does not; planes of any size, whose rows
+    end anywhere in a vector, and of fewer rows than the kernel has."""
+    if not has_tile(isa, dtype, "masked", rows, vectors):
+        return
+    lanes = lanes_of(isa, dtype)
+    for pixels in edges(lanes, vectors):
+        for height in (1, 4):
+            width = -(-pixels // height)
+            for out_channels in (rows, rows + 1):
+                x = integers(rng, (2, 4, height, width), dtype)
+                weight = integers(rng, (2 * out_channels, 2, *kernel), dtype)
+                across = dilation * (kernel[1] // 2)
+                check(x, weight, Family.MASKED, rows, vectors, dilation=dilation,
+                      padding=((2, dilation), (across, across)), groups=2)
+
+
 @pytest.mark.parametrize(("rows", "vectors"), tiles("depthwise"))
 @pytest.mark.parametrize(("more", "columns"), [(0, 3), (1, 3), (4, 2), (1, 5)])
 def test_depthwise_tile(isa, dtype, rng, rows, vectors, more, columns):

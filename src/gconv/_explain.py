@@ -21,6 +21,7 @@ from gconv._work import balance, flops_inside
 WORDS = {
     Family.PLAIN: ("plain loop nest", "outputs", "outputs"),
     Family.WIDTH: ("width lanes", "output channels", "columns"),
+    Family.MASKED: ("masked lanes", "output channels", "pixels"),
     Family.DEPTHWISE: ("depthwise rows", "rows", "columns"),
     Family.PIXELS: ("tiles of pixels", "pixels", "channels"),
     Family.ACROSS: ("lanes across groups", "pixels", "output channels"),

@@ -74,6 +74,7 @@ SMALL_ITEM_FLOPS = 150_000
 COPY_USES = 128
 
 NO_TAPS = np.zeros(0, np.intp)
+NO_MASKS = np.zeros(0, np.uint8)
 
 
 def spec_of(
@@ -129,7 +130,7 @@ def sliced(spec: Spec) -> Spec:
     contiguous = spec.y_in_order and spec.part_counts == (0, 0, 0)
     if spec.family == Family.CHANNEL and contiguous and planes == 1:
         axis, most = FLAT, rows * columns
-    elif spec.family == Family.WIDTH and spec.in_place and planes == rows == 1:
+    elif spec.family in (Family.WIDTH, Family.MASKED) and spec.in_place and planes == rows == 1:
         axis, most = 2, columns // spec.lanes
     slices = max(1, min(most, -(-SHARES // spec.items)))
     spec = spec.replace(items=spec.items * slices, slices=slices, slice_axis=axis)
@@ -189,7 +190,7 @@ class Layout:
         p = self.p
         if self.family in CHANNELS_LAST:
             return not p.y_in_order
-        if self.family == Family.SLIDING:  # it has zeros for the columns in padding
+        if self.family in (Family.SLIDING, Family.MASKED):  # they have zeros for what is in padding
             return p.zero_padding
         if p.in_channels == 0:
             return False
@@ -545,7 +546,8 @@ class Layout:
         """Output channels of a tile."""
         if self.family in (Family.DEPTHWISE, Family.SLIDING):
             return 1
-        return self.rows if self.family == Family.WIDTH else self.vectors * self.lanes
+        whole = (Family.WIDTH, Family.MASKED)
+        return self.rows if self.family in whole else self.vectors * self.lanes
 
     def output_bytes(self) -> int:
         """Of a work item's outputs for a row of parts, one group's; sixteen parts at most, as
@@ -840,6 +842,25 @@ class Layout:
             np.concatenate([t.ravel() for t in w_taps] or empty).astype(np.intp),
         )
 
+    def masks(self) -> tuple[NDArray[np.uint8], NDArray[np.intp]]:
+        """Which pixels of a plane meet an element of the image, a bit each, for each kernel row
+        and column; and where, in bytes, those of each tap begin, in the order of the sum."""
+        p = self.p
+        _, rows, columns = p.out_size
+        vectors = -(-rows * columns // self.lanes)
+        pixel = np.arange(vectors * self.lanes)
+        row, column = (
+            position + (np.arange(p.kernel[axis]) * p.dilation[axis])[:, None] - p.padding[axis]
+            for axis, position in ((1, pixel // columns), (2, pixel % columns))
+        )
+        inside = ((row >= 0) & (row < p.in_size[1]))[:, None]
+        inside = inside & (column >= 0) & (column < p.in_size[2]) & (pixel < rows * columns)
+        masks = np.packbits(inside.reshape(-1, len(pixel)), axis=1, bitorder="little")
+        masks = np.pad(masks, ((0, 0), (0, -masks.shape[1] % 2)))  # a vector's may be two bytes
+        tap = np.arange(p.kernel[1] * p.kernel[2]).reshape(1, p.kernel[1], 1, p.kernel[2])
+        tap = np.broadcast_to(tap, (p.kernel[0], p.kernel[1], p.in_channels, p.kernel[2]))
+        return masks, (tap * masks.shape[1]).ravel().astype(np.intp)
+
     @property
     def read(self) -> Addresses:
         """Where the engine finds the weights: a layer has put them in order."""
@@ -852,6 +873,9 @@ class Layout:
     def with_tables(self, spec: Spec) -> Spec:
         """The spec with its tables of taps."""
         x_taps, w_taps = self.taps()
+        if self.family == Family.MASKED:
+            masks, mask_taps = self.masks()
+            spec = spec.replace(masks=masks, mask_taps=mask_taps)
         places = np.argsort(w_taps) if self.packs else NO_TAPS  # who packs asks for them
         return spec.replace(x_taps=x_taps, w_taps=w_taps, tap_places=places)
 
@@ -928,6 +952,8 @@ class Layout:
             down_the_rows=self.family == Family.PIXELS and down_the_rows(p),
             x_taps=NO_TAPS,
             w_taps=NO_TAPS,
+            masks=NO_MASKS,
+            mask_taps=NO_TAPS,
             tap_places=NO_TAPS,
             lanes_are=across.kind,
             neighbours=self.family == Family.ACROSS and neighbours_fit(p, self.machine),

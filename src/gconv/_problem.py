@@ -25,6 +25,7 @@ class Family(IntEnum):
     SHORT = 5
     ACROSS = 6
     PIXELS = 7
+    MASKED = 8
 
 
 CHANNELS_LAST = (Family.ACROSS, Family.PIXELS)  # those of channels-last arrays
@@ -243,6 +244,8 @@ class Spec(Problem):
     x_taps: NDArray[np.intp]
     w_taps: NDArray[np.intp]
     tap_places: NDArray[np.intp]
+    masks: NDArray[np.uint8]
+    mask_taps: NDArray[np.intp]
     lanes_are: int
     neighbours: bool
     across_blocks: int

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gconv._problem import FLAT
+from gconv._problem import FLAT, Family
 
 if TYPE_CHECKING:
     from gconv._geometry import Shape
@@ -89,7 +89,7 @@ def balance(spec: Spec, images: int, threads: int) -> float:
 
 def counted_before(spec: Spec, axis: int, positions: NDArray[np.intp]) -> NDArray[np.intp]:
     """The taps of all outputs before each position that the plan does not skip."""
-    if axis == 2 and not spec.column_runs:
+    if (axis == 2 and not spec.column_runs) or (axis == 1 and spec.family == Family.MASKED):
         return positions * spec.kernel[axis]
     return taps_before(spec, axis, positions.ravel()).reshape(positions.shape)
 

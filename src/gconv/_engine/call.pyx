@@ -124,7 +124,7 @@ cdef class Plan:
     cdef Py_ssize_t flops
     cdef int spec_dimensions
     cdef readonly object spec
-    cdef object x_taps, w_taps, tap_places, work, across, part_phases, part_plans, capsule
+    cdef object x_taps, w_taps, tap_places, work, across, masks, part_phases, part_plans, capsule
     cdef ConvPlan* parts
 
     def __cinit__(self, spec, engine):
@@ -218,6 +218,9 @@ cdef class Plan:
         p.tap_places = <const Py_ssize_t*>cnp.PyArray_DATA(self.tap_places)
         p.x_taps = <const Py_ssize_t*>cnp.PyArray_DATA(self.x_taps)
         p.w_taps = <const Py_ssize_t*>cnp.PyArray_DATA(self.w_taps)
+        self.masks = (spec.masks, spec.mask_taps)
+        p.masks = <const char*>cnp.PyArray_DATA(spec.masks)
+        p.mask_taps = <const Py_ssize_t*>cnp.PyArray_DATA(spec.mask_taps)
         p.accumulators_at = spec.accumulators_at
         p.weights_at = spec.weights_at
         p.outputs_at = spec.outputs_at

@@ -13,6 +13,7 @@
 #     across.pxi     channels-last layers with few channels per group
 #     pixels.pxi     channels-last depthwise layers, for AVX-512
 #     blocks.pxi     depthwise layers in C order, by channels-last tiles
+#     masked.pxi     width lanes over whole planes, x in place, for AVX-512
 #     neighbours.pxi channels-last layers with few channels per group, for AVX-512
 #     epilogue.pxi   residual and activation: from the sums to the result
 #     transposed.pxi transposed convolution: items of several such convolutions, interleaved
@@ -28,7 +29,7 @@ from cython.parallel cimport prange
 from libc.string cimport memcpy
 
 from gconv._engine.plan cimport (
-    ACROSS, CHANNEL, ConvPlan, DEPTHWISE, Family, PIXELS, PLAIN, SHORT, SLIDING, WIDTH,
+    ACROSS, CHANNEL, ConvPlan, DEPTHWISE, Family, MASKED, PIXELS, PLAIN, SHORT, SLIDING, WIDTH,
     run_function)
 from gconv._engine.plan cimport (
     Activation, CLAMP, HARDSWISH, IDENTITY, LEAKY_RELU, SIGMOID, SILU, TANH)
@@ -76,7 +77,7 @@ ctypedef void (*item_function)(
     const ConvPlan* p, const Item* item, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil
 
-cdef item_function ITEMS[8]
+cdef item_function ITEMS[9]
 ITEMS[<int>PLAIN] = plain_item
 ITEMS[<int>WIDTH] = width_item
 ITEMS[<int>DEPTHWISE] = depthwise_item
@@ -207,7 +208,7 @@ def tile_limits():
     """The tiles that this module has, as `gconv._tiles.Machine` says."""
     cdef Py_ssize_t rows, vectors, stride, kind
     width, depthwise, three, channel, sliding, across, pixels = {}, {}, {}, {}, {}, {}, {}
-    neighbours, upsampling = {}, {}
+    neighbours, upsampling, masked = {}, {}, {}
     descending = {pick: MOST_DESCENDING[pick] for pick in range(2) if MOST_DESCENDING[pick] > 0}
     for rows in range(MOST_ROWS + 1):
         for kind in range(3):
@@ -218,6 +219,8 @@ def tile_limits():
         for vectors in range(MOST_VECTORS + 1):
             if WIDTH_TILES[rows][vectors] != NULL:
                 width[rows] = vectors
+            if MASKED_TILES[rows][vectors] != NULL:
+                masked[rows] = vectors
             if DEPTHWISE_TILES[rows][vectors] != NULL:
                 depthwise[rows] = vectors
             if THREE_COLUMN_TILES[rows][vectors] != NULL:
@@ -234,5 +237,5 @@ def tile_limits():
                     upsampling[stride, rows] = vectors
     return {"width": width, "depthwise": depthwise, "three": three, "channel": channel,
             "sliding": sliding, "across": across, "pixels": pixels, "descending": descending,
-            "neighbours": neighbours, "upsampling": upsampling,
+            "neighbours": neighbours, "upsampling": upsampling, "masked": masked,
             "wide": {"pixels": MOST_WIDE_PIXELS[0], "columns": MOST_WIDE_PIXELS[1]}}

@@ -35,6 +35,7 @@ cdef sliding_function DILATED_TILES[MOST_VECTORS + 1]
 cdef Py_ssize_t MOST_PIXELS[3][MOST_ROWS + 1]  # by stride, kernel columns
 cdef Py_ssize_t MOST_DESCENDING[2]  # lanes pick or not
 cdef Py_ssize_t MOST_WIDE_PIXELS[2]  # and the most kernel columns
+cdef masked_function MASKED_TILES[MOST_ROWS + 1][MOST_VECTORS + 1]
 cdef channel_function CHANNEL_TILES[MOST_ROWS + 1][MOST_VECTORS + 1]
 
 

@@ -15,6 +15,7 @@ cdef enum Family:
     SHORT
     ACROSS
     PIXELS
+    MASKED
 
 
 cdef enum PaddingMode:
@@ -116,6 +117,11 @@ cdef struct ConvPlan:
     # Channel lanes, x in place: the padding holds elements of the image, and pixels with taps
     # there look up where these lie.
     bint gathers_border
+
+    # Masked lanes: for every tap of a channel a bit for each pixel of a plane, whether it meets an
+    # element of the image; and where those of each tap begin, in bytes.
+    const char* masks
+    const Py_ssize_t* mask_taps
 
     # Taps of one output element in their order: input block, kd, kh, then channel, kw for width
     # lanes (neighbouring taps share cache lines) and kw, channel for channel lanes (where these

@@ -280,6 +280,29 @@ cdef struct SlidingStrip:
 ctypedef void (*sliding_function)(const SlidingStrip* s) noexcept nogil
 
 
+# ---- masked lanes: see masked.pxi, which only some instruction sets have -----------------------
+
+cdef struct MaskedStrip:
+    const real* x  # where the first tap of a plane's first pixel lies, or would
+    const real* weight  # of the first output channel
+    Py_ssize_t w_channel
+    const real* bias  # NULL: none
+    real* y  # first output channel, first pixel of the plane
+    const real* residual  # of that; NULL: none
+    Py_ssize_t y_channel
+    Py_ssize_t first_pixel, last_pixel  # those of the plane that are stored
+    Py_ssize_t first_vector, tiles
+    Epilogue epilogue
+    const Py_ssize_t* x_taps
+    const Py_ssize_t* w_taps
+    const char* masks
+    const Py_ssize_t* mask_taps
+    Py_ssize_t first_tap, last_tap
+
+
+ctypedef void (*masked_function)(const MaskedStrip* s) noexcept nogil
+
+
 # ---- channel lanes: rows are output pixels, lanes are output channels -------------------------
 
 cdef struct ChannelStrip:
