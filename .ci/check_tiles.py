@@ -18,7 +18,7 @@ FUNCTION = re.compile(r"^[0-9a-f]+ <(.*)>:$")
 INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\s+(.*)$")
 JUMP = re.compile(r"^j\w+\s+([0-9a-f]+)\b")
 TILE = re.compile(
-    r"(?:width|depthwise|three|channel)_\d+x\d+|(?:sliding_\d+|square_\d+|upsampling_\d|padded_\d|held)_s\d_\d|dilated_\d"
+    r"(?:width|depthwise|three|channel|masked)_\d+x\d+|(?:sliding_\d+|square_\d+|upsampling_\d|padded_\d|held)_s\d_\d|dilated_\d"
     r"|(?:fitting|picked)_\d+|pixels_\d_s\d_\d|descending_(?:picked_)?\d|wide_\d+|neighbours_\d+"
 )
 # The last operand is the destination: what is only written there is never missed in the loop.
