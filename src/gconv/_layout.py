@@ -641,6 +641,15 @@ class Layout:
             self.bands_inside = True
             self.channel_block = min(lanes, self.p.out_channels)
 
+    @property
+    def groups_inside(self) -> bool:
+        """Whether the bands vary slowest: groups that are neighbours in y share its cache lines, and
+        two threads should not write them at the same time.
+
+        Measured on Zen 4, two threads, groups of 12 and 20 output channels: 1 to 1.4 times as
+        fast, depending on which of the threads is ahead."""
+        return self.family == Family.CHANNEL and not self.p.y_in_order and not self.bands_inside
+
     def least_band(self, axis: int) -> int:
         """The smallest band worth having: it repeats the copy of the rows that it shares with
         the next one, at most a quarter of them; sliding windows compute them anew for every
@@ -925,6 +934,7 @@ class Layout:
             channel_block=self.channel_block,
             channel_blocks=channel_blocks,
             bands_inside=self.bands_inside,
+            groups_inside=self.groups_inside,
             family=self.family,
             tile_rows=self.rows,
             tile_vectors=self.vectors,

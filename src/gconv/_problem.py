@@ -213,6 +213,7 @@ class Spec(Problem):
     channel_block: int
     channel_blocks: int
     bands_inside: bool
+    groups_inside: bool
     slices: int
     slice_axis: int
     work: NDArray[np.float64] | None

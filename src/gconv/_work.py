@@ -115,9 +115,13 @@ def levels_of(spec: Spec, images: int) -> list[Level]:
         (axis, counted_before(spec, axis, _edges(spec.out_size[axis], spec.band[axis])))
         for axis in range(3)
     ]
-    inner = [channels, *bands] if spec.bands_inside else [*bands, channels]
+    levels = [groups, *bands, channels]
+    if spec.bands_inside:
+        levels = [groups, channels, *bands]
+    elif spec.groups_inside:
+        levels = [*bands, groups, channels]
     return [
-        Level(axis, np.diff(edges).astype(np.float64)) for axis, edges in (image, groups, *inner)
+        Level(axis, np.diff(edges).astype(np.float64)) for axis, edges in (image, *levels)
     ]
 
 

@@ -178,6 +178,7 @@ cdef class Plan:
         p.channel_block = spec.channel_block
         p.channel_blocks = spec.channel_blocks
         p.bands_inside = spec.bands_inside
+        p.groups_inside = spec.groups_inside
         p.slices = spec.slices
         p.slice_axis = spec.slice_axis
         self.work = spec.work

@@ -2,9 +2,9 @@
 #
 #     image, group block, band of depth, of rows, of columns, block of output channels, slice
 #
-# (the last varies fastest; or the bands do before the slice, see channel_item). The plan fixes all
-# of it from the geometry of one image, so an output element is summed in the same order whatever
-# the batch and however many threads. Slices of a band are there for many threads to share: those
+# (the last varies fastest; or the bands do before the slice, see channel_item; or they vary slowest,
+# see gconv._layout.groups_inside). The plan fixes all of it from the geometry of one image, so an
+# output element is summed in the same order whatever the batch and however many threads. Slices of a band are there for many threads to share: those
 # that fall to one thread are computed together, as if the band had never been cut.
 #
 # A thread's scratch: the numbers of the panel, of its padding and of the weights that it holds,
@@ -75,6 +75,8 @@ cdef inline Item find_item(
     item.panel_number = (item.panel_number * p.slices + first_slice) * p.slices + slices - 1
     if not p.bands_inside:
         item.first_channel = take_digit(&number, p.channel_blocks) * p.channel_block
+    if p.groups_inside:
+        item.first_group = take_digit(&number, p.group_blocks) * p.group_block
     for axis in range(2, -1, -1):
         item.band.begin[axis] = take_digit(&number, p.bands[axis]) * p.band[axis]
         item.band.end[axis] = min(p.out_size[axis], item.band.begin[axis] + p.band[axis])
@@ -98,7 +100,8 @@ cdef inline Item find_item(
     if p.bands_inside:
         item.first_channel = take_digit(&number, p.channel_blocks) * p.channel_block
     item.last_channel = min(p.out_channels, item.first_channel + p.channel_block)
-    item.first_group = take_digit(&number, p.group_blocks) * p.group_block
+    if not p.groups_inside:
+        item.first_group = take_digit(&number, p.group_blocks) * p.group_block
     item.last_group = min(p.groups, item.first_group + p.group_block)
     item.image = number
     return item

@@ -70,6 +70,7 @@ cdef struct ConvPlan:
     Py_ssize_t bands[3]
     Py_ssize_t channel_block, channel_blocks  # output channels of a group
     bint bands_inside  # the bands vary fastest, not the channel blocks
+    bint groups_inside  # the bands vary slowest, not the groups
     # Every band is cut into so many slices, as equal as can be, along an axis, or (FLAT, for bands
     # of one plane) anywhere among its pixels. They are items of their own, the fastest to vary.
     Py_ssize_t slices
