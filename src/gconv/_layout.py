@@ -643,8 +643,8 @@ class Layout:
 
     @property
     def groups_inside(self) -> bool:
-        """Whether the bands vary slowest: groups that are neighbours in y share its cache lines, and
-        two threads should not write them at the same time.
+        """Whether the bands vary slowest: groups that are neighbours in y share its cache lines,
+        and two threads should not write them at the same time.
 
         Measured on Zen 4, two threads, groups of 12 and 20 output channels: 1 to 1.4 times as
         fast, depending on which of the threads is ahead."""
