@@ -660,6 +660,8 @@ class Layout:
         shared = p.panel_reach[axis] / p.stride[axis]
         if self.family == Family.SLIDING and axis == 1:
             return max(SLIDING_ROWS, math.ceil(8 * shared))
+        if self.family == Family.MASKED:  # two bands compute the vector where one ends
+            return max(1, 32 * self.lanes // p.out_size[2]) if axis == 1 else 1
         least = 0 if self.in_place else math.ceil(4 * shared)
         if self.family == Family.CHANNEL:
             least = max(least, 300 // math.prod(p.out_size[axis + 1 :]))

@@ -30,11 +30,11 @@ COPY_ELEMENT_CYCLES = 1.0
 # fast as width lanes there, and 0.8 to 1 times below.
 FAR_BYTES = 8 * 1024 * 1024
 # Masked lanes: their loads take some of the slots of multiply-adds; more where all channels share
-# the same sets of the first-level cache. Measured on Zen 4: on 29 layers of 2 to 36 channels per
-# group, 1.03 to 1.28 times as fast as the others where these factors choose them, 0.7 to 1 times
-# where they do not.
-MASKED = 1.225
-MASKED_IN_SETS = 1.5
+# the same sets of the first-level cache. Measured on Zen 4: 1.01 to 1.3 times as fast as other
+# families on the 18 of 62 layers that these factors choose, 0.76 to 0.96 times on the others but
+# two.
+MASKED = 1.165
+MASKED_IN_SETS = 1.4
 MASKED_COLUMNS = 256
 MASK_BYTES = 32 * 1024
 # Weights of one block of output channels stay in the first-level cache (32 KiB), or, where so many
