@@ -63,7 +63,8 @@ def shares(spec, images, threads):
 
     @functools.cache
     def taps(axis, position):
-        counts_all = axis == 2 and not spec.column_runs
+        counts_all = (axis == 2 and not spec.column_runs) or (
+            axis == 1 and spec.family == Family.MASKED)
         return sum(
             counts_all
             or 0 <= position * spec.stride[axis] + k * spec.dilation[axis] - spec.padding[axis]
@@ -134,6 +135,8 @@ BANDED = {
     "depth bands": ((1, 8, 12, 20, 20), (8, 1, 3, 3, 3), {"padding": 1, "groups": 8}),
     "small maps": ((1, 256, 14, 14), (256, 256, 3, 3), {"padding": 1}),
     "small volumes": ((2, 64, 7, 6, 6), (256, 64, 3, 3, 3), {"padding": 1}),
+    "masked lanes": ((1, 32, 20, 20), (32, 2, 5, 3), {"padding": (2, 1), "groups": 16}),
+    "masked lanes, bands": ((1, 8, 60, 33), (8, 8, 3, 3), {"padding": 1}),
     "group blocks": ((3, 200, 7, 7), (200, 1, 3, 3), {"padding": 1, "groups": 200}),
 }
 

@@ -1,5 +1,7 @@
 """Masked lanes: lanes are pixels of a whole plane, and x is read in place."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from arrays import integers
@@ -104,3 +106,20 @@ def test_chosen_where_it_is_fastest(isa, dtype):
             assert spec_of(x, weight, **{**same, **other}).family == Family.WIDTH
     with _plan.use_tile(Family.MASKED):
         assert spec_of(x[..., ::-1], weight, **same).family != Family.MASKED
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_not_chosen_where_most_kernel_rows_lie_in_the_padding(isa, dtype, rows):
+    """The other families skip these rows; masked lanes multiply their zeros."""
+    x, weight = np.zeros((1, 64, rows, 20), dtype), np.zeros((64, 4, 7, 7), dtype)
+    assert spec_of(x, weight, padding=3, groups=16).family != Family.MASKED
+
+
+def test_no_tap_in_the_image(isa, dtype):
+    """Kernel rows that all lie in the padding leave the bias."""
+    x, weight = np.ones((1, 4, 1, 20), dtype), np.ones((4, 2, 2, 3), dtype)
+    options = {"padding": ((1, 2), (1, 1)), "dilation": (3, 1), "groups": 2}
+    for family in (None, Family.MASKED):
+        with _plan.use_tile(family) if family else contextlib.nullcontext():
+            got = gconv.conv2d(x, weight, np.ones(4, dtype), **options)
+        np.testing.assert_array_equal(got, np.ones((1, 4, 1, 20), dtype))

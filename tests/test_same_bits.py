@@ -87,7 +87,7 @@ SLICED = {
     "channel lanes": ((2, 64, 7, 7), (70, 64, 3, 3), {"padding": 1}),
     "channel lanes, bands": ((1, 64, 30, 14), (70, 64, 3, 3), {"padding": (2, 1)}),
     "channel lanes, panel": ((1, 40, 13, 15), (35, 40, 3, 3), {"stride": 2, "padding": 1}),
-    "channel lanes, kernel rows at once": ((2, 24, 14, 14), (33, 24, 3, 3), {"padding": 1}),
+    "channel lanes, kernel rows at once": ((2, 32, 14, 14), (64, 32, 3, 3), {"padding": 1}),
     "channel lanes, rows and planes": ((1, 40, 3, 4, 5), (33, 40, 3, 3, 3), {"padding": 1}),
     "channel lanes, planes": ((1, 24, 5, 6, 7), (33, 24, 3, 3, 3), {"padding": 1}),
     "width lanes": ((2, 12, 30, 45), (18, 4, 3, 3), {"padding": 1, "groups": 3}),

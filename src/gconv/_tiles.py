@@ -31,9 +31,9 @@ COPY_ELEMENT_CYCLES = 1.0
 FAR_BYTES = 8 * 1024 * 1024
 # Masked lanes: their loads take some of the slots of multiply-adds; more where all channels share
 # the same sets of the first-level cache. Measured on Zen 4: 1.01 to 1.3 times as fast as other
-# families on the 18 of 62 layers that these factors choose, 0.76 to 0.96 times on the others but
-# two.
-MASKED = 1.165
+# families on the 17 of 62 layers that these factors choose, 0.76 to 0.96 times on the others but
+# three.
+MASKED = 1.15
 MASKED_IN_SETS = 1.4
 MASKED_COLUMNS = 256
 MASK_BYTES = 32 * 1024
@@ -185,6 +185,9 @@ def masked_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[floa
     """(estimated cycles of one image, tile) of the best masked tile."""
     vectors_in_all = -(-p.out_size[1] * p.out_size[2] // machine.lanes)
     slower = MASKED if p.x_channel * machine.itemsize % 4096 else MASKED_IN_SETS
+    # Kernel rows in the padding: these multiply zeros there, and the others skip them, which their
+    # estimates leave out. Measured on Zen 4: 2 to 3 times as fast with few rows and large kernels.
+    slower *= p.kernel[1] / max(taps_inside(p, 1), 1 / p.out_size[1])
 
     def cycles(rows: int, vectors: int) -> float:
         return slower * p.groups * p.out_size[0] * sum(

@@ -74,7 +74,7 @@ def balance(spec: Spec, images: int, threads: int) -> float:
 
     The work of an item is the taps that it computes: those of all its outputs but for kernel
     planes and rows that meet zeros of padding. Kernel columns there count as well, unless the
-    plan skips them: kernels multiply the panel's zeros.
+    plan skips them: kernels multiply the panel's zeros. So do kernel rows with masked lanes.
     """
     begins = shares(spec, images, threads)
     # An item of a transposed convolution computes its band of every part.

@@ -106,9 +106,10 @@ cdef struct ConvPlan:
 
     bint three_columns  # depthwise: a kernel row's three taps are neighbours
     bint down_the_rows  # tiles of pixels: those that go down the rows
-    # Channel lanes: tiles ask for the weights of the next block; tiles of pixels that go down the
-    # rows: for what the next tile reads and writes; lanes across groups: the next row of it;
-    # sliding windows: for what the next item reads and writes.
+    # Channel lanes: tiles ask for the weights of the next block, or of the next kernel row where
+    # these go one at once; tiles of pixels that go down the rows: for what the next tile reads and
+    # writes; lanes across groups: the next row of it; sliding windows: for what the next item reads
+    # and writes.
     bint prefetches
     # The taps' order is channel, column in every family and block, and none is left out.
     bint channel_major
