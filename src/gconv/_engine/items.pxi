@@ -3,10 +3,10 @@
 #     image, group block, band of depth, of rows, of columns, block of output channels, slice
 #
 # (the last varies fastest; or the bands do before the slice, see channel_item; or they vary
-# slowest, see gconv._layout.groups_inside). The plan fixes all of it from the geometry of one image, so an
-# output element is summed in the same order whatever the batch and however many threads. Slices of
-# a band are there for many threads to share: those that fall to one thread are computed together,
-# as if the band had never been cut.
+# slowest, see gconv._layout.groups_inside). The plan fixes all of it from the geometry of one
+# image, so an output element is summed in the same order whatever the batch and however many
+# threads. Slices of a band are there for many threads to share: those that fall to one thread are
+# computed together, as if the band had never been cut.
 #
 # A thread's scratch: the numbers of the panel, of its padding and of the weights that it holds,
 # the panel, the sums of a channel tile (or of a row shorter than a vector), packed weights
@@ -632,6 +632,7 @@ cdef inline void finish_run(
     cdef Py_ssize_t row_taps = p.kernel[2] * in_block
     if run.pixels == 0:
         return
+    # No taps, and the sums are where they shall be.
     if (t[0] >= t[1] or t[2] >= t[3] or t[4] >= t[5]) and s.start == NULL and s.y == NULL:
         s.pixels += run.pixels
         s.sums += run.pixels * vectors * LANES
