@@ -14,7 +14,7 @@ import numpy as np
 
 from gconv._across import Lanes, Vectors, vectors_of
 from gconv._problem import CHANNELS_LAST, Family, Problem, Triple
-from gconv._work import taps_before
+from gconv._work import outputs_of_taps, taps_before
 
 # A width-lane tile whose rows of input leave the first-level cache (32 KiB) little room waits for
 # the second: measured on Zen 4, transposed convolutions of 128 and 256 channels run at 55 GFLOP/s
@@ -25,6 +25,10 @@ FAR_LOADS = 8.0
 # Zen 4: on 1,500 layers that width and channel lanes may serve, 3 to 5 choose best between the two.
 COPY_CYCLES = 4.0
 COPY_ELEMENT_CYCLES = 1.0
+# To wait for a vector of x in width and masked lanes, beyond what multiply-adds hide. Measured on
+# Zen 4, width lanes on 330 layers: the tile chosen takes 1.014 times as long as the best one; 1.019
+# times if left out. Masked lanes gain 1.03 to 1.06 times by it where groups have 7 to 24 channels.
+READ_CYCLES = 0.05
 # More than this of x and y together comes from memory (32 MiB of third-level cache for 8 cores).
 # Measured on Zen 4: sliding windows over single rows of 3 to 15 neighbours are 1 to 1.7 times as
 # fast as width lanes there, and 0.8 to 1 times below.
@@ -37,6 +41,7 @@ MASKED = 1.15
 MASKED_IN_SETS = 1.4
 MASKED_COLUMNS = 256
 MASK_BYTES = 32 * 1024
+MOST_COLUMN_RUNS = 64  # of the engine; a tap begins and ends one at most
 # Weights of one block of output channels stay in the first-level cache (32 KiB), or, where so many
 # pixels use each of them that they may come from the second-level one, there: partial sums are
 # written and read again less often. Measured on Zen 4: channel lanes with tiles of 14 pixels are
@@ -46,10 +51,11 @@ TALL_ROWS = 12
 TALL_WEIGHT_BLOCK_BYTES = 64 * 1024
 # Panel and result of channels-last tiles in arrays in C order: in the second-level cache.
 BLOCK_BYTES = 256 * 1024
-# Cycles to transpose a vector, and one of channels that all share the same sets of the first-level
-# cache, as in planes of 32 x 32 or 64 x 64. Measured on Zen 4.
-TRANSPOSED = 2.2
-TRANSPOSED_IN_SETS = 6.0
+# Cycles to transpose a vector of 64 bytes, and one of channels that all share the same sets of the
+# first-level cache, as in planes of 32 x 32 or 64 x 64; twice as many for one of half the size.
+# Measured on Zen 4.
+TRANSPOSED = 2.6
+TRANSPOSED_IN_SETS = 7.0
 
 Tile = tuple[Family, int, int]  # family, rows, vectors; 0 leaves rows and vectors to the plan
 
@@ -151,9 +157,12 @@ def width_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[float
                 return FAR_LOADS
         return 1.5  # half of the loads are split
 
+    # Of tiles that keep multiply-adds as busy, those of more output channels read less of x.
+    waits = READ_CYCLES * taps if p.in_channels > 1 else 0.0
+
     def cycles(rows: int, vectors: int) -> float:
         return copying + rows_of_tiles * sum(
-            n * m * tile_cycles(r, v, taps, 1.0, vector_loads(v))
+            n * m * (tile_cycles(r, v, taps, 1.0, vector_loads(v)) + waits * v)
             for n, r in split(p.out_channels, rows)
             for m, v in split(row_vectors, vectors)
         )
@@ -191,7 +200,7 @@ def masked_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[floa
 
     def cycles(rows: int, vectors: int) -> float:
         return slower * p.groups * p.out_size[0] * sum(
-            n * m * tile_cycles(r, v, p.taps, 1.0, 2.0)
+            n * m * (tile_cycles(r, v, p.taps, 1.0, 2.0) + READ_CYCLES * p.taps * v)
             for n, r in split(p.out_channels, rows)
             for m, v in split(vectors_in_all, vectors)
         )
@@ -233,18 +242,33 @@ def sliding_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[flo
     row_vectors = -(-p.out_size[2] // machine.lanes)
     lines = p.out_size[1] + rows // p.stride[2]
     row = sum(n * line(v) for n, v in split(row_vectors, vectors))
-    # Other families start more tiles, pay for a panel where this one needs none, and load each
-    # vector of a row for a single tap: measured on the layer table.
-    less = 0.65 if paired else 0.8 if p.zero_padding else 0.9
-    if stride == 2:  # columns have to be taken apart, and serve all kernel rows
-        less *= 1.7 if rows > 1 else 2.4
+    less = sliding_advantage(p, neighbours, paired)
     if rows == 1 and neighbours and not paired and p.zero_padding and p.column_padding:
         # The panel of other families is one pass more over memory that is waited for.
-        elements = math.prod(p.in_size) + p.out_channels * math.prod(p.out_size)
-        if p.groups * elements * machine.itemsize > FAR_BYTES:
+        elements = math.prod(p.in_size) + math.prod(p.out_size)
+        if p.out_channels == 1 and p.groups * elements * machine.itemsize > FAR_BYTES:
             less = 0.4
     cycles = less * p.groups * p.out_channels * p.out_size[0] * lines * row
     return cycles, (Family.SLIDING, rows, vectors)
+
+
+def sliding_advantage(p: Problem, neighbours: bool, paired: bool) -> float:
+    """What the estimate of sliding windows is multiplied by, for what the others' leave out: these
+    start more tiles, may need a panel, and load each vector of a row for a single tap.
+
+    Measured on Zen 4: fitted to the layer table and to 1,300 layers of 1 to 8 output channels per
+    group, where the family chosen takes 1.015 times as long as the fastest.
+    """
+    less = 0.65 if paired else 0.8 if p.zero_padding else 0.9
+    if p.stride[2] == 2:  # columns have to be taken apart, and serve all kernel rows
+        less *= 1.7 if p.kernel[1] > 1 else 3.6
+    if not p.column_padding:  # no panel
+        less *= 1.1
+    if p.out_channels > 1:
+        less *= 0.85
+    if not neighbours and (p.out_channels > 1 or p.kernel[1] >= 5):  # tiles of one vector
+        less *= 1.4
+    return less
 
 
 def channel_lanes_fit(p: Problem, machine: Machine) -> bool:
@@ -257,6 +281,8 @@ def channel_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[flo
     """(estimated cycles of one image, tile) of the best channel-lane tile."""
     all_vectors = -(-p.out_channels // machine.lanes)
     pixels, taps = math.prod(p.out_size), p.taps
+    if p.in_channels >= 8:  # fewer leave runs of few taps
+        taps = round(taps * columns_computed(p))
 
     def cycles(rows: int, vectors: int) -> float:
         sums = sum(
@@ -267,6 +293,32 @@ def channel_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[flo
         return p.groups * (sums + 6 * all_vectors * pixels)
 
     return best_tile(p, Family.CHANNEL, machine, forced, cycles)
+
+
+def may_skip_columns(p: Problem) -> bool:
+    """Whether channel lanes may skip kernel columns that lie in the padding."""
+    return (
+        p.column_padding
+        and not p.channel_major
+        and p.zero_padding
+        and 2 * p.kernel[2] + 1 <= MOST_COLUMN_RUNS
+    )
+
+
+def columns_computed(p: Problem) -> float:
+    """The share of kernel columns that channel lanes compute: those in the padding are skipped
+    where that leaves runs of pixels, along a row or down the rows, long enough for a tile, and
+    saves some of the taps."""
+    if not may_skip_columns(p):
+        return 1.0
+    inside = taps_inside(p, 2) / p.kernel[2]
+    # Runs of pixels that meet the same columns, along a row.
+    first, last = outputs_of_taps(p, 2)
+    ends = np.unique([first[first < last], last[first < last]])
+    runs = 1 + np.count_nonzero((ends > 0) & (ends < p.out_size[2]))
+    # Measured: 1.07 times as fast at 7x7 with a 3x3 kernel, no faster at 14x14.
+    pays = (inside < 0.95 and p.out_size[2] >= 5 * runs) or (inside < 0.93 and p.out_size[1] >= 5)
+    return inside if pays else 1.0
 
 
 def across_fits(p: Problem, machine: Machine) -> bool:
@@ -321,7 +373,8 @@ def transposing_cycles(p: Problem, machine: Machine) -> float:
     band = min(band, 4 * rows // p.stride[1] + 4)
     if band < p.out_size[1]:
         reloads *= 1 + rows / (p.stride[1] * band)
-    return sum(
+    narrow = 64 / (machine.lanes * machine.itemsize)
+    return narrow * sum(
         (pixels + machine.lanes)
         * (TRANSPOSED_IN_SETS if channel * machine.itemsize % 4096 == 0 else TRANSPOSED)
         for pixels, channel in ((inputs * reloads, p.x_channel), (outputs, p.y_channel))
@@ -344,7 +397,7 @@ def pixels_cycles(p: Problem, rows: int) -> float:
         tile = (kernel_rows * 3 * rows + 2 * rows + 7) / 2
     elif wide_kernel(p):
         inside = min(width, taps_inside(p, 2) + rows - 1)
-        tile = kernel_rows * (inside * (rows + (rows + 7) / 4) + 8) / 2 + 30
+        tile = kernel_rows * (inside * (rows + (rows + 7) / 4) + 8) / 2.2 + 27
     else:
         tile = kernel_rows * (width * rows + (rows - 1) * p.stride[2] + 2 * width) / 2 + 40
     return lines * -(-columns // rows) * tile
@@ -357,8 +410,8 @@ def across_cycles(p: Problem, rows: int) -> float:
     # About so many columns at the border meet some taps only, and are computed one by one.
     alone = min(p.out_size[2], 2 * p.out_size[2] * (1 - inside / p.kernel[2]))
     columns = p.out_size[2] - alone
-    line = alone * (kernel_rows * inside * 4 + 120)
-    line += kernel_rows * p.kernel[2] * columns * 0.65 + -(-columns // rows) * 70
+    line = alone * (kernel_rows * inside * 2 + 30)
+    line += kernel_rows * p.kernel[2] * columns * 0.6 + -(-columns // rows) * 40
     return p.out_size[0] * p.out_size[1] * line
 
 

@@ -43,12 +43,17 @@ def taps_before(p: Problem, axis: int, positions: NDArray[np.intp]) -> NDArray[n
     all of them do in padding that holds elements of the image."""
     if not p.zero_padding:
         return positions * p.kernel[axis]
-    # Tap k lies inside for the outputs first[k] to last[k] - 1.
+    first, last = outputs_of_taps(p, axis)
+    before: NDArray[np.intp] = np.clip(positions[:, None], first, last).sum(axis=1) - first.sum()
+    return before
+
+
+def outputs_of_taps(p: Problem, axis: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Tap k of an axis lies inside the image for the outputs first[k] to last[k] - 1."""
     reach = p.padding[axis] - np.arange(p.kernel[axis]) * p.dilation[axis]
     first = np.clip(-(-reach // p.stride[axis]), 0, p.out_size[axis])
     last = np.clip((p.in_size[axis] - 1 + reach) // p.stride[axis] + 1, first, p.out_size[axis])
-    before: NDArray[np.intp] = np.clip(positions[:, None], first, last).sum(axis=1) - first.sum()
-    return before
+    return first, last
 
 
 def shares(spec: Spec, images: int, threads: int) -> NDArray[np.intp]:

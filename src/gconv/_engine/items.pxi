@@ -14,7 +14,7 @@
 # yet.
 
 cdef enum:
-    MOST_COLUMN_RUNS = 64  # gconv._layout sees to it
+    MOST_COLUMN_RUNS = 64  # gconv._tiles sees to it
     FLAT = 3  # a slice axis: rows and columns as one
     NOTHING = -1
     HEADER_BYTES = 64
