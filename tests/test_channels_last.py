@@ -68,7 +68,8 @@ LAYER_SHAPES = {
     "depthwise 3-D": (
         (1, 20, 4, 9, 11), (20, 1, 3, 3, 3), {"padding": 1, "groups": 20}, Family.PIXELS),
     "depthwise 7": ((1, 17, 9, 30), (17, 1, 7, 7), {"padding": 3, "groups": 17}, Family.PIXELS),
-    "depthwise 31": ((1, 17, 9, 30), (17, 1, 31, 31), {"padding": 15, "groups": 17}, Family.PIXELS),
+    "depthwise 31": ((1, 17, 9, 30), (17, 1, 31, 31), {"padding": 15, "groups": 17}, None),
+    "depthwise 15": ((1, 32, 9, 30), (32, 1, 15, 15), {"padding": 7, "groups": 32}, Family.PIXELS),
     "depthwise 1x9 d2": (
         (2, 35, 4, 3), (35, 1, 1, 9), {"padding": (0, 40), "dilation": (1, 2), "groups": 35},
         Family.PIXELS),
@@ -94,8 +95,13 @@ LAYER_SHAPES = {
     "1x1": ((2, 24, 9, 11), (40, 24, 1, 1), {}, Family.CHANNEL),
     "1-D": ((2, 24, 50), (24, 1, 5), {"padding": 2, "groups": 24}, None),
     "reflect": (
+        (1, 20, 9, 11), (40, 20, 3, 3), {"padding": 1, "padding_mode": "reflect"}, Family.CHANNEL),
+    "reflect depthwise": (
         (1, 20, 9, 11), (20, 1, 3, 3), {"padding": 1, "groups": 20, "padding_mode": "reflect"},
-        Family.CHANNEL),
+        None),
+    # The result in C order first, and then copied.
+    "few out": ((2, 16, 9, 33), (2, 16, 5, 5), {"padding": 2}, Family.WIDTH),
+    "few out of a group": ((1, 32, 9, 33), (4, 16, 5, 5), {"padding": 2, "groups": 2}, None),
 }
 
 
@@ -113,8 +119,8 @@ def test_the_family_that_is_meant_serves(isa, dtype, case):
     machine = _plan.machine(isa, np.dtype(dtype))
     if family == Family.PIXELS and not machine.tiles["pixels"]:
         family = Family.ACROSS
-    if family == Family.ACROSS and machine.lanes < 8:
-        return  # few lanes hold the inputs of too few groups
+    if family in (Family.ACROSS, Family.WIDTH) and machine.lanes < 8:
+        return  # few lanes hold the inputs of too few groups, and no more outputs than there are
     if family is not None:
         assert family_of(channels_last(x), weight, **options) == family
 

@@ -16,6 +16,7 @@ from gconv._geometry import Shape
 Array: TypeAlias = NDArray[Any]
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+FEW_CHANNELS = 8  # for copy_result
 
 
 def operands(
@@ -151,6 +152,17 @@ def channels_last_output(shape: Shape, dtype: np.dtype[Any], batched: bool) -> A
     channel = 1 if batched else 0
     last = (*shape[:channel], *shape[channel + 1 :], shape[channel])
     return np.moveaxis(np.empty(last, dtype), -1, channel)
+
+
+def copy_result(out: Array, y: Array, batched: bool) -> None:
+    """out[...] = y, channel by channel where there are few: where these are neighbours in memory,
+    NumPy's innermost loop goes along them. Measured: 3 channels are 4 times as fast so."""
+    axis = 1 if batched else 0
+    if y.shape[axis] > FEW_CHANNELS:
+        out[...] = y
+        return
+    for to, of in zip(np.moveaxis(out, axis, 0), np.moveaxis(y, axis, 0), strict=True):
+        to[...] = of
 
 
 def check_out(name: str, out: object, shape: Shape, dtype: np.dtype[Any]) -> None:

@@ -15,6 +15,7 @@ from gconv._across import Vectors, vectors_of
 from gconv._problem import CHANNELS_LAST, FLAT, Addresses, Family, Problem, Spec, Triple
 from gconv._tiles import (
     BLOCK_BYTES,
+    DEPTHWISE_PANEL_BYTES,
     TALL_ROWS,
     TALL_WEIGHT_BLOCK_BYTES,
     WEIGHT_BLOCK_BYTES,
@@ -34,9 +35,8 @@ from gconv._tiles import (
 from gconv._work import balance, work_before
 
 # A panel should leave the second-level cache (512 KiB on Zen 3, 1 MiB on Zen 4) room for the
-# output; one that feeds few output channels is read so little that it should stay in the first.
+# output; one that feeds few output channels (DEPTHWISE_PANEL_BYTES) should stay in the first.
 PANEL_BYTES = 192 * 1024
-DEPTHWISE_PANEL_BYTES = 24 * 1024
 # Channels of a block that may share a set of the cache, of 8 ways; the weights need most of it.
 WAYS = 3
 # Of a transposed convolution's function, each of whose bands packs the weights of all parts.

@@ -144,5 +144,5 @@ def run(
     plan.run(batched_x, weight, packed, bias, batched_y, threads, residual)
     if out is None or out is y:
         return y
-    out[...] = y
+    _arrays.copy_result(out, y, geometry.batched)
     return out
