@@ -546,14 +546,8 @@ def _call(
 ) -> Array:
     """An operator on its operands; `options` in the order in which its validation takes them."""
     keep: Callable[[call.ShortCut], None] = _forget
-    if (
-        type(x) is type(weight) is np.ndarray
-        and (bias is None or type(bias) is np.ndarray)
-        and call.is_plain(options)
-        and call.is_plain_activation(activation)
-    ):
-        key = (name, x.shape, call.strides_unless_in_order(x), weight.shape,
-               bias is None or bias.shape, options, activation, x.dtype.char, _plan.current())
+    key = call.key_of(name, x, weight, bias, options, activation, _plan.current())
+    if key is not None:
         short_cut = short_cuts.get(key)
         if short_cut is not None:
             result = short_cut(x, weight, bias, residual, out, num_threads)

@@ -5,6 +5,7 @@ This is the only compiled module that knows NumPy. What it is given has been val
 a plan was made for and leaves everything else to them.
 """
 
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.contextvars cimport get_value
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer
@@ -340,12 +341,12 @@ cdef inline bint overlap(cnp.ndarray a, cnp.ndarray b) noexcept:
     return a_data < b_data + cnp.PyArray_NBYTES(b) and b_data < a_data + cnp.PyArray_NBYTES(a)
 
 
-def strides_unless_in_order(array):
-    """The strides of an array that is not in C order, else None."""
-    return None if cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray>array) else array.strides
+cdef inline bytes shape_of(cnp.ndarray array):
+    return PyBytes_FromStringAndSize(
+        <char*>cnp.PyArray_DIMS(array), cnp.PyArray_NDIM(array) * sizeof(cnp.npy_intp))
 
 
-def is_plain(value):
+cdef bint is_plain(value):
     """Whether a parameter is made of ints, strings and tuples alone, and so may be looked up:
     (1.0, True) equals (1, 1) and would be taken for it."""
     if type(value) is tuple:
@@ -356,7 +357,7 @@ def is_plain(value):
     return type(value) is int or type(value) is str
 
 
-def is_plain_activation(value):
+cdef bint is_plain_activation(value):
     """The same of an activation, whose parameters may be floats."""
     if type(value) is tuple:
         for entry in <tuple>value:
@@ -364,6 +365,20 @@ def is_plain_activation(value):
                 return False
         return True
     return value is None or type(value) is str
+
+
+def key_of(str name, x, weight, bias, tuple options, activation, setting):
+    """What the short cut of a call is kept under: all that its validation and its plan depend
+    on. None where an argument is not plainly an array or a parameter."""
+    if not (cnp.PyArray_CheckExact(x) and cnp.PyArray_CheckExact(weight)
+            and (bias is None or cnp.PyArray_CheckExact(bias))
+            and is_plain(options) and is_plain_activation(activation)):
+        return None
+    return (
+        name, cnp.PyArray_TYPE(<cnp.ndarray>x), shape_of(<cnp.ndarray>x),
+        None if cnp.PyArray_IS_C_CONTIGUOUS(<cnp.ndarray>x) else x.strides,
+        shape_of(<cnp.ndarray>weight), None if bias is None else shape_of(<cnp.ndarray>bias),
+        options, activation, setting)
 
 
 @cython.final
