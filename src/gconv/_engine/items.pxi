@@ -961,6 +961,10 @@ cdef void channel_item(
             s.row = row_taps
             s.start = start if at_once and c == 0 else NULL
             s.y = to_y if to_spots and c + in_block == p.in_channels else NULL
+            # The processor's own prefetchers do so where pixels follow each other. Measured on
+            # Zen 4: first layers of networks with y beyond the caches are 1.05 to 1.3 times as
+            # fast, others as fast as without.
+            s.asks_for_y = s.y != NULL and p.y_axis[2] > lanes
             for i in range(1 if p.gathers_border else p.kernel[1] // p.rows_at_once):
                 s.pixels = places
                 s.spots = spots

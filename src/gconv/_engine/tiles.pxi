@@ -319,6 +319,7 @@ cdef struct ChannelStrip:
     const vec* start  # NULL: none
     real* y  # NULL: to sums
     const Py_ssize_t* spots
+    bint asks_for_y  # has what the tile will write brought into the cache while it computes
     const Py_ssize_t* x_taps
     # The taps are [first, last), the same of `rows` kernel rows, and that of `planes` planes.
     Py_ssize_t first, last, row, rows, plane, planes
@@ -342,12 +343,27 @@ cdef inline void channel_strip(
     # Measured on Zen 4: 1.06 times as fast with 12 x 2 sums, 1.14 times with 14 x 1.
     cdef const Py_ssize_t* tap
     cdef const Py_ssize_t* end
+    cdef const Py_ssize_t* spots
+    cdef real* y
     cdef Py_ssize_t tile, j, v, plane, row, start, offset, ahead
     for tile in range(s.tiles):
         for j in range(ROWS):
             x[j] = <const real*>read_here(s.x + s.pixels[tile * ROWS + j])
+        spots = s.spots + tile * ROWS
+        y = s.y
+        if s.asks_for_y:
+            for j in range(ROWS):
+                for v in range(VECTORS):
+                    prefetch(y + spots[j] + v * LANES)
+        if s.start != NULL:
             for v in range(VECTORS):
-                acc[j][v] = s.start[v] if s.start != NULL else sums[j * VECTORS + v]
+                wv[v] = s.start[v]
+                for j in range(ROWS):
+                    acc[j][v] = wv[v]
+        else:
+            for j in range(ROWS):
+                for v in range(VECTORS):
+                    acc[j][v] = sums[j * VECTORS + v]
         ahead = s.ahead
         for plane in range(s.planes):
             for row in range(s.rows):
@@ -373,10 +389,10 @@ cdef inline void channel_strip(
                             acc[j][v] = acc[j][v] + xv * wv[v]
                     tap += 1
                     w += VECTORS
-        if s.y != NULL:
+        if y != NULL:
             for j in range(ROWS):
                 for v in range(VECTORS):
-                    (<uvec*>(s.y + s.spots[tile * ROWS + j] + v * LANES))[0] = acc[j][v]
+                    (<uvec*>(y + spots[j] + v * LANES))[0] = acc[j][v]
         else:
             for j in range(ROWS):
                 for v in range(VECTORS):
