@@ -35,6 +35,12 @@ READ_CYCLES = 0.05
 # Measured on Zen 4: sliding windows over single rows of 3 to 15 neighbours are 1 to 1.7 times as
 # fast as width lanes there, and 0.8 to 1 times below.
 FAR_BYTES = 8 * 1024 * 1024
+# What the estimates of tiles that go down rows which are a dilation apart are multiplied by: with
+# vectors of 64 bytes, and where x and y come from memory. Measured on Zen 4, 120 depthwise layers
+# with dilations of 2 to 24: the family chosen takes 1.05 times as long as the fastest, 1.1 times
+# without the first and 1.2 times without both. Vectors of 32 bytes lose nothing by such rows.
+APART_ROWS = 1.3
+FAR_ROWS = 2.0
 # Masked lanes: their loads take some of the slots of multiply-adds; more where all channels share
 # the same sets of the first-level cache. Measured on Zen 4: 1.01 to 1.3 times as fast as other
 # families on the 17 of 62 layers that these factors choose, 0.76 to 0.96 times on the others but
@@ -246,16 +252,25 @@ def sliding_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[flo
         return busy / 2 + p.kernel[0] * (vectors + 1) * p.stride[2] + 2
 
     row_vectors = -(-p.out_size[2] // machine.lanes)
-    lines = p.out_size[1] + rows // p.stride[2]
+    sets = sum(count for count, _ in row_sets(p))
+    starts = rows // stride + (sets - 1) * (rows // stride + 3)
     row = sum(n * line(v) for n, v in split(row_vectors, vectors))
     less = sliding_advantage(p, neighbours, paired)
     if rows == 1 and neighbours and not paired and p.zero_padding and p.column_padding:
         # The panel of other families is one pass more over memory that is waited for.
-        elements = math.prod(p.in_size) + math.prod(p.out_size)
-        if p.out_channels == 1 and p.groups * elements * machine.itemsize > FAR_BYTES:
+        if p.out_channels == 1 and is_far(p, machine):
             less = 0.4
-    cycles = less * p.groups * p.out_channels * p.out_size[0] * lines * row
+    if p.dilation[1] > 2 and row_vectors <= vectors and is_far(p, machine):
+        less *= FAR_ROWS  # strips side by side ask for rows ahead
+    lines = p.out_size[0] * (p.out_size[1] + starts)
+    cycles = less * p.groups * p.out_channels * lines * row
     return cycles, (Family.SLIDING, rows, vectors)
+
+
+def is_far(p: Problem, machine: Machine) -> bool:
+    """Whether x and y come from memory."""
+    elements = p.in_channels * math.prod(p.in_size) + p.out_channels * math.prod(p.out_size)
+    return p.groups * elements * machine.itemsize > FAR_BYTES
 
 
 def sliding_advantage(p: Problem, neighbours: bool, paired: bool) -> float:
@@ -263,15 +278,16 @@ def sliding_advantage(p: Problem, neighbours: bool, paired: bool) -> float:
     start more tiles, may need a panel, and load each vector of a row for a single tap.
 
     Measured on Zen 4: fitted to the layer table and to 1,300 layers of 1 to 8 output channels per
-    group, where the family chosen takes 1.015 times as long as the fastest.
+    group, where the family chosen takes 1.015 times as long as the fastest, and to 340 with kernels
+    of one row and 2 to 64 output channels.
     """
     less = 0.65 if paired else 0.8 if p.zero_padding else 0.9
     if p.stride[2] == 2:  # columns have to be taken apart, and serve all kernel rows
         less *= 1.7 if p.kernel[1] > 1 else 3.6
     if not p.column_padding:  # no panel
         less *= 1.1
-    if p.out_channels > 1:
-        less *= 0.85
+    if p.out_channels > 1:  # the others use a vector of x for several of them
+        less *= 0.85 if p.kernel[1] > 1 else 1.7
     if not neighbours and (p.out_channels > 1 or p.kernel[1] >= 5):  # tiles of one vector
         less *= 1.4
     return less
@@ -398,7 +414,8 @@ def pixels_cycles(p: Problem, rows: int) -> float:
     width = p.kernel[2]
     kernel_rows = taps_inside(p, 0) * taps_inside(p, 1)
     columns = -(-p.out_size[2] // p.dilation[2])
-    lines = p.out_size[0] * p.out_size[1] * min(p.dilation[2], p.out_size[2])
+    sets = min(p.dilation[2], p.out_size[2])  # of columns that share columns of the input
+    lines = p.out_size[0] * p.out_size[1] * sets
     if down_the_rows(p):
         tile = (kernel_rows * 3 * rows + 2 * rows + 7) / 2
     elif wide_kernel(p):
@@ -406,7 +423,8 @@ def pixels_cycles(p: Problem, rows: int) -> float:
         tile = kernel_rows * (inside * (rows + (rows + 7) / 4) + 8) / 2.2 + 27
     else:
         tile = kernel_rows * (width * rows + (rows - 1) * p.stride[2] + 2 * width) / 2 + 40
-    return lines * -(-columns // rows) * tile
+    starts = 30 * (sets - 1) / sets
+    return lines * (-(-columns // rows) * tile + starts)
 
 
 def across_cycles(p: Problem, rows: int) -> float:
@@ -540,6 +558,13 @@ def short_cycles(p: Problem, machine: Machine) -> float:
     return p.groups * p.out_channels * vectors * (p.taps + 5.0)
 
 
+def row_sets(p: Problem) -> tuple[tuple[int, int], ...]:
+    """The output rows in sets of those that share input rows: one dilation apart. (count, rows)."""
+    sets = min(p.dilation[1], p.out_size[1])
+    size, larger = divmod(p.out_size[1], sets)
+    return (larger, size + 1), (sets - larger, size)
+
+
 def depthwise_fits(p: Problem) -> bool:
     """Whether the depthwise kernel may serve, and has rows to share."""
     return p.in_channels == p.out_channels == 1 and p.stride[1] == 1 and p.kernel[1] > 1
@@ -549,15 +574,23 @@ def depthwise_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[f
     """(estimated cycles of one image, tile) of the best depthwise tile."""
     row_vectors = -(-p.out_size[2] // machine.lanes)
     copying = 0.0
-    if p.channels_last:  # the bands of a small panel share rows that are gathered for each of them
-        shared = p.panel_reach[1]
-        band = DEPTHWISE_PANEL_BYTES // (p.in_size[2] * machine.itemsize) - shared
-        copying = MOVE_CYCLES * p.groups * math.prod(p.in_size) * shared / max(band, 1)
+    if p.channels_last or p.column_padding:
+        # The bands of a small panel share rows, which are copied for each of them.
+        shared, columns = p.panel_reach[1], p.out_size[2] + p.panel_reach[2]
+        band = DEPTHWISE_PANEL_BYTES // (columns * machine.itemsize) - shared
+        each = MOVE_CYCLES if p.channels_last else COPY_CYCLES / machine.lanes
+        again = p.in_size[0] * p.out_size[1] * shared / max(band, 1)
+        copying = each * p.groups * again * columns
+
+    apart = 1.0
+    if p.dilation[1] > 1 and machine.lanes * machine.itemsize == 64:
+        apart = FAR_ROWS if is_far(p, machine) else APART_ROWS
 
     def cycles(rows: int, vectors: int) -> float:
-        return copying + p.groups * p.out_size[0] * sum(
-            n * m * depthwise_cycles(p.kernel, r, v)
-            for n, r in split(p.out_size[1], rows)
+        return copying + apart * p.groups * p.out_size[0] * sum(
+            sets * n * m * depthwise_cycles(p.kernel, r, v)
+            for sets, out_rows in row_sets(p)
+            for n, r in split(out_rows, rows)
             for m, v in split(row_vectors, vectors)
         )
 
