@@ -18,8 +18,8 @@ import numpy as np
 from gconv import _isa
 from gconv._engine import call
 from gconv._geometry import Geometry, Shape
-from gconv._layout import spec_of
 from gconv._problem import Family, problem_of
+from gconv._spec import spec_of
 from gconv._tiles import Machine, Tile
 from gconv._transposed import transposed_spec_of
 

@@ -256,10 +256,9 @@ def sliding_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[flo
     starts = rows // stride + (sets - 1) * (rows // stride + 3)
     row = sum(n * line(v) for n, v in split(row_vectors, vectors))
     less = sliding_advantage(p, neighbours, paired)
-    if rows == 1 and neighbours and not paired and p.zero_padding and p.column_padding:
-        # The panel of other families is one pass more over memory that is waited for.
-        if p.out_channels == 1 and is_far(p, machine):
-            less = 0.4
+    alone = rows == p.out_channels == 1 and neighbours and not paired
+    if alone and p.zero_padding and p.column_padding and is_far(p, machine):
+        less = 0.4  # the panel of other families is one pass more over memory that is waited for
     if p.dilation[1] > 2 and row_vectors <= vectors and is_far(p, machine):
         less *= FAR_ROWS  # strips side by side ask for rows ahead
     lines = p.out_size[0] * (p.out_size[1] + starts)

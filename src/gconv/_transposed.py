@@ -14,14 +14,7 @@ from itertools import product
 import numpy as np
 
 from gconv._geometry import Geometry, Shape
-from gconv._layout import (
-    OUTPUT_BYTES,
-    SCRATCH_BYTES,
-    Layout,
-    apart,
-    balanced_spec,
-    spec_of,
-)
+from gconv._layout import OUTPUT_BYTES, SCRATCH_BYTES
 from gconv._packing import packed_size
 from gconv._phases import ONE, Axis, Phase, axes_of
 from gconv._problem import (
@@ -36,6 +29,7 @@ from gconv._problem import (
     on_three_axes,
     problem_of,
 )
+from gconv._spec import apart, balanced_spec, part_spec, plain_spec, spec_of
 from gconv._tiles import Machine, Tile, choose_tile, sliding_tile
 
 MOST_PLACES = 5  # of the engine: columns of x that all phases of a row may take
@@ -83,7 +77,7 @@ def transposed_spec_of(
         spec = with_parts(
             like,
             problem_of_part.specs(
-                lambda problem: Layout.of_part(like, problem, machine, packs).finished(), packs
+                lambda problem: part_spec(like, problem, machine, packs), packs
             ),
             geometry, axes, machine.itemsize, packs, whole_rows,
         )
@@ -95,10 +89,8 @@ def transposed_spec_of(
             return spec
     # The plain loop nest writes each part's own outputs, and straight to y.
     problem_of_part.own_outputs = True
-    parts = problem_of_part.specs(
-        lambda problem: Layout(problem, machine, Family.PLAIN, 1, 1, packs).plain(), packs
-    )
-    like = Layout(largest, machine, Family.PLAIN, 1, 1, packs).plain()
+    parts = problem_of_part.specs(lambda problem: plain_spec(problem, machine, packs), packs)
+    like = plain_spec(largest, machine, packs)
     return with_parts(like, parts, geometry, axes, machine.itemsize, packs)
 
 
