@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gconv
-from gconv import _layout, _plan
+from gconv import _layout, _plan, _spec
 
 FUNCTIONS = {1: gconv.conv1d, 2: gconv.conv2d, 3: gconv.conv3d}
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
@@ -112,9 +112,9 @@ def test_slices_of_any_size(name, activation, isa, dtype, rng, monkeypatch):
     channels_last = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
     wanted = [function(array, weight, **options, num_threads=1) for array in (x, channels_last)]
     monkeypatch.setattr(_layout, "SMALL_FLOPS", 0)
-    monkeypatch.setattr(_layout, "EVEN", 0)
+    monkeypatch.setattr(_spec, "EVEN", 0)
     for shares in (7, 50, 5000):
-        monkeypatch.setattr(_layout, "SHARES", shares)
+        monkeypatch.setattr(_spec, "SHARES", shares)
         _plan._cached.cache_clear()
         for num_threads in (1, 2, 3, 7, 64):
             for array, want in zip((x, channels_last), wanted, strict=True):

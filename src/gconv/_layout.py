@@ -317,11 +317,15 @@ class Layout(Panel):
                 self.shrink(axis, max(1, self.band[axis] // 2))
         self.shrink_columns(self.lanes, lambda: self.output_bytes() > OUTPUT_BYTES)
 
+    @property
+    def is_small(self) -> bool:
+        return self.p.flops < SMALL_FLOPS
+
     def item_flops(self) -> int:
         """Of a work item, about."""
         low, high = ITEM_FLOPS
         flops = self.p.flops
-        if flops < SMALL_FLOPS:
+        if self.is_small:
             return min(SMALL_ITEM_FLOPS, max(flops // 16, low))
         return round(min(max(flops // ITEMS, low), high) * self.size)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gconv._across import NONE as NO_VECTORS
-from gconv._layout import ITEM_FLOPS, SCRATCH_BYTES, SMALL_FLOPS, Layout
+from gconv._layout import ITEM_FLOPS, SCRATCH_BYTES, Layout
 from gconv._panel import even_part
 from gconv._problem import CHANNELS_LAST, FLAT, Family, Problem, Spec
 from gconv._tiles import Machine, Tile, choose_tile, down_the_rows, neighbours_fit, three_columns
@@ -49,7 +49,7 @@ def balanced_spec(
         layout = Layout(problem, machine, family, rows, vectors, packs, size)
         layout.decide()
         spec = outline(layout)
-        if problem.flops < SMALL_FLOPS:
+        if layout.is_small:
             return with_tables(layout, spec)
         if found and spec.items == found[-1][1]:  # the same items
             continue
