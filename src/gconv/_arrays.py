@@ -142,8 +142,11 @@ def _native(array: Array) -> Array:
 
 def is_channels_last(x: Array, batched: bool) -> bool:
     """Whether x is channels-last in memory, and not channels-first as well."""
-    if x.flags.c_contiguous:
-        return False
+    return not x.flags.c_contiguous and may_be_channels_last(x, batched)
+
+
+def may_be_channels_last(x: Array, batched: bool) -> bool:
+    """Whether x is channels-last in memory; an x of one channel or one pixel is in C order too."""
     return np.moveaxis(x, 1 if batched else 0, -1).flags.c_contiguous
 
 
@@ -157,12 +160,13 @@ def channels_last_output(shape: Shape, dtype: np.dtype[Any], batched: bool) -> A
 def copy_result(out: Array, y: Array, batched: bool) -> None:
     """out[...] = y, channel by channel where there are few: where these are neighbours in memory,
     NumPy's innermost loop goes along them. Measured: 3 channels are 4 times as fast so."""
-    axis = 1 if batched else 0
-    if y.shape[axis] > FEW_CHANNELS:
+    channels = y.shape[1 if batched else 0]
+    if channels > FEW_CHANNELS:
         out[...] = y
         return
-    for to, of in zip(np.moveaxis(out, axis, 0), np.moveaxis(y, axis, 0), strict=True):
-        to[...] = of
+    for channel in range(channels):
+        where = (slice(None), channel) if batched else channel
+        out[where] = y[where]
 
 
 def check_out(name: str, out: object, shape: Shape, dtype: np.dtype[Any]) -> None:

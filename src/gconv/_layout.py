@@ -61,7 +61,9 @@ class Layout(Panel):
         packs: bool = False,
         size: float = 1.0,
     ) -> None:
-        super().__init__(problem, machine, family, rows, vectors, packs)
+        super().__init__(problem, machine, family, rows, vectors)
+        self.packs = packs  # the engine packs weights as they are needed
+        self.in_block = self.panel_channels
         self.size = size  # of a work item, over the usual one
         self.channel_block = problem.out_channels
         self.bands_inside = False
@@ -319,6 +321,7 @@ class Layout(Panel):
 
     @property
     def is_small(self) -> bool:
+        """Whether few threads are worth waking."""
         return self.p.flops < SMALL_FLOPS
 
     def item_flops(self) -> int:

@@ -35,19 +35,16 @@ class Panel:
         family: Family,
         rows: int,
         vectors: int,
-        packs: bool = False,
     ) -> None:
         self.p = problem
         self.machine = machine
         self.family = family
         self.rows = rows
         self.vectors = vectors
-        self.packs = packs
         self.lanes = machine.lanes
         self.band: Triple = problem.out_size
         self.group_block = 1
-        self.in_block = max(problem.in_channels, 1)
-        self.panel_channels = self.in_block
+        self.panel_channels = max(problem.in_channels, 1)
         self.in_place = self.can_read_in_place()
 
     def can_read_in_place(self) -> bool:

@@ -1,8 +1,9 @@
 """From a geometry to a plan: which kernel, which tiles, which work items, how much scratch.
 
-A plan depends on one image's geometry, the dtype, the strides of x and the instruction set, and
-on nothing else: never on the batch or the number of threads. So the order in which the taps of
-an output element are added, and with it every bit of the result, is the same for all of these.
+A plan depends on one image's geometry, the dtype, the strides of x and of the result and the
+instruction set, and on nothing else: never on the batch or the number of threads. So the order in
+which the taps of an output element are added, and with it every bit of the result, is the same for
+all of these.
 
 Constants say where they come from; `benchmarks/` measures them again.
 """

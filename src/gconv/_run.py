@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,12 @@ def convolve(
     bias = None if bias is None else np.ascontiguousarray(bias)
     plan, y, out = prepare(geometry, x, out, weight, bias, residual=residual, **options)
     packed = packed_for(plan)
-    next_time = short_cut(geometry, plan, packed, x, y)
+    # A result that could take what the engine writes does not where C order first is faster.
+    copies = (
+        y is None and out is not None and residual is None
+        and _arrays.can_take_result(out, x, weight, bias)
+    )
+    next_time = short_cut(geometry, plan, packed, x, out if copies else y, copies)
     if next_time is not None:
         keep(next_time)
     return run(geometry, plan, x, weight, packed, bias, y, out, threads, residual)
@@ -82,7 +88,7 @@ def prepare(
         plan = _plan.plan_for(
             geometry, x.dtype, _strides(geometry, x), y_strides=_strides(geometry, y), **options
         )
-        if plan.spec.family != Family.PLAIN:
+        if plan.spec.family != Family.PLAIN:  # else C order first is faster, see choose_tile
             return plan, y, out
     plan = _plan.plan_for(geometry, x.dtype, _strides(geometry, x), **options)
     return plan, y if in_order else None, out
@@ -99,20 +105,25 @@ def _strides(geometry: Geometry, array: Array) -> tuple[int, ...]:
 
 
 def short_cut(
-    geometry: Geometry, plan: call.Plan, packed: Array | None, x: Array, y: Array | None
+    geometry: Geometry,
+    plan: call.Plan,
+    packed: Array | None,
+    x: Array,
+    result: Array | None,
+    copies: bool,
 ) -> call.ShortCut | None:
-    """The way to the result for the next x like this one, where it and the result y are both in
-    C order or both channels-last."""
+    """The way to the result for the next x like this one, where it and the result are both in C
+    order or both channels-last; `copies` says that the engine writes C order first even so."""
     if x.flags.c_contiguous and plan.spec.y_in_order:
         return call.ShortCut(plan, packed, x.shape, geometry.out_shape, x.dtype)
     if (
-        y is not None
-        and not plan.spec.y_in_order
+        result is not None
         and _arrays.is_channels_last(x, geometry.batched)
-        and _arrays.is_channels_last(y, geometry.batched)
+        and _arrays.may_be_channels_last(result, geometry.batched)
     ):
         return call.ShortCut(
-            plan, packed, x.shape, geometry.out_shape, x.dtype, x.strides, y.strides
+            plan, packed, x.shape, geometry.out_shape, x.dtype, x.strides, result.strides,
+            partial(_arrays.copy_result, batched=geometry.batched) if copies else None,
         )
     return None
 

@@ -82,7 +82,8 @@ class Machine(NamedTuple):
 
 
 def choose_tile(p: Problem, machine: Machine, forced: Tile | None) -> Tile:
-    """The tile with the least estimated time, among those that can serve."""
+    """The tile with the least estimated time, among those that can serve. Of a result that is not
+    in C order, that of the plain loop nest says that C order had better be computed first."""
     wanted = forced[0] if forced else None
     if wanted == Family.PLAIN:
         return Family.PLAIN, 1, 1
@@ -252,7 +253,7 @@ def sliding_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[flo
         return busy / 2 + p.kernel[0] * (vectors + 1) * p.stride[2] + 2
 
     row_vectors = -(-p.out_size[2] // machine.lanes)
-    sets = sum(count for count, _ in row_sets(p))
+    sets = min(p.dilation[1], p.out_size[1])  # see row_sets
     starts = rows // stride + (sets - 1) * (rows // stride + 3)
     row = sum(n * line(v) for n, v in split(row_vectors, vectors))
     less = sliding_advantage(p, neighbours, paired)
@@ -587,8 +588,8 @@ def depthwise_tile(p: Problem, machine: Machine, forced: Tile | None) -> tuple[f
 
     def cycles(rows: int, vectors: int) -> float:
         return copying + apart * p.groups * p.out_size[0] * sum(
-            sets * n * m * depthwise_cycles(p.kernel, r, v)
-            for sets, out_rows in row_sets(p)
+            count * n * m * depthwise_cycles(p.kernel, r, v)
+            for count, out_rows in row_sets(p)
             for n, r in split(out_rows, rows)
             for m, v in split(row_vectors, vectors)
         )

@@ -52,6 +52,7 @@ class ShortCut:
         dtype: np.dtype[Any],
         x_strides: tuple[int, ...] | None = None,
         y_strides: tuple[int, ...] | None = None,
+        copy: Callable[[NDArray[Any], NDArray[Any]], None] | None = None,
     ) -> None: ...
     def __call__(
         self,

@@ -346,12 +346,12 @@ cdef inline bytes shape_of(cnp.ndarray array):
         <char*>cnp.PyArray_DIMS(array), cnp.PyArray_NDIM(array) * sizeof(cnp.npy_intp))
 
 
-cdef bint is_plain(value):
-    """Whether a parameter is made of ints, strings and tuples alone, and so may be looked up:
-    (1.0, True) equals (1, 1) and would be taken for it."""
+cdef bint is_plain(value, int depth):
+    """Whether a parameter is made of ints, strings and tuples (so deep) alone, and so may be
+    looked up: (1.0, True) equals (1, 1) and would be taken for it."""
     if type(value) is tuple:
         for entry in <tuple>value:
-            if type(entry) is not int and not is_plain(entry):
+            if type(entry) is not int and (depth == 0 or not is_plain(entry, depth - 1)):
                 return False
         return True
     return type(value) is int or type(value) is str
@@ -372,7 +372,7 @@ def key_of(str name, x, weight, bias, tuple options, activation, setting):
     on. None where an argument is not plainly an array or a parameter."""
     if not (cnp.PyArray_CheckExact(x) and cnp.PyArray_CheckExact(weight)
             and (bias is None or cnp.PyArray_CheckExact(bias))
-            and is_plain(options) and is_plain_activation(activation)):
+            and is_plain(options, 2) and is_plain_activation(activation)):
         return None
     return (
         name, cnp.PyArray_TYPE(<cnp.ndarray>x), shape_of(<cnp.ndarray>x),
@@ -395,6 +395,9 @@ cdef class ShortCut:
     dtype : numpy.dtype
     x_strides, y_strides : tuple of int, optional
         Of channels-last arrays.
+    copy : callable, optional
+        Of channels-last arrays whose plan computes in C order: called with the result and what
+        goes there.
     """
 
     cdef Plan plan
@@ -405,11 +408,13 @@ cdef class ShortCut:
     cdef bint channels_last
     cdef cnp.npy_intp x_strides[5]
     cdef cnp.npy_intp y_strides[5]
+    cdef object copy
     cdef Py_ssize_t images
 
     def __cinit__(self, Plan plan, packed, tuple x_shape, tuple y_shape, cnp.dtype dtype,
-                  tuple x_strides=None, tuple y_strides=None):
+                  tuple x_strides=None, tuple y_strides=None, copy=None):
         cdef int axis
+        self.copy = copy
         self.channels_last = x_strides is not None
         self.plan = plan
         self.packed = packed
@@ -428,7 +433,7 @@ cdef class ShortCut:
 
         The shapes of weight and bias are taken to be right.
         """
-        cdef cnp.ndarray y
+        cdef cnp.ndarray y, computed
         cdef int threads
         cdef cnp.npy_intp* x_strides = self.x_strides if self.channels_last else NULL
         cdef cnp.npy_intp* y_strides = self.y_strides if self.channels_last else NULL
@@ -437,7 +442,8 @@ cdef class ShortCut:
                 and plain_array(weight, self.type_number)
                 and (bias is None or plain_array(bias, self.type_number))
                 and (residual is None or (
-                    plain_memory(residual, self.type_number, self.dimensions, y_strides)
+                    self.copy is None
+                    and plain_memory(residual, self.type_number, self.dimensions, y_strides)
                     and has_shape(<cnp.ndarray>residual, self.dimensions, self.y_shape)))):
             return NotImplemented
         if num_threads is None:
@@ -447,7 +453,7 @@ cdef class ShortCut:
         else:
             return NotImplemented
         if out is None:
-            y = self.empty()
+            y = self.empty(self.channels_last)
         elif (
             plain_memory(out, self.type_number, self.dimensions, y_strides)
             and has_shape(<cnp.ndarray>out, self.dimensions, self.y_shape)
@@ -463,21 +469,24 @@ cdef class ShortCut:
             y = <cnp.ndarray>out
         else:
             return NotImplemented
+        computed = y if self.copy is None else self.empty(channels_last=False)
         self.plan.execute(
             self.images, cnp.PyArray_DATA(<cnp.ndarray>x), cnp.PyArray_DATA(<cnp.ndarray>weight),
             cnp.PyArray_DATA(self.packed) if self.packed is not None else NULL,
             cnp.PyArray_DATA(<cnp.ndarray>bias) if bias is not None else NULL,
             cnp.PyArray_DATA(<cnp.ndarray>residual) if residual is not None else NULL,
-            cnp.PyArray_DATA(y), threads)
+            cnp.PyArray_DATA(computed), threads)
+        if self.copy is not None:
+            self.copy(y, computed)
         return y
 
-    cdef cnp.ndarray empty(self):
-        """A new array for the result."""
+    cdef cnp.ndarray empty(self, bint channels_last):
+        """A new array of the result's shape."""
         cdef cnp.npy_intp shape[5]
         cdef cnp.npy_intp axes[5]
         cdef cnp.PyArray_Dims order
         cdef int axis, spatial = self.plan.spec_dimensions, channel
-        if not self.channels_last:
+        if not channels_last:
             return cnp.PyArray_EMPTY(self.dimensions, self.y_shape, self.type_number, False)
         channel = self.dimensions - spatial - 1
         for axis in range(self.dimensions):
