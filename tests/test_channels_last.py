@@ -338,3 +338,19 @@ def test_calls_of_the_same_shape_give_the_same_bits_whatever_came_before(rng):
         layer(x, residual=held, out=held)
         np.testing.assert_allclose(held, want, rtol=1e-4, atol=1e-4)
         assert layer(x).tobytes() == want.tobytes()
+
+
+@pytest.mark.parametrize("out_channels", [1, 3, 32])
+def test_results_begin_on_a_cache_line(isa, dtype, rng, out_channels):
+    for shape in ((0, 5, 3, 4), (1, 5, 1, 1), (2, 5, 60, 70), (5, 60, 70), (5, 0, 3)):
+        x, weight = rng.random(shape).astype(dtype), rng.random((out_channels, 5, 1, 1), dtype)
+        x = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, -3, -1)), -1, -3)
+        layer = gconv.Conv2d(weight, padding=1)
+        for y in (layer(x), layer(x), gconv.conv2d(x, weight, padding=1)):
+            assert y.shape == (*shape[:-3], out_channels, shape[-2] + 2, shape[-1] + 2)
+            np.testing.assert_allclose(y, layer(np.ascontiguousarray(x)), rtol=1e-5)
+            if not x.flags.c_contiguous:
+                assert y.ctypes.data % 64 == 0
+                assert np.moveaxis(y, -3, -1).flags.c_contiguous
+            assert y.flags.writeable
+            assert y.flags.aligned

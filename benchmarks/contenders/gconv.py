@@ -75,8 +75,11 @@ class GconvLayerChannelsLast(GconvFunction):
     def prepare(self, layer: Layer, x: Array, weight: Array, threads: int) -> Prepared:
         if layer.dims == 1:
             raise Unsupported("PyTorch has no such column for 1-D")
+        from gconv._engine.call import channels_last_output
+
         module = layer_of(layer, weight)
-        last = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+        last = channels_last_output(x.shape, x.dtype, batched=True)  # as a layer before it gives
+        last[...] = x
         return Prepared(lambda: module(last, num_threads=threads), own_input_bytes=x.nbytes)
 
 

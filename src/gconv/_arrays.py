@@ -150,13 +150,6 @@ def may_be_channels_last(x: Array, batched: bool) -> bool:
     return np.moveaxis(x, 1 if batched else 0, -1).flags.c_contiguous
 
 
-def channels_last_output(shape: Shape, dtype: np.dtype[Any], batched: bool) -> Array:
-    """An output array that is channels-last in memory; its elements are not set."""
-    channel = 1 if batched else 0
-    last = (*shape[:channel], *shape[channel + 1 :], shape[channel])
-    return np.moveaxis(np.empty(last, dtype), -1, channel)
-
-
 def copy_result(out: Array, y: Array, batched: bool) -> None:
     """out[...] = y, channel by channel where there are few: where these are neighbours in memory,
     NumPy's innermost loop goes along them. Measured: 3 channels are 4 times as fast so."""

@@ -76,7 +76,7 @@ def prepare(
     as the result does, but elsewhere.
     """
     if out is None and _arrays.is_channels_last(x, geometry.batched):
-        out = _arrays.channels_last_output(geometry.out_shape, x.dtype, geometry.batched)
+        out = call.channels_last_output(geometry.out_shape, x.dtype, geometry.batched)
     in_order = out is None or out.flags.c_contiguous
     y = out if out is not None and _arrays.can_take_result(out, x, *others) else None
     fits = residual is None or (

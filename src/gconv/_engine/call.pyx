@@ -367,6 +367,47 @@ cdef bint is_plain_activation(value):
     return value is None or type(value) is str
 
 
+# Large arrays of NumPy's begin 16 bytes behind a cache line, and where pixels are whole lines long,
+# every vector of a channels-last one then lies across two. The results of layers, which are the
+# inputs of others, begin on a line. Measured on Zen 4: layers with such an x and y are 1.1 times as
+# fast on average, depthwise ones 1.05 to 1.7 times.
+cdef enum:
+    CACHE_LINE = 64
+
+
+cdef cnp.ndarray empty_channels_last(
+    int dimensions, const cnp.npy_intp* shape, int channel, int type_number):
+    cdef cnp.npy_intp strides[5]
+    cdef cnp.npy_intp size = cnp.PyArray_DescrFromType(type_number).itemsize
+    cdef cnp.ndarray room, result
+    cdef char* begin
+    cdef int axis
+    strides[channel] = size
+    size *= shape[channel]
+    for axis in reversed(range(dimensions)):
+        if axis != channel:
+            strides[axis] = size
+            size *= shape[axis]
+    size += CACHE_LINE
+    room = cnp.PyArray_EMPTY(1, &size, cnp.NPY_UINT8, False)
+    begin = <char*>cnp.PyArray_DATA(room)
+    begin += -<Py_ssize_t><size_t>begin & (CACHE_LINE - 1)
+    result = cnp.PyArray_New(
+        cnp.ndarray, dimensions, <cnp.npy_intp*>shape, type_number, strides, begin, 0,
+        cnp.NPY_ARRAY_WRITEABLE | cnp.NPY_ARRAY_ALIGNED, <object>NULL)
+    cnp.set_array_base(result, room)
+    return result
+
+
+def channels_last_output(tuple shape, cnp.dtype dtype, bint batched):
+    """An output array that is channels-last in memory; its elements are not set."""
+    cdef cnp.npy_intp extents[5]
+    cdef int axis
+    for axis in range(len(shape)):
+        extents[axis] = shape[axis]
+    return empty_channels_last(len(shape), extents, 1 if batched else 0, dtype.num)
+
+
 def key_of(str name, x, weight, bias, tuple options, activation, setting):
     """What the short cut of a call is kept under: all that its validation and its plan depend
     on. None where an argument is not plainly an array or a parameter."""
@@ -482,22 +523,11 @@ cdef class ShortCut:
 
     cdef cnp.ndarray empty(self, bint channels_last):
         """A new array of the result's shape."""
-        cdef cnp.npy_intp shape[5]
-        cdef cnp.npy_intp axes[5]
-        cdef cnp.PyArray_Dims order
-        cdef int axis, spatial = self.plan.spec_dimensions, channel
-        if not channels_last:
-            return cnp.PyArray_EMPTY(self.dimensions, self.y_shape, self.type_number, False)
-        channel = self.dimensions - spatial - 1
-        for axis in range(self.dimensions):
-            axes[axis] = axis if axis < channel else axis - 1
-            shape[axis] = self.y_shape[axis if axis < channel else axis + 1]
-        axes[channel] = self.dimensions - 1
-        shape[self.dimensions - 1] = self.y_shape[channel]
-        order.ptr = axes
-        order.len = self.dimensions
-        return cnp.PyArray_Transpose(
-            cnp.PyArray_EMPTY(self.dimensions, shape, self.type_number, False), &order)
+        if channels_last:
+            return empty_channels_last(
+                self.dimensions, self.y_shape, self.dimensions - self.plan.spec_dimensions - 1,
+                self.type_number)
+        return cnp.PyArray_EMPTY(self.dimensions, self.y_shape, self.type_number, False)
 
 
 # ---- a step of a stream ----------------------------------------------------------------------
