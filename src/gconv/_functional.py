@@ -514,7 +514,7 @@ def filter_bank(
         _arrays.check_out(name, out, shape, x.dtype)
     flat = None if out is None else out.reshape(geometry.out_shape)
     kernels = np.ascontiguousarray(kernels)
-    plan, y, flat = _run.prepare(geometry, x, flat, kernels, packs=True, one_bank=True)
+    plan, y, flat, _ = _run.prepare(geometry, x, flat, kernels, packs=True, one_bank=True)
     result = _run.run(geometry, plan, x, kernels, None, None, y, flat, threads)
     if out is None or flat is None:
         return result.reshape(shape)

@@ -45,13 +45,8 @@ def convolve(
         residual = _arrays.residual_for(name, residual, geometry.out_shape, x.dtype)
     weight = np.ascontiguousarray(weight)
     bias = None if bias is None else np.ascontiguousarray(bias)
-    plan, y, out = prepare(geometry, x, out, weight, bias, residual=residual, **options)
+    plan, y, out, copies = prepare(geometry, x, out, weight, bias, residual=residual, **options)
     packed = packed_for(plan)
-    # A result that could take what the engine writes does not where C order first is faster.
-    copies = (
-        y is None and out is not None and residual is None
-        and _arrays.can_take_result(out, x, weight, bias)
-    )
     next_time = short_cut(geometry, plan, packed, x, out if copies else y, copies)
     if next_time is not None:
         keep(next_time)
@@ -65,8 +60,9 @@ def prepare(
     *others: Array | None,
     residual: Array | None = None,
     **options: Any,
-) -> tuple[call.Plan, Array | None, Array | None]:
-    """The plan of a convolution of x, the array y that the engine writes to, and the result.
+) -> tuple[call.Plan, Array | None, Array | None, bool]:
+    """The plan of a convolution of x, the array y that the engine writes to, the result, and
+    whether it is copied there although the engine could write to it: see `choose_tile`.
 
     y is None where it is a new array in C order; it is the result itself wherever the engine can
     write to that, and that overlaps none of the inputs (x and the others). The result is None
@@ -84,14 +80,16 @@ def prepare(
         and _arrays.same_layout(residual, y)
         and not np.may_share_memory(residual, y)
     )
-    if y is not None and not in_order and fits and not geometry.transposed:
+    other_order = y if not in_order and fits else None
+    if other_order is not None and not geometry.transposed:
         plan = _plan.plan_for(
-            geometry, x.dtype, _strides(geometry, x), y_strides=_strides(geometry, y), **options
+            geometry, x.dtype, _strides(geometry, x), y_strides=_strides(geometry, other_order),
+            **options,
         )
-        if plan.spec.family != Family.PLAIN:  # else C order first is faster, see choose_tile
-            return plan, y, out
+        if plan.spec.family != Family.PLAIN:
+            return plan, other_order, out, False
     plan = _plan.plan_for(geometry, x.dtype, _strides(geometry, x), **options)
-    return plan, y if in_order else None, out
+    return plan, y if in_order else None, out, other_order is not None
 
 
 def _strides(geometry: Geometry, array: Array) -> tuple[int, ...]:
