@@ -20,8 +20,8 @@ import numpy as np
 from arrays import integers
 
 import gconv
-from gconv import _plan
-from gconv._problem import CHANNELS_LAST, Family
+from gconv._plan import choose
+from gconv._plan.problem import CHANNELS_LAST, Family
 
 FUNCTIONS = {1: gconv.conv1d, 2: gconv.conv2d, 3: gconv.conv3d}
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
@@ -216,7 +216,7 @@ def check_step(rooms, dtype, batch, channels, past, size, at_end):
     # The plan of that step, on a buffer and a result of our own.
     geometry = layer._parameters._replace(padding=((0, 0),)).applied_to(both.shape)
     strides = c_strides(both.shape, both.itemsize)
-    plan = _plan.plan_for(geometry, both.dtype, strides, channel_major=True, room=True)
+    plan = choose.plan_for(geometry, both.dtype, strides, channel_major=True, room=True)
     vector = 64 // both.itemsize
     buffer = rooms["x"].place(np.zeros(both.size + vector, dtype), (both.itemsize,), at_end)
     buffer = buffer[: both.size].reshape(both.shape)
@@ -240,7 +240,7 @@ def check_steps(isa, dtype):
         for batch, at_end in ((1, True), (3, True), (2, False)):
             case = f"step {isa} {dtype} {channels} {past=} {size=} {batch=} {at_end=}"
             os.write(2, f"{case}\n".encode())
-            with _plan.use_isa(isa):
+            with choose.use_isa(isa):
                 met.add(check_step(rooms, dtype, batch, channels, past, size, at_end))
     assert met == {Family.SHORT, Family.WIDTH, Family.CHANNEL}, met
 
@@ -251,7 +251,7 @@ def check_slices(isa, dtype):
     for size in (7316, 8192, 9759):
         x, weight = (integers(rng, shape, dtype) for shape in ((1, 8, size), (24, 8, 9)))
         placed = rooms["x"].place(x, c_strides(x.shape, x.itemsize), True)
-        with _plan.use_isa(isa):
+        with choose.use_isa(isa):
             layer = gconv.Conv1d(weight)
             want = layer(x, num_threads=1)
             for num_threads in range(64, 129, 2):
@@ -277,7 +277,7 @@ def check_blocks(isa, dtype):
             want = gconv.conv3d(**arrays, **options)
             for at_end, layout in ((True, "C"), (False, "C"), (True, "spaced")):
                 os.write(2, f"blocks {isa} {dtype} {x} {weight} {options} {family!r}\n".encode())
-                with _plan.use_isa(isa), _plan.use_tile(family):
+                with choose.use_isa(isa), choose.use_tile(family):
                     check(rooms, (gconv.conv3d, gconv.Conv3d), arrays, options, want, layout,
                           at_end, 1)
 
@@ -303,7 +303,7 @@ def main(isa, dtype):
         }
         want = operators[0](**arrays, **options)
         # The plan's own choice of kernels on plain arrays; other kernels and layouts take turns.
-        forced = functools.partial(_plan.use_tile, families[number % len(families)])
+        forced = functools.partial(choose.use_tile, families[number % len(families)])
         turns = (
             (contextlib.nullcontext, "C"),
             (forced, "C"),
@@ -314,7 +314,7 @@ def main(isa, dtype):
             name = operators[0].__name__
             case = f"{isa} {dtype} {name} {x} {weight} {options} {plans} {layout} {at_end=}"
             os.write(2, f"{case}\n".encode())
-            with _plan.use_isa(isa), plans():
+            with choose.use_isa(isa), plans():
                 check(rooms, operators, arrays, options, want, layout, at_end, 1 + number % 2)
             done += 1
     print(done)

@@ -8,9 +8,9 @@ from arrays import integers
 from reference import reference
 
 import gconv
-from gconv import _layout, _plan
-from gconv._geometry import Parameters
-from gconv._problem import CHANNELS_LAST, Family
+from gconv._call.geometry import Parameters
+from gconv._plan import choose, layout
+from gconv._plan.problem import CHANNELS_LAST, Family
 
 FUNCTIONS = {1: gconv.conv1d, 2: gconv.conv2d, 3: gconv.conv3d}
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
@@ -47,26 +47,26 @@ def case(request, dtype, rng):
 
 def spec_of(x, weight, **options):
     parameters = Parameters.of_convolution("blocks", x.ndim - 2, weight.shape, None, **options)
-    return _plan.plan_for(parameters.applied_to(x.shape), x.dtype, x.strides).spec
+    return choose.plan_for(parameters.applied_to(x.shape), x.dtype, x.strides).spec
 
 
 def expected(x, weight, bias, **options):
     """The plain loop nest's, which is compared with the reference elsewhere."""
-    with _plan.use_tile(Family.PLAIN):
+    with choose.use_tile(Family.PLAIN):
         return FUNCTIONS[x.ndim - 2](x, weight, bias, **options)
 
 
 @contextlib.contextmanager
 def in_bands(of_bytes):
     """Plan with panels and results of fewer bytes, so that small images have many bands."""
-    before = _layout.BLOCK_BYTES, _layout.SMALL_BLOCK_BYTES
-    _layout.BLOCK_BYTES, _layout.SMALL_BLOCK_BYTES = of_bytes, of_bytes
-    _plan._cached.cache_clear()
+    before = layout.BLOCK_BYTES, layout.SMALL_BLOCK_BYTES
+    layout.BLOCK_BYTES, layout.SMALL_BLOCK_BYTES = of_bytes, of_bytes
+    choose._cached.cache_clear()
     try:
         yield
     finally:
-        _layout.BLOCK_BYTES, _layout.SMALL_BLOCK_BYTES = before
-        _plan._cached.cache_clear()
+        layout.BLOCK_BYTES, layout.SMALL_BLOCK_BYTES = before
+        choose._cached.cache_clear()
 
 
 @pytest.mark.parametrize("family", CHANNELS_LAST)
@@ -76,11 +76,11 @@ def test_functions_and_layers(isa, case, family, of_bytes):
     x, weight, bias, options = case
     dims = x.ndim - 2
     want = expected(x, weight, bias, **options)
-    with in_bands(of_bytes), _plan.use_tile(family):
+    with in_bands(of_bytes), choose.use_tile(family):
         spec = spec_of(x, weight, **options)
         assert spec.family in CHANNELS_LAST
         assert not spec.in_place
-        assert spec.scratch_bytes <= _layout.SCRATCH_BYTES
+        assert spec.scratch_bytes <= layout.SCRATCH_BYTES
         layer = LAYERS[dims](weight, bias, **options)
         results = [
             FUNCTIONS[dims](x, weight, bias, **options),
@@ -96,7 +96,7 @@ def test_small_blocks_do_cut_every_axis(isa, dtype):
     cut = set()
     for x, kernel, options in SHAPES.values():
         x, weight = np.zeros(x, dtype), np.zeros((x[1], 1, *kernel), dtype)
-        with in_bands(3 * 1024), _plan.use_tile(Family.ACROSS):
+        with in_bands(3 * 1024), choose.use_tile(Family.ACROSS):
             spec = spec_of(x, weight, groups=x.shape[1], **options)
         cut |= {axis for axis in range(3) if spec.bands[axis] > 1}
     assert cut == {0, 1, 2}
@@ -111,7 +111,7 @@ def test_residual_and_activation(isa, case, rng, family, activation, in_place):
     shape = expected(x, weight, bias, **options).shape
     residual = integers(rng, shape, x.dtype)
     want = expected(x, weight, bias, residual=residual, activation=activation, **options)
-    with _plan.use_tile(family):
+    with choose.use_tile(family):
         layer = LAYERS[dims](weight, bias, activation=activation, **options)
         out = residual.copy() if in_place else np.zeros_like(residual)
         layer(x, residual=out if in_place else residual, out=out)
@@ -127,7 +127,7 @@ def test_parts_of_larger_arrays(isa, dtype, rng, family):
                  large[:, 2:22, :, 1:9], large[:, 2:22, :, :, :8], large[::2, 1:41:2, ::2, ::3]):
         x = part[:, :20]
         options = {"padding": 1, "groups": 20}
-        with _plan.use_tile(family):
+        with choose.use_tile(family):
             assert spec_of(x, weight, **options).family in CHANNELS_LAST
             got = gconv.conv3d(x, weight, **options)
         np.testing.assert_array_equal(got, expected(x.copy(), weight, None, **options))
@@ -138,10 +138,10 @@ def test_parts_of_larger_arrays(isa, dtype, rng, family):
 def test_what_they_do_not_fit_goes_by_other_kernels(isa, dtype, rng, options):
     x = integers(rng, (1, 20, 7, 7), dtype)
     weight = integers(rng, (20, 20 // options["groups"], 3, 3), dtype)
-    with _plan.use_tile(Family.PIXELS):
+    with choose.use_tile(Family.PIXELS):
         assert spec_of(x, weight, **options).family not in CHANNELS_LAST
     reversed_columns = x[..., ::-1]
-    with _plan.use_tile(Family.PIXELS):
+    with choose.use_tile(Family.PIXELS):
         got = gconv.conv2d(reversed_columns, weight, **options)
     if "padding_mode" not in options:
         pads = {**options, "padding": ((1, 1), (1, 1))}
@@ -153,8 +153,8 @@ def test_what_they_do_not_fit_goes_by_other_kernels(isa, dtype, rng, options):
     ((1, 64, 56, 56), 4, {"stride": 4})], ids=["7x7", "stride 3", "patches"])
 def test_they_are_chosen_where_rows_are_hard_to_fill(x, kernel, options):
     """On the instruction sets whose vectors are long."""
-    for isa in {"avx512"} & set(_plan.usable_isas()):
-        with _plan.use_isa(isa):
+    for isa in {"avx512"} & set(choose.usable_isas()):
+        with choose.use_isa(isa):
             spec = spec_of(np.zeros(x, np.float32), np.zeros((x[1], 1, kernel, kernel), np.float32),
                            groups=x[1], **options)
             assert spec.family in CHANNELS_LAST

@@ -15,8 +15,8 @@ from reference import reference
 from tolerance import assert_right
 
 import gconv
-from gconv import _plan
-from gconv._problem import Family
+from gconv._plan import choose
+from gconv._plan.problem import Family
 
 #: Channels in, channels out, groups, kernel, dilation, length: every kernel family, in the whole
 #: signal or in some chunk, and every way to cut input channels into blocks.
@@ -115,13 +115,13 @@ def test_chunks_of_any_size_give_the_bits_of_the_whole(case, isa, dtype, rng):
     st.lists(st.integers(1, 40), min_size=1),
     st.booleans(),
     st.sampled_from([np.float32, np.float64]),
-    st.sampled_from(_plan.usable_isas()),
+    st.sampled_from(choose.usable_isas()),
     st.integers(0, 2**32 - 1),
 )
 def test_any_chunks(channels, kernel, dilation, length, sizes, bias, dtype, isa, seed):
     groups, inputs, outputs = channels
     case = (groups * inputs, groups * outputs, groups, kernel, dilation, length)
-    with _plan.use_isa(isa):
+    with choose.use_isa(isa):
         layer, x = causal(np.random.default_rng(seed), dtype, case, bias)
         want = layer(x)
         turns = (sizes[i % len(sizes)] for i in range(length))
@@ -136,7 +136,7 @@ def test_every_kernel_family_adds_in_the_same_order(case, isa, dtype, rng):
     layer, x = causal(rng, dtype, CASES[case])
     want = layer(x)
     for family in (Family.PLAIN, Family.WIDTH, Family.CHANNEL):
-        with _plan.use_tile(family):
+        with choose.use_tile(family):
             again = pickle.loads(pickle.dumps(layer))
             same_bits(again(x), want)
             same_bits(in_chunks(again, x, always(5))[0], want)
@@ -155,7 +155,7 @@ def test_the_cases_meet_every_kernel_family(dtype, rng):
             unpadded = layer._parameters._replace(padding=((0, 0),))
             geometry = unpadded.applied_to((1, c_in, past + size))
             strides = (0, (past + size) * x.itemsize, x.itemsize)
-            spec = _plan.plan_for(geometry, x.dtype, strides, channel_major=True, room=True).spec
+            spec = choose.plan_for(geometry, x.dtype, strides, channel_major=True, room=True).spec
             met.add(spec.family)
     assert met >= {"width lanes", "channel lanes", Family.WIDTH, Family.CHANNEL, Family.SHORT}
 
@@ -165,7 +165,7 @@ def test_one_packing_of_the_weights_serves_every_length(c_out, isa, dtype, rng):
     """A step must not pack them again that a whole signal has packed, and the other way round."""
     layer, x = causal(rng, dtype, (300, c_out, 1, 3, 1, 50))
     packings = []
-    with _plan.use_tile(Family.CHANNEL):
+    with choose.use_tile(Family.CHANNEL):
         for size in (1, 2, 5, 13, 7, 50):
             layer(x[..., :size])
             packings.append(layer._packed[1])

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from reference import reference
 
 import gconv
-from gconv import _plan, _run
-from gconv._problem import Family
+from gconv._call import run
+from gconv._plan import choose
+from gconv._plan.problem import Family
 
 FUNCTIONS = {1: gconv.conv1d, 2: gconv.conv2d, 3: gconv.conv3d}
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
@@ -32,12 +33,12 @@ def family_of(x, weight, **options):
     """The family that serves a channels-last x."""
     layer = LAYERS[x.ndim - 2](weight, **options)
     geometry = layer._parameters.applied_to(x.shape, x.itemsize)
-    return _run.prepare(geometry, x, None)[0].spec.family
+    return run.prepare(geometry, x, None)[0].spec.family
 
 
 @given(
     g=geometries(batch=(1, 2)),
-    isa=st.sampled_from(_plan.usable_isas()),
+    isa=st.sampled_from(choose.usable_isas()),
     dtype=st.sampled_from([np.float32, np.float64]),
     family=st.sampled_from([None, Family.ACROSS, Family.PIXELS, Family.CHANNEL]),
     threads=st.sampled_from([1, 3]),
@@ -48,8 +49,8 @@ def test_every_family_and_geometry(g, isa, dtype, family, threads, seed):
     x, weight, bias = (integers(rng, s, dtype) for s in (g.x, g.weight, g.weight[:1]))
     want = reference(x, weight, bias, **g.options)
     layer = LAYERS[g.dims](weight, bias, **g.options)
-    forced = contextlib.nullcontext() if family is None else _plan.use_tile(family)
-    with _plan.use_isa(isa), forced:
+    forced = contextlib.nullcontext() if family is None else choose.use_tile(family)
+    with choose.use_isa(isa), forced:
         function = FUNCTIONS[g.dims](
             channels_last(x), weight, bias, num_threads=threads, **g.options)
         results = [function] + [layer(channels_last(x), num_threads=threads) for _ in range(2)]
@@ -116,7 +117,7 @@ def case(request, dtype, rng):
 
 def test_the_family_that_is_meant_serves(isa, dtype, case):
     _, x, weight, options, family = case
-    machine = _plan.machine(isa, np.dtype(dtype))
+    machine = choose.machine(isa, np.dtype(dtype))
     if family == Family.PIXELS and not machine.tiles["pixels"]:
         family = Family.ACROSS
     if family in (Family.ACROSS, Family.WIDTH) and machine.lanes < 8:
@@ -127,7 +128,7 @@ def test_the_family_that_is_meant_serves(isa, dtype, case):
 
 @pytest.mark.parametrize("out_channels", [3, 9, 30])
 def test_an_image_of_three_channels_goes_by_pixels_where_these_tiles_are(isa, dtype, out_channels):
-    machine = _plan.machine(isa, np.dtype(dtype))
+    machine = choose.machine(isa, np.dtype(dtype))
     x, weight = np.zeros((1, 3, 20, 30), dtype), np.zeros((out_channels, 1, 3, 3), dtype)
     family = family_of(channels_last(x), weight, padding=1, groups=3)
     assert (family == Family.PIXELS) == bool(machine.tiles["pixels"])
@@ -137,20 +138,20 @@ def test_an_image_of_three_channels_goes_by_pixels_where_these_tiles_are(isa, dt
     ("in_channels", "out_channels"), [(3, 3), (5, 5), (6, 6), (7, 3), (2, 6), (12, 9)])
 def test_vectors_of_whole_groups(isa, dtype, rng, in_channels, out_channels):
     """Groups that would cross the borders of vectors leave some lanes of these unused."""
-    machine = _plan.machine(isa, np.dtype(dtype))
+    machine = choose.machine(isa, np.dtype(dtype))
     groups, options = 40, {"padding": 1, "groups": 40}
     weight = integers(rng, (groups * out_channels, in_channels, 3, 3), dtype)
     bias = integers(rng, weight.shape[:1], dtype)
     x = integers(rng, (2, groups * in_channels, 12, 13), dtype)
     layer = gconv.Conv2d(weight, bias, **options)
     want = layer(x)
-    with _plan.use_tile(Family.ACROSS):
+    with choose.use_tile(Family.ACROSS):
         for threads in (1, 3):
             np.testing.assert_array_equal(layer(channels_last(x), num_threads=threads), want)
             got = gconv.conv2d(channels_last(x), weight, bias, num_threads=threads, **options)
             np.testing.assert_array_equal(got, want)
         geometry = layer._parameters.applied_to(x.shape, x.itemsize)
-        spec = _run.prepare(geometry, channels_last(x), None)[0].spec
+        spec = run.prepare(geometry, channels_last(x), None)[0].spec
     if machine.tiles["neighbours"] and machine.lanes >= max(in_channels, out_channels):
         assert spec.family == Family.ACROSS
         whole = machine.lanes // max(in_channels, out_channels) * out_channels
@@ -179,7 +180,7 @@ def test_every_tile_of_pixels(isa, dtype, rng, kind, rows):
     for width in (1, 2 * stride * rows, 2 * stride * rows + 1):
         x = integers(rng, (1, channels, 5, width), dtype)
         want = layer(x)
-        with _plan.use_tile(Family.PIXELS, rows):
+        with choose.use_tile(Family.PIXELS, rows):
             np.testing.assert_array_equal(layer(channels_last(x)), want)
             np.testing.assert_array_equal(gconv.conv2d(channels_last(x), weight, **options), want)
             np.testing.assert_array_equal(layer(x), want)  # in blocks of channels
@@ -310,7 +311,7 @@ def test_the_second_call_takes_the_short_cut(isa, dtype, rng, batched, out_chann
     def whole_way(*args, **kwargs):
         raise AssertionError("no short cut was kept")
 
-    monkeypatch.setattr(_run, "convolve", whole_way)
+    monkeypatch.setattr(run, "convolve", whole_way)
     for again in (layer(x), gconv.conv2d(x, weight, padding=1)):
         np.testing.assert_array_equal(again, want)
         assert again.strides == out.strides

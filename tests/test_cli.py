@@ -16,8 +16,8 @@ from scipy.signal import correlate2d
 
 import gconv
 from gconv.__main__ import main
-from gconv._filter import loop_over_channels
-from gconv._kernels import named_bank
+from gconv._cli.filter import loop_over_channels
+from gconv._cli.kernels import named_bank
 
 EXTRA = ("PIL", "matplotlib", "rich")
 

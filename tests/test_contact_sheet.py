@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 import gconv
-from gconv._contact_sheet import CELL_WIDTH, Layout, draw_sheet
-from gconv._kernels import Bank, named_bank
+from gconv._cli.contact_sheet import CELL_WIDTH, Layout, draw_sheet
+from gconv._cli.kernels import Bank, named_bank
 
 NAMES = [
     "identity",

@@ -16,8 +16,8 @@ from reference import reference, transposed
 from tolerance import error_bound
 
 import gconv
-from gconv import _plan
-from gconv._problem import Family
+from gconv._plan import choose
+from gconv._plan.problem import Family
 
 FUNCTIONS = {1: gconv.conv1d, 2: gconv.conv2d, 3: gconv.conv3d}
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
@@ -44,7 +44,7 @@ DEFINITIONS = {
 STEEPEST = {None: 1, ("leaky_relu", -2.0): 2, "hardswish": 1.5}
 
 dtypes = st.sampled_from([np.float32, np.float64])
-isas = st.sampled_from(_plan.usable_isas())
+isas = st.sampled_from(choose.usable_isas())
 #: None leaves the choice to the plan, as every user does.
 families = st.none() | st.sampled_from(sorted(set(Family) - {Family.SHORT}))
 layouts = st.sampled_from(sorted(set(LAYOUTS) - {"broadcast"}))
@@ -61,8 +61,8 @@ def sigmoid(v):
 @contextlib.contextmanager
 def plans(isa, family=None):
     """Make plans for an instruction set, of one family of kernels wherever it can serve."""
-    forced = contextlib.nullcontext() if family is None else _plan.use_tile(family)
-    with _plan.use_isa(isa), forced:
+    forced = contextlib.nullcontext() if family is None else choose.use_tile(family)
+    with choose.use_isa(isa), forced:
         yield
 
 
@@ -212,7 +212,7 @@ def test_several_blocks_of_input_channels_were_met(dtype):
     for name in ("many channels", "many channels, far taps"):
         x, weight, options = CASES[name]
         for family in (Family.WIDTH, Family.CHANNEL):
-            with plans(_plan.usable_isas()[0], family):
+            with plans(choose.usable_isas()[0], family):
                 how = gconv.Conv2d(np.ones(weight, dtype), **options).explain(x)
             if how.in_block < weight[1]:
                 found.add(family)
@@ -252,7 +252,7 @@ def test_residual_and_out_of_any_layout(g, residual_layout, out_layout, isa, see
     before = residual.copy()
     out = LAYOUTS[out_layout](np.full(bare.shape, np.nan, np.float32))
     function = FUNCTIONS[g.dims]
-    with _plan.use_isa(isa):
+    with choose.use_isa(isa):
         got = function(x, weight, **g.options, residual=residual, out=out, activation="relu")
         new = function(x, weight, **g.options, residual=residual, activation="relu")
     assert got is out

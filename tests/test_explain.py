@@ -11,9 +11,10 @@ from geometries import geometries
 from hypothesis import given
 
 import gconv
-from gconv import _explain, _plan
-from gconv._problem import CHANNELS_LAST, FLAT, Family
-from gconv._work import balance, work_before
+from gconv._api import explain
+from gconv._plan import choose
+from gconv._plan.problem import CHANNELS_LAST, FLAT, Family
+from gconv._plan.work import balance, work_before
 
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
 
@@ -30,7 +31,7 @@ def spec_of(layer, shape):
     x = np.zeros(shape, layer.weight.dtype)
     geometry = layer._parameters.applied_to(x.shape, x.itemsize)
     strides = x.strides if geometry.batched else (0, *x.strides)
-    return _plan.plan_for(geometry, x.dtype, strides).spec
+    return choose.plan_for(geometry, x.dtype, strides).spec
 
 
 def taps_inside(g):
@@ -171,7 +172,7 @@ def test_balance_of_one_thread_is_perfect_and_of_idle_threads_is_bad():
 # Short rows serve the steps of a stream: `explain` is not about them.
 @pytest.mark.parametrize("family", sorted(set(Family) - {Family.SHORT}))
 def test_what_it_says_is_what_the_plan_holds(family, isa, dtype):
-    tiles = _plan.machine(isa, np.dtype(dtype)).tiles
+    tiles = choose.machine(isa, np.dtype(dtype)).tiles
     if not tiles.get(family.name.lower(), True):
         return  # another instruction set's
     depthwise = family in (Family.DEPTHWISE, Family.SLIDING, *CHANNELS_LAST)
@@ -180,14 +181,14 @@ def test_what_it_says_is_what_the_plan_holds(family, isa, dtype):
         (channels, channels // groups, 3, 3), dtype, bias=True, padding=1, groups=groups
     )
     shape = (2, channels, 30, 41)
-    with _plan.use_tile(family):
+    with choose.use_tile(family):
         how = layer.explain(shape, threads=3)
         spec = spec_of(layer, shape)
-        packed = layer._packed_for(_plan.plan_for(
+        packed = layer._packed_for(choose.plan_for(
             layer._parameters.applied_to(shape, dtype().itemsize), np.dtype(dtype),
             np.zeros(shape, dtype).strides))
     assert spec.family == family
-    assert how.kernel == _explain.WORDS[family][0]
+    assert how.kernel == explain.WORDS[family][0]
     assert (how.instruction_set, how.dtype, how.lanes) == (isa, np.dtype(dtype).name, spec.lanes)
     for name in ("tile_rows", "tile_vectors", "in_place", "band", "bands", "in_block",
                  "group_block", "group_blocks", "channel_block", "channel_blocks", "slices"):

@@ -7,9 +7,9 @@ import pytest
 from arrays import integers
 
 import gconv
-from gconv import _plan
-from gconv._geometry import Parameters
-from gconv._problem import Family
+from gconv._call.geometry import Parameters
+from gconv._plan import choose
+from gconv._plan.problem import Family
 
 FUNCTIONS = {1: gconv.conv1d, 2: gconv.conv2d, 3: gconv.conv3d}
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
@@ -40,17 +40,17 @@ def case(request, dtype, rng):
 
 def spec_of(x, weight, **options):
     parameters = Parameters.of_convolution("masked", x.ndim - 2, weight.shape, None, **options)
-    return _plan.plan_for(parameters.applied_to(x.shape), x.dtype, x.strides).spec
+    return choose.plan_for(parameters.applied_to(x.shape), x.dtype, x.strides).spec
 
 
 def expected(x, weight, bias, **options):
     """The plain loop nest's, which is compared with the reference elsewhere."""
-    with _plan.use_tile(Family.PLAIN):
+    with choose.use_tile(Family.PLAIN):
         return FUNCTIONS[x.ndim - 2](x, weight, bias, **options)
 
 
 def has_masks(isa, dtype):
-    return bool(_plan.machine(isa, np.dtype(dtype)).tiles["masked"])
+    return bool(choose.machine(isa, np.dtype(dtype)).tiles["masked"])
 
 
 @pytest.mark.parametrize("num_threads", [1, 2, 5])
@@ -58,7 +58,7 @@ def test_right(case, isa, dtype, num_threads):
     x, weight, bias, options = case
     want = expected(x, weight, bias, **options)
     dimensions = x.ndim - 2
-    with _plan.use_tile(Family.MASKED):
+    with choose.use_tile(Family.MASKED):
         assert (spec_of(x, weight, **options).family == Family.MASKED) == has_masks(isa, dtype)
         got = FUNCTIONS[dimensions](x, weight, bias, **options, num_threads=num_threads)
         layer = LAYERS[dimensions](weight, bias, **options)
@@ -71,11 +71,11 @@ def test_a_residual_that_is_also_the_output(case, isa, dtype, activation):
     x, weight, bias, options = case
     want = expected(x, weight, bias, **options)
     residual = want[..., ::-1].copy()
-    with _plan.use_tile(Family.MASKED):
+    with choose.use_tile(Family.MASKED):
         out = residual.copy()
         FUNCTIONS[x.ndim - 2](
             x, weight, bias, **options, residual=out, activation=activation, out=out)
-    with _plan.use_tile(Family.PLAIN):
+    with choose.use_tile(Family.PLAIN):
         want = FUNCTIONS[x.ndim - 2](
             x, weight, bias, **options, residual=residual, activation=activation)
     np.testing.assert_array_equal(out, want)
@@ -88,7 +88,7 @@ def test_what_the_padding_hides_stays_out(isa, dtype, rng, value):
     shape, weight_shape, options = SHAPES["28x28"]
     x, weight = integers(rng, shape, dtype), integers(rng, weight_shape, dtype)
     x[0, 3, 4, 27] = value
-    with _plan.use_tile(Family.MASKED):
+    with choose.use_tile(Family.MASKED):
         got = gconv.conv2d(x, weight, **options)
     touched = np.zeros(got.shape, bool)
     touched[0, :8, 3:6, 26:] = True
@@ -102,9 +102,9 @@ def test_chosen_where_it_is_fastest(isa, dtype):
     same = {"padding": 1, "groups": 32}
     assert (spec_of(x, weight, **same).family == Family.MASKED) == has_masks(isa, dtype)
     for other in ({"stride": 2}, {"padding": 0}, {"padding": 2}, {"padding_mode": "reflect"}):
-        with _plan.use_tile(Family.MASKED):
+        with choose.use_tile(Family.MASKED):
             assert spec_of(x, weight, **{**same, **other}).family == Family.WIDTH
-    with _plan.use_tile(Family.MASKED):
+    with choose.use_tile(Family.MASKED):
         assert spec_of(x[..., ::-1], weight, **same).family != Family.MASKED
 
 
@@ -120,6 +120,6 @@ def test_no_tap_in_the_image(isa, dtype):
     x, weight = np.ones((1, 4, 1, 20), dtype), np.ones((4, 2, 2, 3), dtype)
     options = {"padding": ((1, 2), (1, 1)), "dilation": (3, 1), "groups": 2}
     for family in (None, Family.MASKED):
-        with _plan.use_tile(family) if family else contextlib.nullcontext():
+        with choose.use_tile(family) if family else contextlib.nullcontext():
             got = gconv.conv2d(x, weight, np.ones(4, dtype), **options)
         np.testing.assert_array_equal(got, np.ones((1, 4, 1, 20), dtype))

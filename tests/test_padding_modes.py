@@ -17,15 +17,15 @@ from reference import reference
 from tolerance import assert_right
 
 import gconv
-from gconv import _plan
-from gconv._geometry import Parameters
-from gconv._problem import Family
+from gconv._call.geometry import Parameters
+from gconv._plan import choose
+from gconv._plan.problem import Family
 
 FUNCTIONS = {1: gconv.conv1d, 2: gconv.conv2d, 3: gconv.conv3d}
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
 
 dtypes = st.sampled_from([np.float32, np.float64])
-isas = st.sampled_from(_plan.usable_isas())
+isas = st.sampled_from(choose.usable_isas())
 #: None leaves the choice to the plan, as every user does.
 families = st.none() | st.sampled_from(Family)
 layouts = st.sampled_from(sorted(LAYOUTS))
@@ -49,8 +49,8 @@ def most_padding(mode, size):
 @contextlib.contextmanager
 def plans(isa, family=None):
     """Make plans for an instruction set, of one family of kernels wherever it can serve."""
-    forced = contextlib.nullcontext() if family is None else _plan.use_tile(family)
-    with _plan.use_isa(isa), forced:
+    forced = contextlib.nullcontext() if family is None else choose.use_tile(family)
+    with choose.use_isa(isa), forced:
         yield
 
 
@@ -339,18 +339,18 @@ def test_every_kind_of_panel(name, mode, isa, dtype, rng):
         x = x[..., ::2]
     if name == "channel lanes, channels last":
         x = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
-    if family == Family.SLIDING and not _plan.machine(isa, np.dtype(dtype)).tiles["sliding"]:
+    if family == Family.SLIDING and not choose.machine(isa, np.dtype(dtype)).tiles["sliding"]:
         return  # another instruction set's
     weight = integers(rng, weight_shape, dtype, largest=3)
     layer = LAYERS[dims](weight, **options, padding_mode=mode)
-    with _plan.use_tile(family):
+    with choose.use_tile(family):
         geometry = layer._parameters.applied_to(x.shape, x.itemsize)
-        spec = _plan.plan_for(geometry, x.dtype, x.strides).spec
+        spec = choose.plan_for(geometry, x.dtype, x.strides).spec
         assert spec.family == family
         assert is_the_case(spec)
         got = [layer(x, num_threads=num_threads) for num_threads in (1, 3)]
         got.append(FUNCTIONS[dims](x, weight, **options, padding_mode=mode, num_threads=2))
-    with _plan.use_tile(Family.PLAIN):
+    with choose.use_tile(Family.PLAIN):
         want = FUNCTIONS[dims](
             padded(x, geometry.padding, mode), weight, **options | {"padding": 0}
         )

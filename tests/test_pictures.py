@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gconv._picture import read_picture
+from gconv._cli.picture import read_picture
 
 RNG = np.random.default_rng(0)
 COLOUR_8 = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)

@@ -11,15 +11,15 @@ from reference import reference
 from tolerance import assert_right
 
 import gconv
-from gconv import _plan
-from gconv._problem import Family
+from gconv._plan import choose
+from gconv._plan.problem import Family
 
 
 @contextlib.contextmanager
 def plans(isa, family=None):
     """Make plans for an instruction set, of one family of kernels wherever it can serve."""
-    forced = contextlib.nullcontext() if family is None else _plan.use_tile(family)
-    with _plan.use_isa(isa), forced:
+    forced = contextlib.nullcontext() if family is None else choose.use_tile(family)
+    with choose.use_isa(isa), forced:
         yield
 
 
@@ -27,7 +27,7 @@ FUNCTIONS = {1: gconv.conv1d, 2: gconv.conv2d, 3: gconv.conv3d}
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
 
 dtypes = st.sampled_from([np.float32, np.float64])
-isas = st.sampled_from(_plan.usable_isas())
+isas = st.sampled_from(choose.usable_isas())
 #: None leaves the choice to the plan, as every user does.
 families = st.none() | st.sampled_from(Family)
 layouts = st.sampled_from(sorted(LAYOUTS))

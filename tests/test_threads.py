@@ -13,7 +13,7 @@ from interpreter import printed, run_python
 from oracles import oracle
 
 import gconv
-from gconv import _threads
+from gconv._call import threads
 from gconv._engine import call
 
 IMAGE, WEIGHT = np.ones((1, 64, 64, 64), np.float32), np.ones((64, 64, 3, 3), np.float32)
@@ -23,7 +23,7 @@ counts_threads = pytest.mark.skipif(
     reason="counts the threads that OpenMP starts, where Linux lists them",
 )
 default_of_one = pytest.mark.skipif(
-    _threads.available_cpus() < 2, reason="with one CPU the default is one thread anyway"
+    threads.available_cpus() < 2, reason="with one CPU the default is one thread anyway"
 )
 
 #: Begins a program: `call` convolves and returns how many threads there are then, `threads` those
@@ -125,9 +125,9 @@ def test_no_more_threads_than_cpus_to_run_on():
     ("quota", "want"), [(0.1, [1]), (1.0, [1]), (1.5, [1, 2]), (2.0, [2]), (None, [4]), (64.0, [4])]
 )
 def test_no_more_threads_than_the_quota_lets_run(monkeypatch, quota, want):
-    monkeypatch.setattr(_threads, "cgroup_cpu_quota", lambda root="/": quota)
+    monkeypatch.setattr(threads, "cgroup_cpu_quota", lambda root="/": quota)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(4)), raising=False)
-    assert _threads.available_cpus() in want
+    assert threads.available_cpus() in want
 
 
 # ---- what a call does
@@ -498,24 +498,24 @@ def v1(folder, quota, period=100000):
 )
 def test_the_quota_of_a_control_group(tmp_path, contents, want):
     files(tmp_path, **contents)
-    assert _threads.cgroup_cpu_quota(tmp_path) == want
-    assert _threads.cgroup_cpu_quota(str(tmp_path)) == want
+    assert threads.cgroup_cpu_quota(tmp_path) == want
+    assert threads.cgroup_cpu_quota(str(tmp_path)) == want
 
 
 def test_files_that_cannot_be_read_are_no_quota(tmp_path):
     (tmp_path / CGROUP).mkdir(parents=True)
-    assert _threads.cgroup_cpu_quota(tmp_path) is None
+    assert threads.cgroup_cpu_quota(tmp_path) is None
     (tmp_path / CGROUP).rmdir()
     (tmp_path / CGROUP).write_bytes(b"0::/\xff\xfe\n")
-    assert _threads.cgroup_cpu_quota(tmp_path) is None
+    assert threads.cgroup_cpu_quota(tmp_path) is None
     (tmp_path / CGROUP).write_text("0::/\n")
     (tmp_path / V2 / "cpu.max").mkdir(parents=True)
-    assert _threads.cgroup_cpu_quota(tmp_path) is None
+    assert threads.cgroup_cpu_quota(tmp_path) is None
     (tmp_path / V2 / "cpu.max").rmdir()
     (tmp_path / V2 / "cpu.max").write_bytes(b"\xff\xfe 100000")
-    assert _threads.cgroup_cpu_quota(tmp_path) is None
+    assert threads.cgroup_cpu_quota(tmp_path) is None
 
 
 def test_the_quota_of_this_very_process_can_be_asked_for():
-    quota = _threads.cgroup_cpu_quota()
+    quota = threads.cgroup_cpu_quota()
     assert quota is None or quota > 0

@@ -12,23 +12,23 @@ from arrays import integers
 from reference import reference
 
 import gconv
-from gconv import _plan
-from gconv._geometry import Parameters
-from gconv._problem import Family
+from gconv._call.geometry import Parameters
+from gconv._plan import choose
+from gconv._plan.problem import Family
 
 
 def tiles(kind):
     """Every tile of a kind that some instruction set has in some precision."""
     found = set()
-    for isa in _plan.usable_isas():
+    for isa in choose.usable_isas():
         for dtype in (np.float32, np.float64):
-            limits = _plan.machine(isa, np.dtype(dtype)).tiles[kind]
+            limits = choose.machine(isa, np.dtype(dtype)).tiles[kind]
             found |= {(r, v) for r, most in limits.items() for v in range(1, most + 1)}
     return sorted(found)
 
 
 def plain(x, weight, bias=None, **options):
-    with _plan.use_tile(Family.PLAIN):
+    with choose.use_tile(Family.PLAIN):
         return gconv.conv2d(x, weight, bias, **options)
 
 
@@ -39,15 +39,15 @@ def check(x, weight, family, rows, vectors, **options):
         "tile", x.ndim - 2, weight.shape, bias.shape, **options
     )
     geometry = parameters.applied_to(x.shape)
-    with _plan.use_tile(family, rows, vectors):
-        spec = _plan.plan_for(geometry, x.dtype, x.strides).spec
+    with choose.use_tile(family, rows, vectors):
+        spec = choose.plan_for(geometry, x.dtype, x.strides).spec
         assert (spec.family, spec.tile_rows, spec.tile_vectors) == (family, rows, vectors)
         got = gconv.conv2d(x, weight, bias, **options)
     np.testing.assert_array_equal(got, plain(x, weight, bias, **options))
 
 
 def has_tile(isa, dtype, kind, rows, vectors):
-    limits = _plan.machine(isa, np.dtype(dtype)).tiles[kind]
+    limits = choose.machine(isa, np.dtype(dtype)).tiles[kind]
     return vectors <= limits.get(rows, 0)
 
 
@@ -59,7 +59,7 @@ def edges(lanes, vectors):
 
 
 def lanes_of(isa, dtype):
-    return _plan.machine(isa, np.dtype(dtype)).lanes
+    return choose.machine(isa, np.dtype(dtype)).lanes
 
 
 @pytest.mark.parametrize(("rows", "vectors"), tiles("width"))
@@ -163,9 +163,9 @@ def test_sliding_windows_over_several_vectors(isa, dtype, rng, columns, dilation
     for width in (1, 17, 300):
         x = integers(rng, (1, 2, width), dtype)
         options = {"padding": ((reach, 3),), "dilation": dilation, "groups": 2}
-        with _plan.use_tile(Family.SLIDING):
+        with choose.use_tile(Family.SLIDING):
             got = gconv.conv1d(x, weight, **options)
-        with _plan.use_tile(Family.PLAIN):
+        with choose.use_tile(Family.PLAIN):
             want = gconv.conv1d(x, weight, **options)
         np.testing.assert_array_equal(got, want)
 
@@ -176,7 +176,7 @@ def test_sliding_windows_over_several_vectors(isa, dtype, rng, columns, dilation
 def test_sliding_windows_ask_for_the_next_item(isa, dtype, rng, options):
     """Images beyond the second-level cache, whose rows take several strips: their items ask for
     what the next one reads and writes, and the last one for what lies behind the arrays."""
-    if not _plan.machine(isa, np.dtype(dtype)).tiles["sliding"]:
+    if not choose.machine(isa, np.dtype(dtype)).tiles["sliding"]:
         return
     options = {"padding": 1, "kernel": 3, "multiplier": 1, **options}
     kernel, multiplier = options.pop("kernel"), options.pop("multiplier")
@@ -184,8 +184,8 @@ def test_sliding_windows_ask_for_the_next_item(isa, dtype, rng, options):
     weight = integers(rng, (6 * multiplier, 1, kernel, kernel), dtype)
     geometry = Parameters.of_convolution(
         "tile", 2, weight.shape, None, groups=6, **options).applied_to(x.shape)
-    with _plan.use_tile(Family.SLIDING):
-        spec = _plan.plan_for(geometry, x.dtype, x.strides).spec
+    with choose.use_tile(Family.SLIDING):
+        spec = choose.plan_for(geometry, x.dtype, x.strides).spec
         assert spec.prefetches
         got = gconv.conv2d(x, weight, groups=6, **options)
         residual = integers(rng, got.shape, dtype)
@@ -204,11 +204,11 @@ def test_far_dilations_leave_the_panel_room(isa, dtype, rng, x, weight, dilation
     options = {"dilation": dilation, "padding": dilation * (weight[-1] // 2)}
     parameters = Parameters.of_convolution("tile", len(x) - 2, weight, None, **options)
     x, weight = (integers(rng, shape, dtype) for shape in (x, weight))
-    assert _plan.plan_for(
+    assert choose.plan_for(
         parameters.applied_to(x.shape), x.dtype, x.strides).spec.family != Family.PLAIN
     function = {4: gconv.conv2d, 5: gconv.conv3d}[x.ndim]
     got = function(x, weight, **options)
-    with _plan.use_tile(Family.PLAIN):
+    with choose.use_tile(Family.PLAIN):
         np.testing.assert_array_equal(got, function(x, weight, **options))
 
 
@@ -222,9 +222,9 @@ def test_channel_lanes_cut_wide_rows_of_few_channels(isa, dtype, rng, family, x,
     parameters = Parameters.of_convolution("tile", 2, weight, None, **options)
     x, weight = (integers(rng, shape, dtype) for shape in (x, weight))
     want = plain(x, weight, **options)
-    forced = contextlib.nullcontext() if family is None else _plan.use_tile(family)
+    forced = contextlib.nullcontext() if family is None else choose.use_tile(family)
     with forced:
-        spec = _plan.plan_for(parameters.applied_to(x.shape), x.dtype, x.strides).spec
+        spec = choose.plan_for(parameters.applied_to(x.shape), x.dtype, x.strides).spec
         assert family in (None, spec.family)
         np.testing.assert_array_equal(gconv.conv2d(x, weight, **options), want)
     if spec.family == Family.CHANNEL and spec.band[2] < spec.out_size[2]:
@@ -258,13 +258,13 @@ def test_upsampling_tile(isa, dtype, rng, stride, rows, vectors, channels, taps)
                 parameters = Parameters.of_transposed(
                     "tile", 2, weight.shape, bias.shape, **options)
                 geometry = parameters.applied_to(x.shape)
-                spec = _plan.plan_for(geometry, x.dtype, x.strides).spec
+                spec = choose.plan_for(geometry, x.dtype, x.strides).spec
                 assert spec.upsamples
                 assert spec.in_place == (channels == 1)
                 got = gconv.conv_transpose2d(x, weight, bias, **options)
                 residual = got[::-1].copy()
                 added = gconv.conv_transpose2d(x, weight, bias, **options, residual=residual)
-                with _plan.use_tile(Family.PLAIN):
+                with choose.use_tile(Family.PLAIN):
                     want = gconv.conv_transpose2d(x, weight, bias, **options)
                     sums = gconv.conv_transpose2d(x, weight, bias, **options, residual=residual)
                 np.testing.assert_array_equal(got, want)
@@ -286,7 +286,7 @@ def test_channel_tile(isa, dtype, rng, rows, vectors, taps):
             padding = ((kernel[0] - 1, 0), (0, kernel[1] - 1))
             check(x, weight, Family.CHANNEL, rows, vectors, padding=padding)
             layer = gconv.Conv2d(weight, padding=padding)  # the same with packed weights
-            with _plan.use_tile(Family.CHANNEL, rows, vectors):
+            with choose.use_tile(Family.CHANNEL, rows, vectors):
                 got = layer(x)
             np.testing.assert_array_equal(got, plain(x, weight, padding=padding))
 
@@ -309,7 +309,7 @@ def test_input_channels_in_blocks(isa, dtype, rng, width, out_channels):
     for channels in (256, 3000):
         x = integers(rng, (1, channels, 3, width), dtype, largest=2)
         weight = integers(rng, (out_channels, channels, 3, 3), dtype, largest=2)
-        with _plan.use_tile(Family.WIDTH):
+        with choose.use_tile(Family.WIDTH):
             got = gconv.conv2d(x, weight, padding=1)
         np.testing.assert_array_equal(got, plain(x, weight, padding=1))
 
@@ -326,7 +326,7 @@ def test_functions_pack_weights_for_several_bands(isa, dtype, rng, size):
     """A function keeps packed weights from band to band, a layer has its own: the same sums."""
     x = integers(rng, (2, 32, size, size), dtype, largest=2)
     weight = integers(rng, (96, 16, 3, 3), dtype, largest=2)
-    with _plan.use_tile(Family.CHANNEL):
+    with choose.use_tile(Family.CHANNEL):
         function = gconv.conv2d(x, weight, padding=1, groups=2, num_threads=2)
         layer = gconv.Conv2d(weight, padding=1, groups=2)(x)
     want = plain(x, weight, padding=1, groups=2)
@@ -340,6 +340,6 @@ def test_families_agree(isa, dtype, rng, family):
     x = integers(rng, (2, 6, 9, 23), dtype)
     weight = integers(rng, (10, 3, 3, 2), dtype)
     options = {"stride": (2, 3), "padding": ((4, 0), (1, 5)), "dilation": (1, 4), "groups": 2}
-    with _plan.use_tile(family):
+    with choose.use_tile(family):
         got = gconv.conv2d(x, weight, **options)
     np.testing.assert_array_equal(got, reference(x, weight, **options))

@@ -18,8 +18,8 @@ from test_properties import dtypes, families, isas, layouts, plans, seeds, threa
 from tolerance import assert_close
 
 import gconv
-from gconv import _plan, _spec
-from gconv._problem import Family
+from gconv._plan import choose, spec
+from gconv._plan.problem import Family
 
 FUNCTIONS = {1: gconv.conv_transpose1d, 2: gconv.conv_transpose2d, 3: gconv.conv_transpose3d}
 LAYERS = {1: gconv.ConvTranspose1d, 2: gconv.ConvTranspose2d, 3: gconv.ConvTranspose3d}
@@ -163,7 +163,7 @@ def test_large_ones_are_the_plain_loop_nest_with_the_same_bits_for_any_threads(
     dims = len(x) - 1
     x, weight = integers(rng, (2, *x), dtype), integers(rng, weight, dtype)
     bias = integers(rng, (weight.shape[1] * options.get("groups", 1),), dtype)
-    with _plan.use_tile(Family.PLAIN):
+    with choose.use_tile(Family.PLAIN):
         want = FUNCTIONS[dims](x, weight, bias, **options)
     np.testing.assert_array_equal(FUNCTIONS[dims](x, weight, bias, **options), want)
     normal = normals(rng, x.shape, dtype)
@@ -271,8 +271,8 @@ def test_extremes(name, family, isa, dtype, rng):
 def test_thousands_of_phases_are_planned_as_their_few_kinds(family, isa, dtype, rng, monkeypatch):
     """1,000 phases: some have two taps, others one; with crops, some begin an input later."""
     made = []
-    with_tables = _spec.with_tables
-    monkeypatch.setattr(_spec, "with_tables", lambda *args: made.append(1) or with_tables(*args))
+    with_tables = spec.with_tables
+    monkeypatch.setattr(spec, "with_tables", lambda *args: made.append(1) or with_tables(*args))
     x, weight = integers(rng, (1, 2, 30), dtype), integers(rng, (2, 3, 1300), dtype)
     options = {"stride": 1000, "padding": 210}
     want = transposed(x, weight, **options)
@@ -395,8 +395,8 @@ def test_a_call_like_the_last_makes_no_geometry(layer, monkeypatch):
     want = layer(x)
     function_options = layer._settings
     function_want = gconv.conv_transpose2d(x, layer.weight, layer.bias, **function_options)
-    monkeypatch.setattr(_plan, "plan_for", None)
-    monkeypatch.setattr(gconv._geometry.Parameters, "applied_to", None)
+    monkeypatch.setattr(choose, "plan_for", None)
+    monkeypatch.setattr(gconv._call.geometry.Parameters, "applied_to", None)
     assert layer(x).tobytes() == want.tobytes()
     again = gconv.conv_transpose2d(x, layer.weight, layer.bias, **function_options)
     assert again.tobytes() == function_want.tobytes() == want.tobytes()
@@ -472,7 +472,7 @@ def test_explain_says_that_tiles_compute_whole_rows(channels, isa, dtype):
     layer = gconv.ConvTranspose2d(
         np.ones((4 * channels, 1, 4, 4), dtype), stride=2, padding=1, groups=4
     )
-    has_tiles = _plan.machine(isa, np.dtype(dtype)).tiles["upsampling"]
+    has_tiles = choose.machine(isa, np.dtype(dtype)).tiles["upsampling"]
     how = layer.explain((1, 4 * channels, 40, 40))
     assert ("column phases" in str(how)) == bool(has_tiles)
     if has_tiles:

@@ -1,9 +1,9 @@
 """Grouped convolution for CPU inference on NumPy arrays: PyTorch's semantics, without PyTorch."""
 
-from gconv._causal import CausalConv1d
-from gconv._config import show_config
-from gconv._from_torch import from_torch
-from gconv._functional import (
+from gconv._api.causal import CausalConv1d
+from gconv._api.config import show_config
+from gconv._api.from_torch import from_torch
+from gconv._api.functional import (
     conv1d,
     conv2d,
     conv3d,
@@ -12,7 +12,7 @@ from gconv._functional import (
     conv_transpose3d,
     filter_bank,
 )
-from gconv._layers import (
+from gconv._api.layers import (
     Conv1d,
     Conv2d,
     Conv3d,
@@ -20,7 +20,7 @@ from gconv._layers import (
     ConvTranspose2d,
     ConvTranspose3d,
 )
-from gconv._threads import get_num_threads, set_num_threads, thread_limit
+from gconv._call.threads import get_num_threads, set_num_threads, thread_limit
 from gconv._version import __version__
 
 __all__ = [

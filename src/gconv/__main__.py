@@ -123,7 +123,7 @@ def _info() -> int:
 
 def _filter(options: argparse.Namespace) -> int:
     # Here, because `gconv info` shall not wait for it.
-    from gconv._filter import run_filter
+    from gconv._cli.filter import run_filter
 
     return run_filter(
         options.pictures,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gconv._problem import Spec
+from gconv._plan.problem import Spec
 
 compiler: str
 openmp_runtime: str

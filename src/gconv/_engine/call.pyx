@@ -1,7 +1,7 @@
 """From NumPy arrays to the engine: plans, scratch, threads and the layers' fast path.
 
 This is the only compiled module that knows NumPy. What it is given has been validated by
-`gconv._geometry` and `gconv._arrays`, except by `ShortCut`, which looks whether arrays are what
+`gconv._call.geometry` and `gconv._call.arrays`, except by `ShortCut`, which looks whether arrays are what
 a plan was made for and leaves everything else to them.
 """
 
@@ -60,7 +60,7 @@ def cpu_supports(str isa):
 
 
 # ---- threads ---------------------------------------------------------------------------------
-# gconv._threads decides; what it decided is kept here, where a call reads it without Python.
+# gconv._call.threads decides; what it decided is kept here, where a call reads it without Python.
 
 thread_limit_variable = contextvars.ContextVar("gconv.thread_limit", default=None)
 cdef int fixed_threads = 0  # from set_num_threads or GCONV_NUM_THREADS; 0: neither
@@ -114,7 +114,7 @@ cdef class Plan:
 
     Parameters
     ----------
-    spec : gconv._problem.Spec
+    spec : gconv._plan.problem.Spec
         Every field of the engine's `ConvPlan`, by its name.
     engine : module
         The engine module to run it on.

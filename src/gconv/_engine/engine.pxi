@@ -20,7 +20,7 @@
 #     upsampling.pxi transposed convolution by sliding windows, for AVX-512
 #     tiles_16.pxi   the tiles for 16 vector registers; tiles_32.pxi for 32
 #
-# Assumptions everywhere: pointers and sizes are valid (gconv._geometry has checked them), y and
+# Assumptions everywhere: pointers and sizes are valid (gconv._call.geometry has checked them), y and
 # scratch overlap nothing (but y may be the residual), and no function below touches Python,
 # allocates or fails.
 
@@ -152,7 +152,7 @@ cdef void run_items(
 cdef Py_ssize_t share_begin(
     const ConvPlan* p, Py_ssize_t images, int threads, Py_ssize_t thread) noexcept nogil:
     """The first item of a thread: as much work as can be told apart lies before it, or, of items
-    that are alike, the first threads get one more than the others. See `gconv._work`."""
+    that are alike, the first threads get one more than the others. See `gconv._plan.work`."""
     cdef Py_ssize_t items = images * p.items
     cdef Py_ssize_t image, low = 0, middle, high = p.items
     cdef double before
@@ -205,7 +205,7 @@ lanes = LANES
 
 
 def tile_limits():
-    """The tiles that this module has, as `gconv._tiles.Machine` says."""
+    """The tiles that this module has, as `gconv._plan.tiles.Machine` says."""
     cdef Py_ssize_t rows, vectors, stride, kind
     width, depthwise, three, channel, sliding, across, pixels = {}, {}, {}, {}, {}, {}, {}
     neighbours, upsampling, masked = {}, {}, {}

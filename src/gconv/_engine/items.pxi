@@ -3,7 +3,7 @@
 #     image, group block, band of depth, of rows, of columns, block of output channels, slice
 #
 # (the last varies fastest; or the bands do before the slice, see channel_item; or they vary
-# slowest, see gconv._layout.Layout.groups_inside). The plan fixes all of it from the geometry of one
+# slowest, see gconv._plan.layout.Layout.groups_inside). The plan fixes all of it from the geometry of one
 # image, so an output element is summed in the same order whatever the batch and however many
 # threads. Slices of a band are there for many threads to share: those that fall to one thread are
 # computed together, as if the band had never been cut.
@@ -14,7 +14,7 @@
 # yet.
 
 cdef enum:
-    MOST_COLUMN_RUNS = 64  # gconv._tiles sees to it
+    MOST_COLUMN_RUNS = 64  # gconv._plan.tiles sees to it
     FLAT = 3  # a slice axis: rows and columns as one
     NOTHING = -1
     HEADER_BYTES = 64

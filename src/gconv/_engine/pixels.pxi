@@ -244,7 +244,7 @@ cdef inline void descending_rows(
 
 cdef enum:
     MOST_WIDE = 5  # pixels; with more GCC 12 keeps the sums on the stack
-    WIDE_COLUMNS = 64  # gconv._tiles sees to it
+    WIDE_COLUMNS = 64  # gconv._plan.tiles sees to it
     CHUNK = 4  # kernel columns at a time
     WIDE_WEIGHT_BYTES = 16384  # half of the first-level cache
 
@@ -366,7 +366,7 @@ cdef inline void wide_rows(
 cdef void pixel_item(
     const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
-    """Assumes what gconv._tiles.pixels_fit asks for."""
+    """Assumes what gconv._plan.tiles.pixels_fit asks for."""
     cdef Item item = given[0]
     cdef Band* band = &item.band
     cdef Py_ssize_t taps = p.kernel[0] * p.kernel[1] * p.kernel[2]

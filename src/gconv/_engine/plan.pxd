@@ -1,6 +1,6 @@
 """The plan as the engine sees it: sizes, strides and decisions of one convolution.
 
-Filled by `call.Plan` from a `gconv._problem.Spec`, and read-only ever after.
+Filled by `call.Plan` from a `gconv._plan.problem.Spec`, and read-only ever after.
 Axes are depth, row, column; a convolution of fewer dimensions has extents of 1 in front.
 Strides and pitches count elements.
 """

@@ -262,7 +262,7 @@ cdef Ahead next_item(
 cdef void sliding_item(
     const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
-    """Assumes what gconv._tiles.sliding_fits asks for."""
+    """Assumes what gconv._plan.tiles.sliding_fits asks for."""
     cdef Item item = given[0]
     cdef Band* band = &item.band
     cdef Py_ssize_t taps = p.kernel[0] * p.kernel[1] * p.kernel[2]

@@ -1,5 +1,5 @@
 # The register tiles for 16 vector registers: a function for each, then the tables of them.
-# A tile is one line and one entry; gconv._tiles reads from the tables what there is. The limits
+# A tile is one line and one entry; gconv._plan.tiles reads from the tables what there is. The limits
 # are where accumulators and operands fill the registers (.ci/check_tiles.py looks for spills).
 
 cdef void width_1x1(const WidthStrip* s) noexcept nogil: width_strip(s, 1, 1)

@@ -1,6 +1,6 @@
 # Transposed convolution, as a gather. Output position p along an axis of stride s takes the taps k
 # with k * dilation = p + padding (mod s): which they are depends on the phase p mod s alone, and
-# the outputs of one phase are an ordinary convolution of stride 1 with them (gconv._phases). A
+# the outputs of one phase are an ordinary convolution of stride 1 with them (gconv._plan.phases). A
 # phase on every axis makes a part; a part has a ConvPlan like any other.
 #
 # An item computes its band of every part, one row of parts (those that differ in the column's
@@ -259,7 +259,7 @@ cdef inline void upsample_columns(
 cdef void upsampling_item(
     const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
-    """Assumes what gconv._transposed.upsamples asks for, and all input channels in one block."""
+    """Assumes what gconv._plan.transposed.upsamples asks for, and all input channels in one block."""
     cdef Item item = given[0]
     cdef const Band* band = &item.band
     cdef Py_ssize_t begin[3]

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from gconv._geometry import Geometry
+from gconv._call.geometry import Geometry
 
 
 class Phase(NamedTuple):

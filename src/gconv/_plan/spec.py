@@ -7,12 +7,19 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from gconv._across import NONE as NO_VECTORS
-from gconv._layout import ITEM_FLOPS, SCRATCH_BYTES, Layout
-from gconv._panel import even_part
-from gconv._problem import CHANNELS_LAST, FLAT, Family, Problem, Spec
-from gconv._tiles import Machine, Tile, choose_tile, down_the_rows, neighbours_fit, three_columns
-from gconv._work import balance, work_before
+from gconv._plan.across import NONE as NO_VECTORS
+from gconv._plan.layout import ITEM_FLOPS, SCRATCH_BYTES, Layout
+from gconv._plan.panel import even_part
+from gconv._plan.problem import CHANNELS_LAST, FLAT, Family, Problem, Spec
+from gconv._plan.tiles import (
+    Machine,
+    Tile,
+    choose_tile,
+    down_the_rows,
+    neighbours_fit,
+    three_columns,
+)
+from gconv._plan.work import balance, work_before
 
 PAGE_BYTES = 4096
 MANY_THREADS = 64

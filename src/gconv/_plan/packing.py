@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gconv._problem import CHANNELS_LAST, Family, Spec
+from gconv._plan.problem import CHANNELS_LAST, Family, Spec
 
 
 def packing(spec: Spec) -> tuple[object, ...] | None:

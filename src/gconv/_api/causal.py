@@ -7,11 +7,12 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gconv import _arrays, _plan, _threads
-from gconv._arrays import Array
+from gconv._api.layers import Layer
+from gconv._call import arrays, threads
+from gconv._call.arrays import Array
+from gconv._call.geometry import Activation, IntOrSequence
 from gconv._engine import call
-from gconv._geometry import Activation, IntOrSequence
-from gconv._layers import Layer
+from gconv._plan import choose
 
 
 class CausalConv1d(Layer):
@@ -167,8 +168,8 @@ class CausalConv1d(Layer):
     ) -> tuple[Array, Array]:
         """The whole way: everything is checked, and made what a prepared step takes."""
         name = f"{type(self).__name__}.step"
-        threads = _threads.resolve(name, num_threads)
-        chunk = _arrays.operand_like(name, "chunk", chunk, self.weight)
+        workers = threads.resolve(name, num_threads)
+        chunk = arrays.operand_like(name, "chunk", chunk, self.weight)
         p = self._parameters
         if chunk.ndim not in (2, 3):
             raise ValueError(
@@ -186,7 +187,7 @@ class CausalConv1d(Layer):
                 f"{name}: chunk must have at least one sample, got shape {chunk.shape}"
             )
         if state is not None:
-            state = _arrays.operand_like(name, "state", state, self.weight)
+            state = arrays.operand_like(name, "state", state, self.weight)
             wanted = self._state_shape(chunk.shape)
             if state.shape != wanted:
                 raise ValueError(
@@ -200,7 +201,7 @@ class CausalConv1d(Layer):
             self._steps[chunk.shape] = step
             if len(self._steps) > self._most_steps:
                 self._drop_a_step()
-        return step(_in_c_order(chunk), state, self.weight, self.bias, threads)
+        return step(_in_c_order(chunk), state, self.weight, self.bias, workers)
 
     def _state_shape(self, chunk_shape: tuple[int, ...]) -> tuple[int, ...]:
         p = self._parameters
@@ -214,7 +215,7 @@ class CausalConv1d(Layer):
         parameters = self._parameters._replace(padding=((0, 0),))
         geometry = parameters.applied_to((*chunk.shape[:-1], length), chunk.itemsize)
         strides = (channels * length, length, 1) if geometry.batch > 1 else (0, length, 1)
-        plan = _plan.plan_for(
+        plan = choose.plan_for(
             geometry,
             chunk.dtype,
             tuple(stride * chunk.itemsize for stride in strides),

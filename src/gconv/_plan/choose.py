@@ -16,23 +16,23 @@ from functools import cache, lru_cache
 
 import numpy as np
 
-from gconv import _isa
+from gconv._call.geometry import Geometry, Shape
+from gconv._call.isa import chosen, engine, usable
 from gconv._engine import call
-from gconv._geometry import Geometry, Shape
-from gconv._problem import Family, problem_of
-from gconv._spec import spec_of
-from gconv._tiles import Machine, Tile
-from gconv._transposed import transposed_spec_of
+from gconv._plan.problem import Family, problem_of
+from gconv._plan.spec import spec_of
+from gconv._plan.tiles import Machine, Tile
+from gconv._plan.transposed import transposed_spec_of
 
 # ---- the current instruction set, and tests' way to another -----------------------------------
 
-_isa_name = _isa.chosen()
+_isa_name = chosen()
 _forced_tile: Tile | None = None
 
 
 def usable_isas() -> tuple[str, ...]:
     """The instruction sets that plans can be made for here."""
-    return _isa.usable()
+    return usable()
 
 
 def current_isa() -> str:
@@ -124,11 +124,11 @@ def _cached(
         if one_bank:
             problem.weights = problem.weights._replace(group=0)
         spec = spec_of(problem, machine(isa, dtype), forced, packs)
-    return call.Plan(spec, _isa.engine(isa, dtype))
+    return call.Plan(spec, engine(isa, dtype))
 
 
 @cache
 def machine(isa: str, dtype: np.dtype[np.floating]) -> Machine:
     """The lanes and tiles of an instruction set in a precision."""
-    engine = _isa.engine(isa, dtype)
-    return Machine(engine.lanes, dtype.itemsize, engine.tile_limits())
+    module = engine(isa, dtype)
+    return Machine(module.lanes, dtype.itemsize, module.tile_limits())

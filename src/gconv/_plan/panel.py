@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from functools import cached_property
 
-from gconv._problem import CHANNELS_LAST, Family, Problem, Triple
-from gconv._tiles import (
+from gconv._plan.problem import CHANNELS_LAST, Family, Problem, Triple
+from gconv._plan.tiles import (
     TALL_ROWS,
     WEIGHT_BLOCK_BYTES,
     Machine,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gconv._arrays import Array
-from gconv._layers import Layer
+from gconv._api.layers import Layer
+from gconv._call.arrays import Array
 
 NAME = "from_torch"
 HOME = "torch.nn.modules.conv"  # where PyTorch's convolution classes are defined

@@ -11,7 +11,7 @@ from matplotlib import get_data_path
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from gconv._kernels import Bank
+from gconv._cli.kernels import Bank
 
 # Pixels of the sheet. A README shows it at two fifths of its size, titles at 10 pixels.
 CELL_WIDTH = 156

@@ -13,11 +13,11 @@ from itertools import product
 
 import numpy as np
 
-from gconv._geometry import Geometry, Shape
-from gconv._layout import OUTPUT_BYTES, SCRATCH_BYTES
-from gconv._packing import packed_size
-from gconv._phases import ONE, Axis, Phase, axes_of
-from gconv._problem import (
+from gconv._call.geometry import Geometry, Shape
+from gconv._plan.layout import OUTPUT_BYTES, SCRATCH_BYTES
+from gconv._plan.packing import packed_size
+from gconv._plan.phases import ONE, Axis, Phase, axes_of
+from gconv._plan.problem import (
     NO_EPILOGUE,
     Addresses,
     Family,
@@ -29,8 +29,8 @@ from gconv._problem import (
     on_three_axes,
     problem_of,
 )
-from gconv._spec import apart, balanced_spec, part_spec, plain_spec, spec_of
-from gconv._tiles import Machine, Tile, choose_tile, sliding_tile
+from gconv._plan.spec import apart, balanced_spec, part_spec, plain_spec, spec_of
+from gconv._plan.tiles import Machine, Tile, choose_tile, sliding_tile
 
 MOST_PLACES = 5  # of the engine: columns of x that all phases of a row may take
 # Input channels of a group that tiles of whole rows take. Measured on Zen 4: 1.2 to 1.6 times as

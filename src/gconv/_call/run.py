@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gconv import _arrays, _plan, _threads
-from gconv._arrays import Array
+from gconv._call import arrays, threads
+from gconv._call.arrays import Array
+from gconv._call.geometry import Geometry, Parameters
 from gconv._engine import call
-from gconv._geometry import Geometry, Parameters
-from gconv._problem import Family
+from gconv._plan import choose
+from gconv._plan.problem import Family
 
 
 def convolve(
@@ -34,15 +35,15 @@ def convolve(
 
     Everything is checked first. `parameters_of` validates what does not depend on x, from weight
     and bias; `packed_for` returns the weights as a plan wants them, if they are kept; `keep` is
-    given the short cut for the next call like this one. `options` are those of `_plan.plan_for`.
+    given the short cut for the next call like this one. `options` are those of `choose.plan_for`.
     """
-    threads = _threads.resolve(name, num_threads)
-    x, weight, bias = _arrays.operands(name, x, weight, bias)
+    workers = threads.resolve(name, num_threads)
+    x, weight, bias = arrays.operands(name, x, weight, bias)
     geometry = parameters_of(weight, bias).applied_to(x.shape, x.itemsize)
     if out is not None:
-        _arrays.check_out(name, out, geometry.out_shape, x.dtype)
+        arrays.check_out(name, out, geometry.out_shape, x.dtype)
     if residual is not None:
-        residual = _arrays.residual_for(name, residual, geometry.out_shape, x.dtype)
+        residual = arrays.residual_for(name, residual, geometry.out_shape, x.dtype)
     weight = np.ascontiguousarray(weight)
     bias = None if bias is None else np.ascontiguousarray(bias)
     plan, y, out, copies = prepare(geometry, x, out, weight, bias, residual=residual, **options)
@@ -50,7 +51,7 @@ def convolve(
     next_time = short_cut(geometry, plan, packed, x, out if copies else y, copies)
     if next_time is not None:
         keep(next_time)
-    return run(geometry, plan, x, weight, packed, bias, y, out, threads, residual)
+    return run(geometry, plan, x, weight, packed, bias, y, out, workers, residual)
 
 
 def prepare(
@@ -68,27 +69,27 @@ def prepare(
     write to that, and that overlaps none of the inputs (x and the others). The result is None
     where it is y: it is `out` if given, else channels-last where x is.
 
-    `options` are those of `_plan.plan_for`. A residual takes the engine to C order unless it lies
+    `options` are those of `choose.plan_for`. A residual takes the engine to C order unless it lies
     as the result does, but elsewhere.
     """
-    if out is None and _arrays.is_channels_last(x, geometry.batched):
+    if out is None and arrays.is_channels_last(x, geometry.batched):
         out = call.channels_last_output(geometry.out_shape, x.dtype, geometry.batched)
     in_order = out is None or out.flags.c_contiguous
-    y = out if out is not None and _arrays.can_take_result(out, x, *others) else None
+    y = out if out is not None and arrays.can_take_result(out, x, *others) else None
     fits = residual is None or (
         y is not None
-        and _arrays.same_layout(residual, y)
+        and arrays.same_layout(residual, y)
         and not np.may_share_memory(residual, y)
     )
     other_order = y if not in_order and fits else None
     if other_order is not None and not geometry.transposed:
-        plan = _plan.plan_for(
+        plan = choose.plan_for(
             geometry, x.dtype, _strides(geometry, x), y_strides=_strides(geometry, other_order),
             **options,
         )
         if plan.spec.family != Family.PLAIN:
             return plan, other_order, out, False
-    plan = _plan.plan_for(geometry, x.dtype, _strides(geometry, x), **options)
+    plan = choose.plan_for(geometry, x.dtype, _strides(geometry, x), **options)
     return plan, y if in_order else None, out, other_order is not None
 
 
@@ -116,12 +117,12 @@ def short_cut(
         return call.ShortCut(plan, packed, x.shape, geometry.out_shape, x.dtype)
     if (
         result is not None
-        and _arrays.is_channels_last(x, geometry.batched)
-        and _arrays.may_be_channels_last(result, geometry.batched)
+        and arrays.is_channels_last(x, geometry.batched)
+        and arrays.may_be_channels_last(result, geometry.batched)
     ):
         return call.ShortCut(
             plan, packed, x.shape, geometry.out_shape, x.dtype, x.strides, result.strides,
-            partial(_arrays.copy_result, batched=geometry.batched) if copies else None,
+            partial(arrays.copy_result, batched=geometry.batched) if copies else None,
         )
     return None
 
@@ -135,7 +136,7 @@ def run(
     bias: Array | None,
     y: Array | None,
     out: Array | None,
-    threads: int,
+    workers: int,
     residual: Array | None = None,
 ) -> Array:
     """Compute what `prepare` has prepared."""
@@ -144,14 +145,14 @@ def run(
     # The engine reads a residual where the result has its strides, if they do not overlap or are
     # the same memory. Any other takes its place in the result first.
     if residual is not None and not (
-        _arrays.same_memory(residual, y)
-        or (_arrays.same_layout(residual, y) and not np.may_share_memory(residual, y))
+        arrays.same_memory(residual, y)
+        or (arrays.same_layout(residual, y) and not np.may_share_memory(residual, y))
     ):
         y[...] = residual
         residual = y
     batched_x, batched_y = (x, y) if geometry.batched else (x[None], y[None])
-    plan.run(batched_x, weight, packed, bias, batched_y, threads, residual)
+    plan.run(batched_x, weight, packed, bias, batched_y, workers, residual)
     if out is None or out is y:
         return y
-    _arrays.copy_result(out, y, geometry.batched)
+    arrays.copy_result(out, y, geometry.batched)
     return out

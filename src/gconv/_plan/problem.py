@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self, dataclass_transform
 import numpy as np
 from numpy.typing import NDArray
 
-from gconv._geometry import Activation, Geometry, Shape
+from gconv._call.geometry import Activation, Geometry, Shape
 
 Triple = tuple[int, int, int]
 

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gconv._across import Lanes, Vectors, vectors_of
-from gconv._problem import CHANNELS_LAST, Family, Problem, Triple
-from gconv._work import outputs_of_taps, taps_before
+from gconv._plan.across import Lanes, Vectors, vectors_of
+from gconv._plan.problem import CHANNELS_LAST, Family, Problem, Triple
+from gconv._plan.work import outputs_of_taps, taps_before
 
 # A width-lane tile whose rows of input leave the first-level cache (32 KiB) little room waits for
 # the second: measured on Zen 4, transposed convolutions of 128 and 256 channels run at 55 GFLOP/s

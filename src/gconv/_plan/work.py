@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gconv._problem import FLAT, Family
+from gconv._plan.problem import FLAT, Family
 
 if TYPE_CHECKING:
-    from gconv._geometry import Shape
-    from gconv._problem import Problem, Spec
+    from gconv._call.geometry import Shape
+    from gconv._plan.problem import Problem, Spec
 
 
 def flops_inside(spec: Spec) -> int:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable
 from copy import copy
 
-from gconv._across import Vectors, vectors_of
-from gconv._panel import PANEL_BYTES, SUMS_BYTES, Panel, even_part
-from gconv._problem import CHANNELS_LAST, Addresses, Family, Problem, Spec
-from gconv._tiles import (
+from gconv._plan.across import Vectors, vectors_of
+from gconv._plan.panel import PANEL_BYTES, SUMS_BYTES, Panel, even_part
+from gconv._plan.problem import CHANNELS_LAST, Addresses, Family, Problem, Spec
+from gconv._plan.tiles import (
     BLOCK_BYTES,
     DEPTHWISE_PANEL_BYTES,
     TALL_WEIGHT_BLOCK_BYTES,

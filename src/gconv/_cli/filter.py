@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import gconv
-from gconv._kernels import Bank, load_bank, named_bank
-from gconv._outputs import Outputs, check_outputs, name_outputs, write_whole
+from gconv._cli.kernels import Bank, load_bank, named_bank
+from gconv._cli.outputs import Outputs, check_outputs, name_outputs, write_whole
 
 # What is timed runs five times; large pictures, which take long, at least twice: the first time
 # includes fetching memory from the operating system.
@@ -82,8 +82,8 @@ def run_filter(
 
 def _filter_one(picture: Path, outputs: Outputs, bank: Bank, *, force: bool) -> list[str]:
     """Filter one picture, write what there is to write, return what to print."""
-    from gconv._contact_sheet import draw_sheet
-    from gconv._picture import read_picture
+    from gconv._cli.contact_sheet import draw_sheet
+    from gconv._cli.picture import read_picture
 
     x = read_picture(picture)
     channels, height, width = x.shape

@@ -15,8 +15,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from gconv._call.geometry import an_integer
 from gconv._engine import call
-from gconv._geometry import an_integer
 
 VARIABLE = "GCONV_NUM_THREADS"
 MOST_THREADS = 1024  # the runtime ends the process where it cannot start them all

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gconv._geometry import Shape
+from gconv._call.geometry import Shape
 
 Array: TypeAlias = NDArray[Any]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from gconv import _isa, _plan, _threads
+from gconv._call import isa, threads
 from gconv._engine import call
+from gconv._plan import choose
 from gconv._version import __version__
 
 
@@ -25,11 +26,11 @@ def show_config() -> None:
         "Python": f"{platform.python_version()}, NumPy {np.__version__}",
         "machine": f"{platform.machine()}, {platform.system()}",
         "compiler": call.compiler,
-        "instruction set": f"{_plan.current_isa()} (usable: {', '.join(_isa.usable())}; "
-                           f"{_isa.VARIABLE} forces one)",
+        "instruction set": f"{choose.current_isa()} (usable: {', '.join(isa.usable())}; "
+                           f"{isa.VARIABLE} forces one)",
         "OpenMP runtime": runtime,
-        "threads": f"{_threads.get_num_threads()} (runtime {call.runtime_threads()}, "
-                   f"CPUs available {_threads.available_cpus()})",
+        "threads": f"{threads.get_num_threads()} (runtime {call.runtime_threads()}, "
+                   f"CPUs available {threads.available_cpus()})",
     }
     print(f"gconv {__version__}")
     for name, value in lines.items():

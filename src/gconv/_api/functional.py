@@ -8,16 +8,17 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gconv import _arrays, _plan, _run, _threads
-from gconv._arrays import Array
-from gconv._engine import call
-from gconv._geometry import (
+from gconv._call import arrays, run, threads
+from gconv._call.arrays import Array
+from gconv._call.geometry import (
     Activation,
     IntOrSequence,
     NumericPadding,
     Padding,
     Parameters,
 )
+from gconv._engine import call
+from gconv._plan import choose
 
 
 class ShortCuts:
@@ -485,8 +486,8 @@ def filter_bank(
     (2, 3, 2, 32, 31)
     """
     name = "filter_bank"
-    threads = _threads.resolve(name, num_threads)
-    x, kernels, _ = _arrays.operands(name, x, kernels, None, weight_name="kernels")
+    workers = threads.resolve(name, num_threads)
+    x, kernels, _ = arrays.operands(name, x, kernels, None, weight_name="kernels")
     dims = kernels.ndim - 1
     if not 1 <= dims <= 3:
         raise ValueError(
@@ -511,11 +512,11 @@ def filter_bank(
     batch = geometry.out_shape[: x.ndim - dims - 1]
     shape = (*batch, channels, bank, *geometry.out_size)
     if out is not None:
-        _arrays.check_out(name, out, shape, x.dtype)
+        arrays.check_out(name, out, shape, x.dtype)
     flat = None if out is None else out.reshape(geometry.out_shape)
     kernels = np.ascontiguousarray(kernels)
-    plan, y, flat, _ = _run.prepare(geometry, x, flat, kernels, packs=True, one_bank=True)
-    result = _run.run(geometry, plan, x, kernels, None, None, y, flat, threads)
+    plan, y, flat, _ = run.prepare(geometry, x, flat, kernels, packs=True, one_bank=True)
+    result = run.run(geometry, plan, x, kernels, None, None, y, flat, workers)
     if out is None or flat is None:
         return result.reshape(shape)
     if not np.may_share_memory(flat, out):  # its strides allowed no view of that shape
@@ -546,7 +547,7 @@ def _call(
 ) -> Array:
     """An operator on its operands; `options` in the order in which its validation takes them."""
     keep: Callable[[call.ShortCut], None] = _forget
-    key = call.key_of(name, x, weight, bias, options, activation, _plan.current())
+    key = call.key_of(name, x, weight, bias, options, activation, choose.current())
     if key is not None:
         short_cut = short_cuts.get(key)
         if short_cut is not None:
@@ -554,7 +555,7 @@ def _call(
             if result is not NotImplemented:
                 return result
         keep = partial(short_cuts.put, key)
-    return _run.convolve(
+    return run.convolve(
         name, x, weight, bias, residual, out, num_threads,
         parameters_of=partial(_parameters, name, options, activation), keep=keep, packs=True,
     )

@@ -10,12 +10,12 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gconv import _plan
-from gconv._arrays import Array
-from gconv._geometry import Activation, Parameters, Shape
-from gconv._packing import packed_size, packing
-from gconv._problem import Family, Triple
-from gconv._work import balance, flops_inside
+from gconv._call.arrays import Array
+from gconv._call.geometry import Activation, Parameters, Shape
+from gconv._plan import choose
+from gconv._plan.packing import packed_size, packing
+from gconv._plan.problem import Family, Triple
+from gconv._plan.work import balance, flops_inside
 
 # Family: (its name, what a tile's rows run over, what its vectors run over).
 WORDS = {
@@ -189,7 +189,7 @@ def explain(
     sizes = [math.prod(x_shape[axis + 1 :]) for axis in range(1, len(x_shape))]
     # From an image to the next: 0, as no plan depends on it.
     strides = (0, *(size * weight.itemsize for size in sizes))
-    spec = _plan.plan_for(
+    spec = choose.plan_for(
         geometry, weight.dtype, strides, channel_major=channel_major
     ).spec
     elements = math.prod(x_shape) + weight.size + math.prod(geometry.out_shape)
@@ -203,7 +203,7 @@ def explain(
         groups=geometry.groups,
         activation=geometry.activation,
         dtype=weight.dtype.name,
-        instruction_set=_plan.current_isa(),
+        instruction_set=choose.current_isa(),
         lanes=spec.lanes,
         kernel=kernel,
         tile_rows=spec.tile_rows,

@@ -1,0 +1,1 @@
+"""What users call: functions, layers, and what they say of themselves."""

@@ -1,0 +1,1 @@
+"""One call: from its operands to the result."""

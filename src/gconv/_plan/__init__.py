@@ -1,0 +1,1 @@
+"""How a problem will be computed; no kernel family is named here."""
