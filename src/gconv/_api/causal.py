@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gconv._api.layers import Layer
-from gconv._call import arrays, threads
+from gconv._call import arrays, isa, threads
 from gconv._call.arrays import Array
 from gconv._call.geometry import Activation, IntOrSequence
 from gconv._engine import call
@@ -211,14 +211,14 @@ class CausalConv1d(Layer):
         """The step for chunks of this shape: a convolution, without padding, of a buffer that
         holds state and chunk."""
         state_shape = self._state_shape(chunk.shape)
-        channels, length = chunk.shape[-2], state_shape[-1] + chunk.shape[-1]
+        length = state_shape[-1] + chunk.shape[-1]
         parameters = self._parameters._replace(padding=((0, 0),))
         geometry = parameters.applied_to((*chunk.shape[:-1], length), chunk.itemsize)
-        strides = (channels * length, length, 1) if geometry.batch > 1 else (0, length, 1)
         plan = choose.plan_for(
             geometry,
             chunk.dtype,
-            tuple(stride * chunk.itemsize for stride in strides),
+            (0, length * chunk.itemsize, chunk.itemsize),
+            isa.machine(chunk.dtype),
             channel_major=True,
             room=True,
         )

@@ -6,7 +6,7 @@ import numpy as np
 
 from gconv._call import isa, threads
 from gconv._engine import call
-from gconv._plan import choose
+from gconv._plan import machine, tuning
 from gconv._version import __version__
 
 
@@ -26,8 +26,15 @@ def show_config() -> None:
         "Python": f"{platform.python_version()}, NumPy {np.__version__}",
         "machine": f"{platform.machine()}, {platform.system()}",
         "compiler": call.compiler,
-        "instruction set": f"{choose.current_isa()} (usable: {', '.join(isa.usable())}; "
+        "instruction set": f"{isa.current()} (usable: {', '.join(isa.usable())}; "
                            f"{isa.VARIABLE} forces one)",
+        "CPU": machine.identity().name,
+        "data caches": ", ".join(
+            f"L{cache.level} {cache.size // 1024} KiB, {cache.ways} ways of {cache.line} bytes"
+            for cache in machine.caches()),
+        "tuning": f"{machine.tuning().name}, for {machine.tuning().cpu} "
+                  f"({tuning.VARIABLE} forces one of "
+                  f"{', '.join(record.name for record in tuning.RECORDS)})",
         "OpenMP runtime": runtime,
         "threads": f"{threads.get_num_threads()} (runtime {call.runtime_threads()}, "
                    f"CPUs available {threads.available_cpus()})",

@@ -8,28 +8,52 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
+from gconv._call import isa
 from gconv._call.arrays import Array
 from gconv._call.geometry import Activation, Parameters, Shape
 from gconv._plan import choose
-from gconv._plan.packing import packed_size, packing
-from gconv._plan.problem import Family, Triple
-from gconv._plan.work import balance, flops_inside
+from gconv._plan.items import balance
+from gconv._plan.problem import Triple, problem_of
 
-# Family: (its name, what a tile's rows run over, what its vectors run over).
-WORDS = {
-    Family.PLAIN: ("plain loop nest", "outputs", "outputs"),
-    Family.WIDTH: ("width lanes", "output channels", "columns"),
-    Family.MASKED: ("masked lanes", "output channels", "pixels"),
-    Family.DEPTHWISE: ("depthwise rows", "rows", "columns"),
-    Family.PIXELS: ("tiles of pixels", "pixels", "channels"),
-    Family.ACROSS: ("lanes across groups", "pixels", "output channels"),
-    Family.SLIDING: ("sliding windows", "kernel rows", "columns"),
-    Family.CHANNEL: ("channel lanes", "pixels", "output channels"),
-}
-# Of transposed convolutions whose tiles compute whole rows.
-UPSAMPLING = ("windows of all column phases", "kernel rows", "columns of each phase")
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a kernel family says of a problem.
+
+    Attributes
+    ----------
+    family : str
+    refusal : str
+        Why it cannot serve; empty where it can.
+    cycles : float or None
+        Of one image, with its best tile, by estimate; None where it refuses. Infinity: serves where
+        no other does.
+    tile_rows, tile_vectors : int
+        That tile; 0 where it refuses.
+    """
+
+    family: str
+    refusal: str
+    cycles: float | None
+    tile_rows: int
+    tile_vectors: int
+
+    @classmethod
+    def of(cls, verdict: choose.Verdict) -> Self:
+        """In public terms."""
+        if verdict.refusal:
+            return cls(verdict.family.name, verdict.refusal, None, 0, 0)
+        cycles, tile = min(verdict.costs)
+        return cls(verdict.family.name, "", cycles, tile.rows, tile.vectors)
+
+    def __str__(self) -> str:
+        if self.cycles is None:
+            return self.refusal
+        if math.isinf(self.cycles):
+            return "where no other serves"
+        return f"{self.cycles:,.0f} cycles, tiles of {self.tile_rows} x {self.tile_vectors}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,11 +67,12 @@ class Explanation:
     groups : int
     activation : str, tuple or None
         What is done to the sums.
-    dtype, instruction_set : str
+    dtype, instruction_set, tuning : str
+        The tuning record says what the estimates take for granted about the CPU.
     lanes : int
         Elements of the dtype in a vector.
     kernel : str
-        The kernel family.
+        The kernel family, in words.
     tile_rows, tile_vectors : int
         The largest register tile.
     tile_rows_over, tile_vectors_over : str
@@ -85,6 +110,8 @@ class Explanation:
         padding of zeros do not.
     compulsory_bytes : int
         x, weight and bias read once, y written once.
+    why : tuple of Verdict
+        What every kernel family said of the problem, where that was asked for.
     """
 
     operator: str
@@ -95,6 +122,7 @@ class Explanation:
     activation: Activation | None
     dtype: str
     instruction_set: str
+    tuning: str
     lanes: int
     kernel: str
     tile_rows: int
@@ -122,6 +150,7 @@ class Explanation:
     flops: int
     flops_inside: int
     compulsory_bytes: int
+    why: tuple[Verdict, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The attributes by name: numbers, strings and tuples."""
@@ -162,12 +191,16 @@ class Explanation:
             f"{self.operator}: x {self.x_shape}, weight {self.weight_shape}, "
             f"groups={self.groups}{activation} -> {self.y_shape}"
         )
-        return "\n".join([head, *(f"  {name:<12}{text}" for name, text in lines.items())])
+        text = [head, *(f"  {name:<12}{words}" for name, words in lines.items())]
+        if self.why:
+            text += ["  estimates of one image, by family"]
+            text += [f"    {verdict.family:<24}{verdict}" for verdict in self.why]
+        return "\n".join(text)
 
     __repr__ = __str__
 
     def _tile(self) -> str:
-        if self.kernel == WORDS[Family.PLAIN][0]:
+        if self.tile_rows_over == self.tile_vectors_over:  # no tiles: one output at a time
             return ""
         return (
             f", tiles of {self.tile_rows} {self.tile_rows_over} x "
@@ -182,6 +215,7 @@ def explain(
     shape: Shape,
     threads: int,
     channel_major: bool = False,
+    why: bool = False,
 ) -> Explanation:
     """What a layer does with an x of a given shape in C order."""
     geometry = parameters.applied_to(shape, weight.itemsize)
@@ -189,12 +223,16 @@ def explain(
     sizes = [math.prod(x_shape[axis + 1 :]) for axis in range(1, len(x_shape))]
     # From an image to the next: 0, as no plan depends on it.
     strides = (0, *(size * weight.itemsize for size in sizes))
-    spec = choose.plan_for(
-        geometry, weight.dtype, strides, channel_major=channel_major
-    ).spec
+    machine = isa.machine(weight.dtype)
+    layout = choose.plan_for(
+        geometry, weight.dtype, strides, machine, channel_major=channel_major).layout
+    family = layout.family
+    kernel, rows_over, vectors_over = family.says(layout)
     elements = math.prod(x_shape) + weight.size + math.prod(geometry.out_shape)
     elements += 0 if bias is None else bias.size
-    kernel, rows_over, vectors_over = UPSAMPLING if spec.upsamples else WORDS[spec.family]
+    in_elements = tuple(stride // weight.itemsize for stride in strides)
+    problem = problem_of(geometry, in_elements, channel_major=channel_major)
+    scratch = layout.regions.bytes
     return Explanation(
         operator=geometry.operator,
         x_shape=shape,
@@ -203,36 +241,39 @@ def explain(
         groups=geometry.groups,
         activation=geometry.activation,
         dtype=weight.dtype.name,
-        instruction_set=choose.current_isa(),
-        lanes=spec.lanes,
+        instruction_set=machine.isa,
+        tuning=machine.tuning.name,
+        lanes=layout.lanes,
         kernel=kernel,
-        tile_rows=spec.tile_rows,
+        tile_rows=layout.tile.rows,
         tile_rows_over=rows_over,
-        tile_vectors=spec.tile_vectors,
+        tile_vectors=layout.tile.vectors,
         tile_vectors_over=vectors_over,
-        in_place=spec.in_place,
-        panel_bytes=0 if spec.in_place else spec.accumulators_at * weight.itemsize,
-        out_size=spec.out_size,
-        band=spec.band,
-        bands=spec.bands,
-        slices=spec.slices,
-        group_block=spec.group_block,
-        group_blocks=spec.group_blocks,
-        channel_block=spec.channel_block,
-        channel_blocks=spec.channel_blocks,
-        in_block=spec.in_block,
-        items_per_image=spec.items,
-        items=spec.items * geometry.batch,
+        in_place=layout.in_place,
+        panel_bytes=layout.panel_bytes,
+        out_size=layout.p.out_size,
+        band=layout.band,
+        bands=layout.bands,
+        slices=layout.slices,
+        group_block=layout.group_block,
+        group_blocks=layout.group_blocks,
+        channel_block=layout.channel_block,
+        channel_blocks=layout.channel_blocks,
+        in_block=layout.in_block,
+        items_per_image=layout.items,
+        items=layout.items * geometry.batch,
         threads=threads,
-        balance=balance(spec, geometry.batch, threads),
-        scratch_bytes_per_thread=spec.scratch_bytes,
-        scratch_bytes=spec.scratch_bytes * threads,
+        balance=balance(layout, geometry.batch, threads),
+        scratch_bytes_per_thread=scratch,
+        scratch_bytes=scratch * threads,
         packed_weight_bytes=0
-        if packing(spec) is None
-        else packed_size(spec) * weight.itemsize,
+        if family.pack_key(layout) is None
+        else family.packed_size(layout) * weight.itemsize,
         flops=geometry.flops * geometry.batch,
-        flops_inside=flops_inside(spec) * geometry.batch,
+        flops_inside=family.flops_inside(layout) * geometry.batch,
         compulsory_bytes=elements * weight.itemsize,
+        why=tuple(
+            Verdict.of(verdict) for verdict in choose.verdicts(problem, machine)) if why else (),
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gconv._call import arrays, run, threads
+from gconv._call import arrays, isa, run, threads
 from gconv._call.arrays import Array
 from gconv._call.geometry import (
     Activation,
@@ -18,33 +18,12 @@ from gconv._call.geometry import (
     Parameters,
 )
 from gconv._engine import call
-from gconv._plan import choose
+from gconv._plan.choose import BoundedCache
 
 
-class ShortCuts:
-    """The last few hundred kinds of call, each with its short cut.
-
-    A dict in order of insertion: to look up and to insert are atomic, so threads may share it.
-    The oldest go first; one that is still in use comes back at its next call.
-    """
-
-    most = 512
-
-    def __init__(self) -> None:
-        self._entries: dict[object, call.ShortCut] = {}
-        self.get = self._entries.get
-
-    def put(self, key: object, short_cut: call.ShortCut) -> None:
-        """Keep a short cut, and drop the oldest where there are too many."""
-        self._entries[key] = short_cut
-        while len(self._entries) > self.most:
-            try:
-                self._entries.pop(next(iter(self._entries)), None)
-            except (RuntimeError, StopIteration):  # another thread is at it
-                break
-
-
-short_cuts = ShortCuts()
+# The kinds of calls made last, each with its short cut. A short cut keeps its plan alive.
+SHORT_CUT_BYTES = 8 * 2**20
+short_cuts: BoundedCache[call.ShortCut] = BoundedCache(SHORT_CUT_BYTES)
 
 
 def conv1d(
@@ -515,8 +494,8 @@ def filter_bank(
         arrays.check_out(name, out, shape, x.dtype)
     flat = None if out is None else out.reshape(geometry.out_shape)
     kernels = np.ascontiguousarray(kernels)
-    plan, y, flat, _ = run.prepare(geometry, x, flat, kernels, packs=True, one_bank=True)
-    result = run.run(geometry, plan, x, kernels, None, None, y, flat, workers)
+    prepared = run.prepare(geometry, x, flat, kernels, packs=True, one_bank=True)
+    result = run.run(geometry, prepared, kernels, None, None, workers)
     if out is None or flat is None:
         return result.reshape(shape)
     if not np.may_share_memory(flat, out):  # its strides allowed no view of that shape
@@ -547,14 +526,14 @@ def _call(
 ) -> Array:
     """An operator on its operands; `options` in the order in which its validation takes them."""
     keep: Callable[[call.ShortCut], None] = _forget
-    key = call.key_of(name, x, weight, bias, options, activation, choose.current())
+    key = call.key_of(name, x, weight, bias, options, activation, isa.setting())
     if key is not None:
         short_cut = short_cuts.get(key)
         if short_cut is not None:
             result = short_cut(x, weight, bias, residual, out, num_threads)
             if result is not NotImplemented:
                 return result
-        keep = partial(short_cuts.put, key)
+        keep = partial(_keep, key)
     return run.convolve(
         name, x, weight, bias, residual, out, num_threads,
         parameters_of=partial(_parameters, name, options, activation), keep=keep, packs=True,
@@ -571,6 +550,10 @@ def _parameters(
     validate, dimensions = OPERATORS[name]
     bias_shape = None if bias is None else bias.shape
     return validate(name, dimensions, weight.shape, bias_shape, *options, activation)
+
+
+def _keep(key: Hashable, short_cut: call.ShortCut) -> None:
+    short_cuts.put(key, short_cut, short_cut.nbytes)
 
 
 def _forget(short_cut: call.ShortCut) -> None:

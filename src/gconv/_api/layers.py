@@ -22,7 +22,7 @@ from gconv._call.geometry import (
 )
 from gconv._call.threads import checked, resolve
 from gconv._engine import call
-from gconv._plan.packing import pack_weights, packing
+from gconv._plan.family import packed_weights
 
 if TYPE_CHECKING:
     from gconv._api.explain import Explanation
@@ -40,7 +40,7 @@ class Layer(call.LayerBase):
     __slots__ = ("_packed", "_parameters", "_settings")
     dimensions: ClassVar[int]
     out_channel_axis: ClassVar[int] = 0  # of the weight of one group
-    channel_major: ClassVar[bool] = False  # see _plan.plan_for
+    channel_major: ClassVar[bool] = False  # see gconv._plan.problem.Problem
     validate: ClassVar[Callable[..., Parameters]] = Parameters.of_convolution
     weight_shape: ClassVar[str] = "(C_out, C_in/groups, *kernel)"
     option_names: ClassVar[tuple[str, ...]] = (
@@ -156,7 +156,9 @@ class Layer(call.LayerBase):
         """
         return self._parameters.applied_to(a_shape(type(self).__name__, shape)).out_shape
 
-    def explain(self, shape: Shape, threads: int | None = None) -> Explanation:
+    def explain(
+        self, shape: Shape, threads: int | None = None, *, why: bool = False
+    ) -> Explanation:
         """Say how an input of a given shape is computed, without computing it.
 
         Parameters
@@ -165,6 +167,8 @@ class Layer(call.LayerBase):
             (N, C_in, *spatial) or (C_in, *spatial), of an input in C order.
         threads : int, optional
             How many threads share the work; as many as a call would use if left out.
+        why : bool
+            Whether to list every kernel family with its estimate, or why it cannot serve.
 
         Returns
         -------
@@ -196,7 +200,7 @@ class Layer(call.LayerBase):
         )
         shape = a_shape(name, shape)
         return explain(
-            self._parameters, self.weight, self.bias, shape, workers, self.channel_major
+            self._parameters, self.weight, self.bias, shape, workers, self.channel_major, why
         )
 
     def fold_batch_norm(
@@ -303,13 +307,14 @@ class Layer(call.LayerBase):
 
     def _packed_for(self, plan: call.Plan) -> Array | None:
         """The weights as a plan wants them, packed once for all plans that want the same."""
-        key = packing(plan.spec)
+        layout = plan.layout
+        key = layout.family.pack_key(layout)
         if key is None:
             return None
         packed = self._packed
         if packed is None or packed[0] != key:
             object.__setattr__(self, "_short_cut", None)  # it would keep the old ones alive
-            packed = (key, pack_weights(plan.spec, self.weight))
+            packed = (key, packed_weights(layout, self.weight))
             object.__setattr__(self, "_packed", packed)
         return packed[1]
 

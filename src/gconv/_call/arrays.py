@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gconv._call.geometry import Shape
+from gconv._engine import call
 
 Array: TypeAlias = NDArray[Any]
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 FEW_CHANNELS = 8  # for copy_result
+OVERLAP_WORK = 1000  # solutions that NumPy looks at
 
 
 def operands(
@@ -140,14 +142,15 @@ def _native(array: Array) -> Array:
     return np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True)
 
 
+def is_c_order(x: Array, batched: bool) -> bool:
+    """Whether the images of x are in C order, however far they are apart."""
+    return call.is_image(x, batched, True)
+
+
 def is_channels_last(x: Array, batched: bool) -> bool:
-    """Whether x is channels-last in memory, and not channels-first as well."""
-    return not x.flags.c_contiguous and may_be_channels_last(x, batched)
-
-
-def may_be_channels_last(x: Array, batched: bool) -> bool:
-    """Whether x is channels-last in memory; an x of one channel or one pixel is in C order too."""
-    return np.moveaxis(x, 1 if batched else 0, -1).flags.c_contiguous
+    """Whether the images of x are channels-last in memory, and not in C order as well, as those of
+    one channel or one pixel are."""
+    return not call.is_image(x, batched, True) and call.is_image(x, batched, False)
 
 
 def copy_result(out: Array, y: Array, batched: bool) -> None:
@@ -246,10 +249,21 @@ def overlaps_itself(array: Array) -> bool:
     return bool(np.diff(offsets).min() < array.itemsize)
 
 
-def can_take_result(out: Array, *inputs: Array | None) -> bool:
-    """Whether the engine may write to `out` while it reads the inputs."""
+def can_take_result(out: Array, in_order: bool, batched: bool, *inputs: Array | None) -> bool:
+    """Whether the engine may write `out`, in C order or channels-last or as a slice of the
+    channels of such an array, while it reads the inputs."""
     return (
         out.flags.aligned
         and all(stride % out.itemsize == 0 for stride in out.strides)
-        and not any(array is not None and np.may_share_memory(out, array) for array in inputs)
+        and call.is_slice(out, batched, in_order)
+        and not any(array is not None and _overlap(out, array) for array in inputs)
     )
+
+
+def _overlap(a: Array, b: Array) -> bool:
+    """Whether two arrays share memory, or it takes too long to say: slices of one array lie
+    between each other, and share none."""
+    try:
+        return np.shares_memory(a, b, max_work=OVERLAP_WORK)
+    except np.exceptions.TooHardError:
+        return True

@@ -1,4 +1,4 @@
-"""Which instruction set the engine uses: the best that the CPU has, or the one asked for.
+"""Which instruction set a call uses: the best that the CPU has, or the one asked for.
 
 Instruction sets stand in order of preference. An engine module exists for each of them and for
 each precision; it is imported when it is first needed.
@@ -7,6 +7,8 @@ each precision; it is imported when it is first needed.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -15,6 +17,8 @@ from types import ModuleType
 import numpy as np
 
 from gconv._engine import call
+from gconv._plan import choose
+from gconv._plan.machine import Machine, tuning
 
 PREFERENCE = ("avx512", "avx2", "generic")
 VARIABLE = "GCONV_ISA"
@@ -52,7 +56,50 @@ def chosen() -> str:
     return asked
 
 
+_current = chosen()
+
+
+def current() -> str:
+    """The instruction set that calls use."""
+    return _current
+
+
+def setting() -> tuple[object, ...]:
+    """All that a plan depends on besides its problem."""
+    return _current, choose.forced()
+
+
+@contextmanager
+def use_isa(name: str) -> Iterator[None]:
+    """Make plans for another instruction set; not thread-safe, for tests and benchmarks.
+
+    Raises
+    ------
+    ValueError
+        Where it is not usable.
+    """
+    global _current
+    if name not in usable():
+        raise ValueError(f"gconv: instruction set {name!r} is not one of {usable()}")
+    before, _current = _current, name
+    try:
+        yield
+    finally:
+        _current = before
+
+
 @cache
 def engine(isa: str, dtype: np.dtype[np.floating]) -> ModuleType:
     """The engine module for an instruction set and a precision."""
     return import_module(f"gconv._engine.{isa}_{PRECISIONS[dtype]}")
+
+
+def machine(dtype: np.dtype[np.floating]) -> Machine:
+    """What plans must know of the current instruction set in a precision."""
+    return machine_of(_current, dtype)
+
+
+@cache
+def machine_of(isa: str, dtype: np.dtype[np.floating]) -> Machine:
+    """The same of any instruction set; the engine's records are compared with ours once."""
+    return choose.machine_of(isa, engine(isa, dtype), dtype.itemsize, tuning())

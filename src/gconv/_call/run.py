@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gconv._call import arrays, threads
+from gconv._call import arrays, isa
 from gconv._call.arrays import Array
 from gconv._call.geometry import Geometry, Parameters
+from gconv._call.threads import resolve
 from gconv._engine import call
 from gconv._plan import choose
-from gconv._plan.problem import Family
+
+
+class Prepared(NamedTuple):
+    """A convolution that is ready to run.
+
+    Attributes
+    ----------
+    plan : call.Plan
+    x : numpy.ndarray
+    y : numpy.ndarray
+        What the engine writes, in the plan's memory order.
+    residual : numpy.ndarray or None
+        Laid out as y is, and sharing no memory with it unless it is y and the engine allows that.
+    result : numpy.ndarray
+        y itself, or where y is copied to.
+    """
+
+    plan: call.Plan
+    x: Array
+    y: Array
+    residual: Array | None
+    result: Array
 
 
 def convolve(
@@ -37,7 +58,7 @@ def convolve(
     and bias; `packed_for` returns the weights as a plan wants them, if they are kept; `keep` is
     given the short cut for the next call like this one. `options` are those of `choose.plan_for`.
     """
-    workers = threads.resolve(name, num_threads)
+    threads = resolve(name, num_threads)
     x, weight, bias = arrays.operands(name, x, weight, bias)
     geometry = parameters_of(weight, bias).applied_to(x.shape, x.itemsize)
     if out is not None:
@@ -46,113 +67,101 @@ def convolve(
         residual = arrays.residual_for(name, residual, geometry.out_shape, x.dtype)
     weight = np.ascontiguousarray(weight)
     bias = None if bias is None else np.ascontiguousarray(bias)
-    plan, y, out, copies = prepare(geometry, x, out, weight, bias, residual=residual, **options)
-    packed = packed_for(plan)
-    next_time = short_cut(geometry, plan, packed, x, out if copies else y, copies)
+    prepared = prepare(geometry, x, out, weight, bias, residual=residual, **options)
+    packed = packed_for(prepared.plan)
+    next_time = short_cut(geometry, prepared.plan, packed, x)
     if next_time is not None:
         keep(next_time)
-    return run(geometry, plan, x, weight, packed, bias, y, out, workers, residual)
+    return run(geometry, prepared, weight, packed, bias, threads)
 
 
 def prepare(
     geometry: Geometry,
     x: Array,
     out: Array | None,
-    *others: Array | None,
+    *inputs: Array | None,
     residual: Array | None = None,
     **options: Any,
-) -> tuple[call.Plan, Array | None, Array | None, bool]:
-    """The plan of a convolution of x, the array y that the engine writes to, the result, and
-    whether it is copied there although the engine could write to it: see `choose_tile`.
+) -> Prepared:
+    """The plan of a convolution of x, and where its result goes.
 
-    y is None where it is a new array in C order; it is the result itself wherever the engine can
-    write to that, and that overlaps none of the inputs (x and the others). The result is None
-    where it is y: it is `out` if given, else channels-last where x is.
-
-    `options` are those of `choose.plan_for`. A residual takes the engine to C order unless it lies
-    as the result does, but elsewhere.
+    The plan depends on x alone: the result is channels-last in memory where an image of x is, and
+    in C order elsewhere. The engine writes an `out` of that order, or a slice of its channels, as
+    it is, unless it overlaps x or the other inputs. Any other `out` takes a copy of the result.
     """
-    if out is None and arrays.is_channels_last(x, geometry.batched):
-        out = call.channels_last_output(geometry.out_shape, x.dtype, geometry.batched)
-    in_order = out is None or out.flags.c_contiguous
-    y = out if out is not None and arrays.can_take_result(out, x, *others) else None
-    fits = residual is None or (
-        y is not None
-        and arrays.same_layout(residual, y)
-        and not np.may_share_memory(residual, y)
+    batched = geometry.batched
+    in_order = not arrays.is_channels_last(x, batched)
+    plan = choose.plan_for(
+        geometry, x.dtype, strides_of(x, batched), isa.machine(x.dtype), y_in_order=in_order,
+        **options,
     )
-    other_order = y if not in_order and fits else None
-    if other_order is not None and not geometry.transposed:
-        plan = choose.plan_for(
-            geometry, x.dtype, _strides(geometry, x), y_strides=_strides(geometry, other_order),
-            **options,
-        )
-        if plan.spec.family != Family.PLAIN:
-            return plan, other_order, out, False
-    plan = choose.plan_for(geometry, x.dtype, _strides(geometry, x), **options)
-    return plan, y if in_order else None, out, other_order is not None
+    engine_order = in_order or plan.copied  # of what the engine writes
+    result = out
+    if result is None:
+        result = new_result(geometry, x.dtype, in_order)
+    writes = (
+        engine_order == in_order
+        and (out is None or arrays.can_take_result(out, in_order, batched, x, *inputs))
+    )
+    y = result if writes else new_result(geometry, x.dtype, engine_order)
+    if residual is None:
+        return Prepared(plan, x, y, None, result)
+    # The engine reads a residual that lies as y does. It may be y itself in C order; every other
+    # one is copied: into y where it may be that, for then it needs no memory of its own.
+    same = arrays.same_layout(residual, y)
+    if (engine_order and same and arrays.same_memory(residual, y)) or (
+        same and not np.may_share_memory(residual, y)
+    ):
+        return Prepared(plan, x, y, residual, result)
+    if engine_order:
+        y[...] = residual
+        return Prepared(plan, x, y, y, result)
+    copy = new_result(geometry, x.dtype, engine_order)
+    copy[...] = residual
+    if not arrays.same_layout(copy, y):  # y is a slice of a larger array
+        y = new_result(geometry, x.dtype, engine_order)
+    return Prepared(plan, x, y, copy, result)
 
 
-def _strides(geometry: Geometry, array: Array) -> tuple[int, ...]:
-    """Strides, the batch's first; 0 along an axis of one element, where they mean nothing, so
-    that all such arrays have the same plan."""
-    strides = tuple(
-        stride if extent > 1 else 0
-        for stride, extent in zip(array.strides, array.shape, strict=True)
-    )
-    return strides if geometry.batched else (0, *strides)
+def new_result(geometry: Geometry, dtype: np.dtype[Any], in_order: bool) -> Array:
+    """An array for the result, in C order or channels-last; its elements are not set."""
+    if in_order:
+        return np.empty(geometry.out_shape, dtype)
+    return call.channels_last_output(geometry.out_shape, dtype, geometry.batched)
+
+
+def strides_of(array: Array, batched: bool) -> tuple[int, ...]:
+    """Strides, the batch's first, of which a plan does not depend on; 0 along an axis of one
+    element, where they mean nothing, so that all such arrays have the same plan."""
+    within = zip(array.strides[batched:], array.shape[batched:], strict=True)
+    return (0, *(stride if extent > 1 else 0 for stride, extent in within))
 
 
 def short_cut(
-    geometry: Geometry,
-    plan: call.Plan,
-    packed: Array | None,
-    x: Array,
-    result: Array | None,
-    copies: bool,
+    geometry: Geometry, plan: call.Plan, packed: Array | None, x: Array
 ) -> call.ShortCut | None:
-    """The way to the result for the next x like this one, where it and the result are both in C
-    order or both channels-last; `copies` says that the engine writes C order first even so."""
-    if x.flags.c_contiguous and plan.spec.y_in_order:
-        return call.ShortCut(plan, packed, x.shape, geometry.out_shape, x.dtype)
-    if (
-        result is not None
-        and arrays.is_channels_last(x, geometry.batched)
-        and arrays.may_be_channels_last(result, geometry.batched)
-    ):
-        return call.ShortCut(
-            plan, packed, x.shape, geometry.out_shape, x.dtype, x.strides, result.strides,
-            partial(arrays.copy_result, batched=geometry.batched) if copies else None,
-        )
+    """The way to the result for the next x like this one, where an image of it is in C order or
+    channels-last."""
+    if arrays.is_c_order(x, geometry.batched):
+        return call.ShortCut(plan, packed, x.shape, geometry.out_shape, x.dtype, True, None)
+    if arrays.is_channels_last(x, geometry.batched):
+        copy = arrays.copy_result if plan.copied else None
+        return call.ShortCut(plan, packed, x.shape, geometry.out_shape, x.dtype, False, copy)
     return None
 
 
 def run(
     geometry: Geometry,
-    plan: call.Plan,
-    x: Array,
+    prepared: Prepared,
     weight: Array,
     packed: Array | None,
     bias: Array | None,
-    y: Array | None,
-    out: Array | None,
-    workers: int,
-    residual: Array | None = None,
+    threads: int,
 ) -> Array:
     """Compute what `prepare` has prepared."""
-    if y is None:
-        y = np.empty(geometry.out_shape, x.dtype)
-    # The engine reads a residual where the result has its strides, if they do not overlap or are
-    # the same memory. Any other takes its place in the result first.
-    if residual is not None and not (
-        arrays.same_memory(residual, y)
-        or (arrays.same_layout(residual, y) and not np.may_share_memory(residual, y))
-    ):
-        y[...] = residual
-        residual = y
+    plan, x, y, residual, result = prepared
     batched_x, batched_y = (x, y) if geometry.batched else (x[None], y[None])
-    plan.run(batched_x, weight, packed, bias, batched_y, workers, residual)
-    if out is None or out is y:
-        return y
-    arrays.copy_result(out, y, geometry.batched)
-    return out
+    plan.run(batched_x, weight, packed, bias, batched_y, threads, residual)
+    if result is not y:
+        arrays.copy_result(result, y, geometry.batched)
+    return result

@@ -1,134 +1,267 @@
-"""From a geometry to a plan: which kernel, which tiles, which work items, how much scratch.
+"""From a geometry to a plan: the problem, the family that serves it best, its layout.
 
-A plan depends on one image's geometry, the dtype, the strides of x and of the result and the
-instruction set, and on nothing else: never on the batch or the number of threads. So the order in
-which the taps of an output element are added, and with it every bit of the result, is the same for
-all of these.
-
-Constants say where they come from; `benchmarks/` measures them again.
+A plan depends on one image's geometry, the dtype, the strides of x within an image, the
+instruction set and the tuning record, and on nothing else: never on the batch, the result's
+strides or the number of threads. So the order in which the taps of an output element are added,
+and with it every bit of the result, is the same for all of these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import threading
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
-from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-import numpy as np
-
-from gconv._call.geometry import Geometry, Shape
-from gconv._call.isa import chosen, engine, usable
 from gconv._engine import call
-from gconv._plan.problem import Family, problem_of
-from gconv._plan.spec import spec_of
-from gconv._plan.tiles import Machine, Tile
-from gconv._plan.transposed import transposed_spec_of
+from gconv._plan import record
+from gconv._plan.costs import Costs, Tile
+from gconv._plan.family import Choice, Family
+from gconv._plan.machine import Machine
+from gconv._plan.problem import Problem, problem_of
 
-# ---- the current instruction set, and tests' way to another -----------------------------------
+if TYPE_CHECKING:
+    from types import ModuleType
 
-_isa_name = chosen()
-_forced_tile: Tile | None = None
+    import numpy as np
 
+    from gconv._call.geometry import Geometry, Shape
+    from gconv._plan.tuning import Tuning
 
-def usable_isas() -> tuple[str, ...]:
-    """The instruction sets that plans can be made for here."""
-    return usable()
-
-
-def current_isa() -> str:
-    """The instruction set that plans are made for."""
-    return _isa_name
+V = TypeVar("V")
+CACHE_BYTES = 16 * 2**20
+ENTRY_BYTES = 8192  # of a plan's Python objects, about
 
 
-def current() -> tuple[str, Tile | None]:
-    """All that a new plan depends on besides its problem."""
-    return _isa_name, _forced_tile
+class BoundedCache(Generic[V]):
+    """Values under keys, bounded in bytes: those that were put first go first.
 
-
-@contextmanager
-def use_isa(name: str) -> Iterator[None]:
-    """Make plans for another instruction set; not thread-safe, for tests and benchmarks."""
-    global _isa_name
-    if name not in usable_isas():
-        raise ValueError(f"gconv: instruction set {name!r} is not one of {usable_isas()}")
-    before, _isa_name = _isa_name, name
-    try:
-        yield
-    finally:
-        _isa_name = before
-
-
-@contextmanager
-def use_tile(family: Family, rows: int = 0, vectors: int = 0) -> Iterator[None]:
-    """Make plans with one kernel family, or one tile, wherever it can serve.
-
-    Not thread-safe; for tests and benchmarks.
+    Reading is atomic and takes no lock, so any number of threads may share it.
     """
-    global _forced_tile
-    before, _forced_tile = _forced_tile, (family, rows, vectors)
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        self._entries: dict[Hashable, V] = {}
+        self._sizes: dict[Hashable, int] = {}
+        self._bytes = 0
+        self._lock = threading.Lock()
+        self.get = self._entries.get
+
+    def put(self, key: Hashable, value: V, size: int) -> None:
+        """Keep a value of a size in bytes, and drop the oldest where there is no room."""
+        with self._lock:
+            self._bytes += size - self._sizes.pop(key, 0)
+            self._entries.pop(key, None)
+            self._entries[key], self._sizes[key] = value, size
+            while self._bytes > self.most_bytes and len(self._entries) > 1:
+                oldest = next(iter(self._sizes))
+                self._entries.pop(oldest, None)
+                self._bytes -= self._sizes.pop(oldest)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+plans: BoundedCache[call.Plan] = BoundedCache(CACHE_BYTES)
+
+
+class Forced(NamedTuple):
+    """A family, or one tile of it, for tests and benchmarks; 0 and "" leave that open."""
+
+    family: str
+    rows: int = 0
+    vectors: int = 0
+    kind: str = ""
+
+
+_forced: Forced | None = None
+
+
+def forced() -> Forced | None:
+    """What `use_tile` forces now."""
+    return _forced
+
+
+@contextmanager
+def use_tile(family: str, rows: int = 0, vectors: int = 0, kind: str = "") -> Iterator[None]:
+    """Make plans with one kernel family, or one tile, wherever it can serve, also within a
+    wrapper. Not thread-safe; for tests and benchmarks.
+
+    Raises
+    ------
+    ValueError
+        Where there is no family of that name.
+    """
+    global _forced
+    names = [one.name for one in families()]
+    if family not in names:
+        raise ValueError(f"gconv: family {family!r} is not one of {names}")
+    before, _forced = _forced, Forced(family, rows, vectors, kind)
     try:
         yield
     finally:
-        _forced_tile = before
+        _forced = before
 
 
-# ---- making a plan ----------------------------------------------------------------------------
+def families() -> tuple[Family, ...]:
+    """The kernel families, imported at the first plan."""
+    from gconv._families import FAMILIES
+
+    return FAMILIES
+
+
+def machine_of(isa: str, engine: ModuleType, itemsize: int, tuning: Tuning) -> Machine:
+    """What plans must know of an engine module; its structs are compared with the families'
+    records first.
+
+    Raises
+    ------
+    ImportError
+        Where they do not fit each other.
+    """
+    records = {name: own for family in families() for name, own in family.records.items()}
+    record.check(engine, records)
+    tiles = {name: tiles for name, (_, _, tiles) in engine.families.items()}
+    return Machine(isa, engine, engine.lanes, itemsize, tiles, tuning)
 
 
 def plan_for(
     geometry: Geometry,
     dtype: np.dtype[np.floating],
     x_strides: Shape,
+    machine: Machine,
     *,
+    y_in_order: bool = True,
+    one_bank: bool = False,
     packs: bool = False,
     channel_major: bool = False,
     room: bool = False,
-    one_bank: bool = False,
-    y_strides: Shape | None = None,
 ) -> call.Plan:
-    """The plan of a convolution of an x with these strides (in bytes), from the cache or new.
+    """The plan of a convolution of an x with these strides (in bytes, the batch's first), from the
+    cache or new. The result is in C order, or channels-last; `problem_of` explains the other
+    options."""
+    options = (y_in_order, one_bank, packs, channel_major, room)
+    strides = (0, *x_strides[1:])  # the batch's is given with each call
+    key = (geometry._replace(operator="", batch=1, batched=True), dtype, strides, options,
+           machine.isa, machine.tuning.name, _forced)
+    plan = plans.get(key)
+    if plan is None:
+        problem = problem_of(
+            geometry, tuple(step // dtype.itemsize for step in strides), y_in_order=y_in_order,
+            one_bank=one_bank, packs=packs, channel_major=channel_major, room=room)
+        plan = make(problem, machine)
+        plans.put(key, plan, plan.nbytes + ENTRY_BYTES)
+    return plan
 
-    `y_strides` (in bytes) are those of the result where it is not in C order.
 
-    `packs` says that weights come as they are, and are packed as they are needed; `one_bank` that
-    they are those of one group, and serve every group.
-    `channel_major` makes the order of the sum independent of the size of x: all plans for the
-    same kernel, channels, dtype and instruction set then give the same bits.
-    `room` says that a vector may be read from where the last element of x lies.
+def make(problem: Problem, machine: Machine) -> call.Plan:
+    """A new plan of a problem."""
+    chosen = choose(problem, machine, _forced)
+    layout = chosen.family.layout(
+        problem, machine, chosen.tile,
+        lambda inner, wrap=False: choose(inner, machine, _forced, wrap=wrap))
+    if not layout.regions.fit:  # taps so far apart that no panel can hold them
+        last = last_resort(problem, machine)
+        layout = last.family.layout(
+            problem, machine, last.tile, lambda inner, wrap=False: last_resort(inner, machine))
+    return record.written_plan(layout)
+
+
+def choose(
+    problem: Problem, machine: Machine, forced: Forced | None = None, *, wrap: bool = True
+) -> Choice:
+    """The family and tile that serve a problem in the least time, by their estimates.
+
+    A forced family is taken where it serves, by itself or in a wrapper; elsewhere the choice is
+    free. Without `wrap` no wrapper is asked.
     """
-    return _cached(geometry._replace(operator="", batch=1, batched=True), dtype, x_strides,
-                   packs, channel_major, room, one_bank, y_strides, _isa_name, _forced_tile)
+    candidates = [family for family in families() if wrap or not family.wraps]
+    if forced is not None:
+        own = [family for family in candidates if family.name == forced.family]
+        wrappers = [family for family in candidates if family.wraps]
+        for family in own + wrappers:
+            found = cheapest([family], problem, machine, forced)
+            if found is not None and found.forced:
+                return found
+    found = cheapest(candidates, problem, machine, None)
+    assert found is not None  # the last family serves everything
+    return found
 
 
-@lru_cache(maxsize=512)
-def _cached(
-    geometry: Geometry,
-    dtype: np.dtype[np.floating],
-    x_strides: Shape,
-    packs: bool,
-    channel_major: bool,
-    room: bool,
-    one_bank: bool,
-    y_strides: Shape | None,
-    isa: str,
-    forced: Tile | None,
-) -> call.Plan:
-    strides = tuple(s // dtype.itemsize for s in x_strides)
-    if geometry.transposed:
-        spec = transposed_spec_of(geometry, strides, machine(isa, dtype), forced, packs)
-    else:
-        to = None if y_strides is None else tuple(s // dtype.itemsize for s in y_strides)
-        problem = problem_of(geometry, strides, to)
-        problem.channel_major = channel_major
-        problem.room = room
-        if one_bank:
-            problem.weights = problem.weights._replace(group=0)
-        spec = spec_of(problem, machine(isa, dtype), forced, packs)
-    return call.Plan(spec, engine(isa, dtype))
+def last_resort(problem: Problem, machine: Machine) -> Choice:
+    """The family that needs no scratch, or the wrapper that leads to it."""
+    for family in reversed(families()):
+        answer = ask(family, problem, machine)
+        if not isinstance(answer, str):
+            return Choice(math.inf, family, answer[0][1])
+    raise AssertionError("the last family serves everything, by itself or in a wrapper")
 
 
-@cache
-def machine(isa: str, dtype: np.dtype[np.floating]) -> Machine:
-    """The lanes and tiles of an instruction set in a precision."""
-    module = engine(isa, dtype)
-    return Machine(module.lanes, dtype.itemsize, module.tile_limits())
+def cheapest(
+    candidates: list[Family], problem: Problem, machine: Machine, forced: Forced | None
+) -> Choice | None:
+    """The cheapest tile of some families, the first of equals; None where none of them serves."""
+    best: Choice | None = None
+    for family in candidates:
+        met: list[bool] = []
+        answer = ask(family, problem, machine, forced, met)
+        if isinstance(answer, str):
+            continue
+        own = forced is not None and family.name == forced.family
+        for cycles, tile in answer:
+            if own and not matches(tile, forced):
+                continue
+            if best is None or cycles < best.cycles:
+                best = Choice(cycles, family, tile, own or any(met))
+    return best
+
+
+def matches(tile: Tile, forced: Forced | None) -> bool:
+    """Whether a tile is one that is forced."""
+    return forced is None or (
+        forced.rows in (0, tile.rows) and forced.vectors in (0, tile.vectors)
+        and forced.kind in ("", tile.kind)
+    )
+
+
+def ask(
+    family: Family,
+    problem: Problem,
+    machine: Machine,
+    forced: Forced | None = None,
+    met: list[bool] | None = None,
+) -> str | Costs:
+    """A family's estimates, or why it refuses; `met` gets whether what it wraps is forced."""
+
+    def choose_inner(inner: Problem, wrap: bool = False) -> Choice:
+        found = choose(inner, machine, forced, wrap=wrap)
+        if met is not None:
+            met.append(found.forced)
+        return found
+
+    if family.transposed is not None and family.transposed != problem.transposed:
+        return f"serves {'transposed' if family.transposed else 'ordinary'} convolutions"
+    answer = family.estimate(problem, machine, choose_inner)
+    if isinstance(answer, str) or not family.specialised:
+        return answer
+    margin = machine.tuning.specialised
+    return [(cycles * margin, tile) for cycles, tile in answer]
+
+
+class Verdict(NamedTuple):
+    """What a family says of a problem: why it refuses, or the cycles of its tiles."""
+
+    family: Family
+    refusal: str
+    costs: Costs
+
+
+def verdicts(problem: Problem, machine: Machine) -> list[Verdict]:
+    """What every family says, in their order."""
+    found = []
+    for family in families():
+        answer = ask(family, problem, machine)
+        refused = isinstance(answer, str)
+        found.append(Verdict(family, answer if refused else "", [] if refused else answer))
+    return found

@@ -1,34 +1,26 @@
-"""What a plan is made of: the problem on three axes, and the engine's view of how to solve it."""
+"""The problem on three axes: what a plan must compute, and nothing of how."""
 
 from __future__ import annotations
 
 import math
 from enum import IntEnum
-from typing import Any, NamedTuple, Self, dataclass_transform
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, dataclass_transform
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gconv._call.geometry import Activation, Geometry, Shape
+from gconv._engine import call
+
+if TYPE_CHECKING:
+    from gconv._call.geometry import Activation, Geometry, Shape
+
+# The engine's enums: what is done to a sum, what the padding holds, how items are nested.
+Operation = IntEnum("Operation", call.activations)  # type: ignore[misc]
+PaddingMode = IntEnum("PaddingMode", call.padding_modes)  # type: ignore[misc]
+ItemOrder = IntEnum("ItemOrder", call.item_orders)  # type: ignore[misc]
+FLAT = call.flat  # a slice axis: the rows and columns of a plane as one
 
 Triple = tuple[int, int, int]
-
-
-class Family(IntEnum):
-    """The kernel families of the engine, numbered as there."""
-
-    PLAIN = 0
-    WIDTH = 1
-    DEPTHWISE = 2
-    CHANNEL = 3
-    SLIDING = 4
-    SHORT = 5
-    ACROSS = 6
-    PIXELS = 7
-    MASKED = 8
-
-
-CHANNELS_LAST = (Family.ACROSS, Family.PIXELS)  # those of channels-last arrays
+FEW_TAPS = 64  # along an axis: more are counted by NumPy
 
 
 class Addresses(NamedTuple):
@@ -39,18 +31,6 @@ class Addresses(NamedTuple):
     channel: int
     input: int
     axis: Triple
-
-
-class Operation(IntEnum):
-    """What is done to a sum, numbered as in the engine."""
-
-    IDENTITY = 0
-    CLAMP = 1
-    LEAKY_RELU = 2
-    HARDSWISH = 3
-    SIGMOID = 4
-    TANH = 5
-    SILU = 6
 
 
 class Epilogue(NamedTuple):
@@ -65,7 +45,7 @@ NO_EPILOGUE = Epilogue(Operation.IDENTITY)
 
 
 def epilogue_of(activation: Activation | None) -> Epilogue:
-    """What the engine does for an activation: several of them are clamps."""
+    """The operation of an activation: several of them are clamps."""
     if activation is None:
         return NO_EPILOGUE
     kind, *numbers = (activation,) if isinstance(activation, str) else activation
@@ -77,23 +57,17 @@ def epilogue_of(activation: Activation | None) -> Epilogue:
     return Epilogue(Operation[kind.upper()], *numbers)
 
 
-class PaddingMode(IntEnum):
-    """What the padding holds, numbered as in the engine."""
-
-    ZEROS = 0
-    REFLECT = 1
-    REPLICATE = 2
-    CIRCULAR = 3
-
-
 @dataclass_transform(kw_only_default=True, eq_default=False)
 class Record:
-    """Fields given by name, as in a dataclass; the constructor is one for all, as those that
-    `dataclasses` writes and compiles take milliseconds of every import. Nothing changes a record
-    once it is part of a plan."""
+    """Fields given by name, as in a dataclass. One constructor serves all records: those that
+    `dataclasses` writes and compiles take milliseconds of every import."""
 
     def __init__(self, **fields: Any) -> None:
         vars(self).update(fields)
+        self.derive()
+
+    def derive(self) -> None:
+        """Set the fields that follow from the others."""
 
     def replace(self, **changes: Any) -> Self:
         """A copy with other values in some fields."""
@@ -108,6 +82,7 @@ class Problem(Record):
     """
 
     dimensions: int
+    transposed: bool
     groups: int
     in_channels: int
     out_channels: int
@@ -124,65 +99,85 @@ class Problem(Record):
     y_image: int
     y_channel: int
     y_axis: Triple
-    y_in_order: bool  # C order
+    y_in_order: bool  # C order; channels-last otherwise
     weights: Addresses
     flops: int
-    channel_major: bool  # the order of taps depends on the kernel and the channels alone
-    room: bool  # behind x a vector may be read
-    # What a panel holds before the first input, and from the first input of an output to the
-    # last. Parts of a transposed convolution share it: so many do along each axis, 0 otherwise.
-    panel_padding: Triple
-    panel_reach: Triple
-    part_counts: Triple
+    packs: bool  # the engine packs weights as it needs them: nobody keeps packed ones
+    channel_major: bool  # the order of the sum depends on the kernel and the channels alone
+    room: bool  # a vector may be read from where the last element of x lies
+    # Problems that share a panel (siblings) lie side by side in y: `siblings` along each axis, 0
+    # for a problem alone. The panel holds `source_padding` elements before the first input, and
+    # `source_reach` from the first input of an output to the last.
+    siblings: Triple
+    source_padding: Triple
+    source_reach: Triple
     epilogue: Epilogue
 
-    @property
-    def volume(self) -> int:
-        """Taps of one channel."""
-        return math.prod(self.kernel)
+    # What follows from these.
+    volume: int  # taps of one channel
+    taps: int  # of one output element
+    alone: bool  # it has no siblings
+    pixels: int  # outputs of a channel
+    inputs: int  # elements of a channel of x
+    zero_padding: bool  # taps in the padding add nothing, and so may be left out
+    column_padding: bool  # a column tap of some output, of any sibling, lies outside the image
+    channels_last: bool  # the channels of a pixel of x are neighbours, and its columns are not
+    inside: tuple[float, float, float]  # taps of an output that lie in the image, on average
+    weights_in_order: Addresses  # of shape (groups, out_channels, in_channels, *kernel), C order
 
-    @property
-    def taps(self) -> int:
-        """Taps of one output element."""
-        return self.in_channels * self.volume
-
-    def reach(self, axis: int) -> int:
-        """Where the last tap of the last output lies, along an axis."""
-        return (
-            (self.out_size[axis] - 1) * self.stride[axis]
-            - self.padding[axis]
+    def derive(self) -> None:
+        """Set what follows from the fields above, once, as families read it often."""
+        self.volume = math.prod(self.kernel)
+        self.taps = self.in_channels * self.volume
+        self.alone = self.siblings == (0, 0, 0)
+        self.pixels = math.prod(self.out_size)
+        self.inputs = math.prod(self.in_size)
+        reaches = [
+            (self.out_size[axis] - 1) * self.stride[axis] - self.padding[axis]
             + (self.kernel[axis] - 1) * self.dilation[axis]
-        )
-
-    def has_padding(self, axis: int) -> bool:
-        """Whether a tap of some output lies outside the image, along an axis."""
-        return self.padding[axis] > 0 or self.reach(axis) >= self.in_size[axis]
-
-    def filled(self, axis: int) -> tuple[int, int]:
-        """The positions, from the first up to the second, that hold elements of the image: in
-        padding of zeros none."""
-        if self.zero_padding:
-            return 0, self.in_size[axis]
-        return -self.padding[axis], max(self.in_size[axis], self.reach(axis) + 1)
-
-    @property
-    def column_padding(self) -> bool:
-        """Whether a column tap of some output, of any part, lies outside the image."""
+            for axis in range(3)
+        ]
+        if all(
+            padding <= 0 and reach < size
+            for padding, reach, size in zip(self.padding, reaches, self.in_size, strict=True)
+        ):
+            self.padding_mode = PaddingMode.ZEROS  # no tap lies there
+        self.zero_padding = self.padding_mode == PaddingMode.ZEROS
         reach = (
-            (self.out_size[2] - 1) * self.stride[2] - self.panel_padding[2] + self.panel_reach[2]
+            (self.out_size[2] - 1) * self.stride[2] - self.source_padding[2] + self.source_reach[2]
         )
-        return self.panel_padding[2] > 0 or reach >= self.in_size[2]
+        self.column_padding = self.source_padding[2] > 0 or reach >= self.in_size[2]
+        self.channels_last = self.x_channel == 1 and self.x_axis[2] != 1
+        self.inside = (
+            self._mean_inside(0), self._mean_inside(1), self._mean_inside(2)
+        )
+        self.weights_in_order = Addresses(
+            0, self.out_channels * self.taps, self.taps, self.volume, c_steps(self.kernel))
+        # The positions that hold elements of the image: with padding of zeros itself.
+        self.filled_begin = (0, 0, 0)
+        self.filled_end = self.in_size
+        if not self.zero_padding:
+            self.filled_begin = tuple(-padding for padding in self.padding)  # type: ignore[assignment]
+            self.filled_end = tuple(  # type: ignore[assignment]
+                max(size, reach + 1) for size, reach in zip(self.in_size, reaches, strict=True))
 
-    @property
-    def channels_last(self) -> bool:
-        """Whether the channels of a pixel of x are neighbours, and its columns are not."""
-        return self.x_channel == 1 and self.x_axis[2] != 1
+    filled_begin: Triple
+    filled_end: Triple
 
-    @property
-    def weights_in_order(self) -> Addresses:
-        """Weights of the shape (groups, out_channels, in_channels, *kernel) in C order."""
-        return Addresses(0, self.out_channels * self.taps, self.taps, self.volume,
-                         c_steps(self.kernel))
+    def _mean_inside(self, axis: int) -> float:
+        kernel, dilation, out = self.kernel[axis], self.dilation[axis], self.out_size[axis]
+        if not self.zero_padding:
+            return float(kernel)
+        padding, size, stride = self.padding[axis], self.in_size[axis], self.stride[axis]
+        if kernel > FEW_TAPS:
+            first, last = outputs_of_taps(self, axis)
+            return float((last - first).sum()) / out
+        total = 0
+        for tap in range(kernel):
+            start = padding - tap * dilation
+            first_output = min(max(-(-start // stride), 0), out)
+            total += max(min((size - 1 + start) // stride + 1, out) - first_output, 0)
+        return total / out
 
     def in_order(self, weights: Addresses) -> bool:
         """Whether the taps of an output channel are contiguous, in the order
@@ -192,127 +187,73 @@ class Problem(Record):
         steps = zip((weights.input, *weights.axis), (wanted.input, *wanted.axis), strict=True)
         return all(n <= 1 or step == right for n, (step, right) in zip(extents, steps, strict=True))
 
-    @property
-    def zero_padding(self) -> bool:
-        """Whether taps in the padding add nothing, and so may be left out."""
-        return self.padding_mode == PaddingMode.ZEROS
+
+def outputs_of_taps(p: Problem, axis: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Tap k of an axis lies inside the image for the outputs first[k] to last[k] - 1."""
+    start = p.padding[axis] - np.arange(p.kernel[axis]) * p.dilation[axis]
+    first = np.clip(-(-start // p.stride[axis]), 0, p.out_size[axis])
+    last = np.clip((p.in_size[axis] - 1 + start) // p.stride[axis] + 1, first, p.out_size[axis])
+    return first, last
 
 
-FLAT = 3  # a slice axis: the rows and columns of a plane as one
-
-
-class Spec(Problem):
-    """Every field of the engine's ConvPlan (`_engine/plan.pxd` says what they mean)."""
-
-    lanes: int
-    items: int
-    group_block: int
-    group_blocks: int
-    band: Triple
-    bands: Triple
-    channel_block: int
-    channel_blocks: int
-    bands_inside: bool
-    groups_inside: bool
-    slices: int
-    slice_axis: int
-    work: NDArray[np.float64] | None
-    family: Family
-    tile_rows: int
-    tile_vectors: int
-    in_place: bool
-    phases: int
-    phase_step: int
-    pixel_step: int
-    panel_channels: int
-    panel_planes: int
-    panel_rows: int
-    panel_line: tuple[int, int]
-    panel_tap: tuple[int, int]
-    expanded: tuple[bool, bool]
-    panel_channel: int
-    panel_plane: int
-    panel_row: int
-    panel_phase: int
-    panel_columns: int
-    in_block: int
-    column_runs: bool
-    rows_at_once: int
-    gathers_border: bool
-    prefetches: bool
-    three_columns: bool
-    down_the_rows: bool
-    x_taps: NDArray[np.intp]
-    w_taps: NDArray[np.intp]
-    tap_places: NDArray[np.intp]
-    masks: NDArray[np.uint8]
-    mask_taps: NDArray[np.intp]
-    lanes_are: int
-    neighbours: bool
-    across_blocks: int
-    across_wide: int
-    across_first: NDArray[np.intp]
-    across_base: NDArray[np.intp]
-    across_picks: NDArray[np.int32]
-    read: Addresses
-    w_in_order: bool
-    panel_offset: int
-    accumulators_at: int
-    weights_at: int
-    outputs_at: int
-    scratch_bytes: int
-    # A transposed convolution of more than one part.
-    parts: tuple[Spec, ...] = ()
-    part_phases: tuple[NDArray[np.intp], ...] = ()
-    y_step: Triple = (1, 1, 1)
-    y_size: Triple = (0, 0, 0)
-    bias_alone: bool = False
-    upsamples: bool = False
-    column_parts: int = 0
-    kind: int = 0  # of a part: parts of one kind differ in where their weights begin alone
-    packed_at: int = 0
+def taps_before(p: Problem, axis: int, positions: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """How many taps of all outputs before each position lie inside the image, along an axis;
+    all of them do in padding that holds elements of the image."""
+    if not p.zero_padding:
+        return positions * p.kernel[axis]
+    first, last = outputs_of_taps(p, axis)
+    before: np.ndarray[Any, Any] = (
+        np.clip(positions[:, None], first, last).sum(axis=1) - first.sum())
+    return before
 
 
 def problem_of(
-    geometry: Geometry, x_strides: Shape, y_strides: Shape | None = None
+    geometry: Geometry,
+    x_strides: Shape,
+    *,
+    y_in_order: bool = True,
+    one_bank: bool = False,
+    packs: bool = False,
+    channel_major: bool = False,
+    room: bool = False,
 ) -> Problem:
-    """The geometry on three axes, for an x of given strides, and a y of given strides or in C
-    order."""
+    """The geometry on three axes, for an x of given strides (in elements, the batch's first).
+
+    `one_bank` says that the weights are those of one group, and serve every group; the other
+    options are fields of `Problem`.
+    """
     g = geometry
     in_size, out_size = on_three_axes(g.in_size, 1), on_three_axes(g.out_size, 1)
-    kernel = on_three_axes(g.kernel, 1)
-    # A stride that takes no step and a dilation without a second tap mean nothing, however large.
-    stride = on_three_axes(
-        tuple(s if out > 1 else 1 for s, out in zip(g.stride, g.out_size, strict=True)), 1
-    )
-    dilation = on_three_axes(
-        tuple(d if k > 1 else 1 for d, k in zip(g.dilation, g.kernel, strict=True)), 1
-    )
+    kernel, stride = on_three_axes(g.kernel, 1), on_three_axes(g.stride, 1)
+    dilation = on_three_axes(g.dilation, 1)
     padding = on_three_axes(tuple(before for before, _ in g.padding), 0)
+    if not g.transposed:
+        # A stride that takes no step and a dilation without a second tap mean nothing, however
+        # large.
+        stride = _where(out_size, stride)
+        dilation = _where(kernel, dilation)
     x_axis = on_three_axes(x_strides[2:], 0)
-    if in_size[2] <= 1:  # a stride that takes no step either
+    if in_size[2] <= 1 and not g.transposed:  # a stride that takes no step either
         x_axis = (x_axis[0], x_axis[1], 1)
-    y_axis: Triple | None = None
-    if y_strides is not None:
-        y_axis = on_three_axes(y_strides[2:], 0)
-    pointwise = (
-        set(kernel) == {1} and set(stride) == {1} and in_size == out_size and not any(padding)
-    )
     if (
-        pointwise
+        not g.transposed
+        and set(kernel) == {1} and set(stride) == {1} and in_size == out_size and not any(padding)
         and is_one_row(x_axis, in_size)
-        and (is_one_row(y_axis, in_size) if y_axis else x_axis[2] == 1)
+        and (x_axis[2] == 1 or not y_in_order)
     ):
         in_size = out_size = (1, 1, math.prod(in_size))
         x_axis = (0, 0, x_axis[2])
-        y_axis = y_axis and (0, 0, y_axis[2])
     pixels = math.prod(out_size)
     taps, volume = g.taps, math.prod(kernel)
-    y_image, y_channel = g.out_channels * pixels, pixels
-    if y_strides is not None:
-        y_image, y_channel = y_strides[:2]
-    problem = Problem(
+    y_channel, y_axis = pixels, c_steps(out_size)
+    if not y_in_order:
+        rows = c_steps(out_size)
+        y_channel = 1
+        y_axis = tuple(step * g.out_channels for step in rows)  # type: ignore[assignment]
+    weights = Addresses(0, g.out_channels // g.groups * taps, taps, volume, c_steps(kernel))
+    return Problem(
         dimensions=len(g.kernel),
+        transposed=g.transposed,
         groups=g.groups,
         in_channels=g.in_channels // g.groups,
         out_channels=g.out_channels // g.groups,
@@ -326,26 +267,27 @@ def problem_of(
         x_image=x_strides[0],
         x_channel=x_strides[1],
         x_axis=x_axis,
-        y_image=y_image,
+        y_image=g.out_channels * pixels,
         y_channel=y_channel,
-        y_axis=y_axis or c_steps(out_size),
-        y_in_order=y_strides is None,
-        weights=Addresses(0, g.out_channels // g.groups * taps, taps, volume, c_steps(kernel)),
+        y_axis=y_axis,
+        y_in_order=y_in_order,
+        weights=weights._replace(group=0) if one_bank else weights,
         flops=g.flops,
-        channel_major=False,
-        room=False,
-        panel_padding=padding,
-        panel_reach=(
-            (kernel[0] - 1) * dilation[0],
-            (kernel[1] - 1) * dilation[1],
-            (kernel[2] - 1) * dilation[2],
-        ),
-        part_counts=(0, 0, 0),
+        packs=packs,
+        channel_major=channel_major,
+        room=room,
+        siblings=(0, 0, 0),
+        source_padding=padding,
+        source_reach=tuple(  # type: ignore[arg-type]
+            (k - 1) * d for k, d in zip(kernel, dilation, strict=True)),
         epilogue=epilogue_of(g.activation),
     )
-    if not any(map(problem.has_padding, range(3))):  # the stride may pass over it
-        problem.padding_mode = PaddingMode.ZEROS
-    return problem
+
+
+def _where(extents: Triple, steps: Triple) -> Triple:
+    """Steps along axes of several elements, 1 along the others."""
+    return tuple(  # type: ignore[return-value]
+        step if extent > 1 else 1 for extent, step in zip(extents, steps, strict=True))
 
 
 def c_steps(size: Triple) -> Triple:

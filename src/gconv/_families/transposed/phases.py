@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from gconv._call.geometry import Geometry
+from gconv._plan.problem import Problem
 
 
 class Phase(NamedTuple):
@@ -66,18 +66,14 @@ class Axis(NamedTuple):
     complete: bool
 
 
-ONE = Axis((Phase(0, 1, 1, 0, 0, 1),), 1, 1, True)
-
-
-def axes_of(g: Geometry) -> tuple[Axis, ...]:
-    """The axes of a transposed convolution, first spatial dimension first."""
-    return tuple(
+def axes_of(p: Problem) -> tuple[Axis, Axis, Axis]:
+    """The axes of a transposed convolution."""
+    depth, row, column = (
         _axis(*sizes)
         for sizes in zip(
-            g.in_size, g.out_size, g.kernel, g.stride, g.dilation,
-            (before for before, _ in g.padding), strict=True,
-        )
+            p.in_size, p.out_size, p.kernel, p.stride, p.dilation, p.padding, strict=True)
     )
+    return depth, row, column
 
 
 def _axis(size: int, out: int, kernel: int, stride: int, dilation: int, before: int) -> Axis:

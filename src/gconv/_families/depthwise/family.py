@@ -1,0 +1,121 @@
+"""Depthwise rows: rows of a tile are image rows, so that a loaded row serves every row it touches.
+
+    weights: as they are, or [group][tap]
+
+Serves groups of one input and one output channel, kernels of several rows, with stride 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gconv._families.depthwise.record import OWN
+from gconv._plan.costs import Costs, Tile, grid_of, split
+from gconv._plan.family import Array, Choose, Family, Words
+from gconv._plan.items import Layout
+from gconv._plan.machine import Machine
+from gconv._plan.problem import Problem, Triple
+from gconv._plan.record import Keep, address
+from gconv._plan.tuning import Tuning
+
+
+class DepthwiseLayout(Layout):
+    """Small panels: one output channel reads them."""
+
+    shares_rows = True
+
+    def panel_limit(self) -> int:
+        """A panel stays in the first-level cache."""
+        return self.tuning.small_panel_bytes
+
+    def weight_bytes(self) -> int:
+        """A kernel, put in order."""
+        return self.kernel_bytes()
+
+
+class Depthwise(Family):
+    """See the module."""
+
+    name = "depthwise"
+    records = {"depthwise": OWN}
+    words = {"": Words("depthwise rows", "rows", "columns")}
+    layout_class = DepthwiseLayout
+
+    def estimate(self, p: Problem, machine: Machine, choose: Choose) -> str | Costs:
+        """Sets of output rows that share input rows, tile by tile."""
+        if not p.y_in_order:
+            return "stores rows of neighbours: needs a result in C order"
+        if p.in_channels != 1 or p.out_channels != 1:
+            return "needs one input and one output channel per group"
+        if p.stride[1] != 1 or p.kernel[1] == 1:
+            return "needs kernel rows that share input rows: several, with stride 1"
+        t, lanes = machine.tuning, machine.lanes
+        row_vectors = -(-p.out_size[2] // lanes)
+        copying = 0.0
+        if p.channels_last or p.column_padding:
+            # The bands of a small panel share rows, which are copied for each of them.
+            shared, columns = p.source_reach[1], p.out_size[2] + p.source_reach[2]
+            band = t.small_panel_bytes // (columns * machine.itemsize) - shared
+            each = t.move_cycles if p.channels_last else t.copy_cycles / lanes
+            again = p.in_size[0] * p.out_size[1] * shared / max(band, 1)
+            copying = each * p.groups * again * columns
+        apart = 1.0
+        if p.dilation[1] > 1 and lanes * machine.itemsize == 64:
+            far = p.groups * (p.inputs + p.pixels) * machine.itemsize > t.far_bytes
+            apart = t.far_rows if far else t.apart_rows
+        kind = "three" if three_columns(p) else "depthwise"
+        tiles = grid_of(machine.tiles[self.name][kind])
+        rows = apart * p.groups * p.out_size[0]
+        # Output rows one dilation apart share input rows.
+        sets = min(p.dilation[1], p.out_size[1])
+        size, larger = divmod(p.out_size[1], sets)
+        counts = [(n, s) for n, s in ((larger, size + 1), (sets - larger, size)) if n]
+        known: dict[tuple[int, int], float] = {}
+        costs = []
+        for tile_rows, tile_vectors in tiles:
+            if tile_rows > p.kernel[1] + 1:  # an assumption of the kernel
+                continue
+            cycles = 0.0
+            for count, out_rows in counts:
+                for n, r in split(out_rows, tile_rows):
+                    for m, v in split(row_vectors, tile_vectors):
+                        if (r, v) not in known:
+                            known[r, v] = tile_cycles(t, p.kernel, r, v)
+                        cycles += count * n * m * known[r, v]
+            costs.append((copying + rows * cycles, Tile(tile_rows, tile_vectors)))
+        return costs
+
+    def layout(
+        self, p: Problem, machine: Machine, tile: Tile, choose: Choose, like: Layout | None = None
+    ) -> Layout:
+        """A sibling's tile depends on its kernel."""
+        if like is not None:
+            costs = self.estimate(p, machine, choose)
+            assert not isinstance(costs, str)  # siblings differ in their kernels alone
+            tile = min(costs)[1]
+        return super().layout(p, machine, tile, choose, like)
+
+    def own(self, layout: Layout, keep: Keep) -> Array:
+        """The largest tile, and where the taps of a kernel row lie."""
+        columns = np.array(layout.tap_steps()[3], np.intp)
+        tile = layout.tile
+        return np.array(
+            (tile.rows, tile.vectors, address(columns, keep), three_columns(layout.p)), OWN)
+
+
+def three_columns(p: Problem) -> bool:
+    """Whether a kernel row's three taps are neighbours, in x or in a panel sorted by phase."""
+    return p.kernel[2] == 3 and p.stride[2] == p.dilation[2]
+
+
+def tile_cycles(t: Tuning, kernel: Triple, rows: int, vectors: int) -> float:
+    """Cycles of a tile, window row by window row."""
+    planes, height, width = kernel
+    cycles = t.tile_start + rows * vectors
+    for window in range(height + rows - 1):
+        active = min(window, height - 1) - max(window - rows + 1, 0) + 1
+        sums = active * vectors
+        per_tap = max(
+            sums / 2, (active + vectors * t.split_loads) / 2, min(t.latency, sums * t.latency))
+        cycles += width * planes * per_tap + 3
+    return cycles

@@ -1,0 +1,151 @@
+"""What a kernel family is to the planner: the interface that every folder of `_families` fills."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gconv._plan.items import Layout, balanced, flops_inside, work_before
+from gconv._plan.scratch import LINE_BYTES
+
+if TYPE_CHECKING:
+    from gconv._plan.record import Keep
+    from gconv._plan.costs import Costs, Tile
+    from gconv._plan.machine import Machine
+    from gconv._plan.problem import Problem
+
+Array = NDArray[Any]
+
+
+class Words(NamedTuple):
+    """A kernel in the words of `explain`: its name, and what its tiles' rows and vectors are."""
+
+    kernel: str
+    rows: str
+    vectors: str
+
+
+class Choice(NamedTuple):
+    """The family that serves a problem best, by its estimate."""
+
+    cycles: float  # of one image
+    family: Family
+    tile: Tile
+    forced: bool = False  # it is the forced family, or wraps it
+
+
+# Wrappers are given this to ask for what they wrap; with `wrap` that may be a wrapper as well.
+Choose = Callable[..., Choice]
+
+
+class Family:
+    """A kernel family.
+
+    Attributes
+    ----------
+    name : str
+        Under which the engine's table has its kernel, and tests force it.
+    words : dict
+        Words by kind of tile.
+    transposed : bool or None
+        Whether it serves transposed convolutions, or ordinary ones; None: both.
+    wraps : bool
+        Whether it is a wrapper: it serves a problem by other families' plans of other problems.
+    records : dict
+        The dtypes of the records that its kernels read, by the kernels' names in the engine.
+    specialised : bool
+        Whether it is for few layers only, and so wants a measured CPU.
+    """
+
+    name: ClassVar[str]
+    words: ClassVar[dict[str, Words]]
+    transposed: ClassVar[bool | None] = False
+    wraps: ClassVar[bool] = False
+    specialised: ClassVar[bool] = False
+    layout_class: ClassVar[type[Layout]] = Layout
+    records: ClassVar[dict[str, np.dtype[Any]]] = {}
+
+    def estimate(self, p: Problem, machine: Machine, choose: Choose) -> str | Costs:
+        """Why the family cannot serve a problem, or the cycles of one image with each tile; at
+        infinity, it serves where no other does."""
+        raise NotImplementedError
+
+    def layout(
+        self, p: Problem, machine: Machine, tile: Tile, choose: Choose, like: Layout | None = None
+    ) -> Layout:
+        """How the work is laid out; as `like`, a sibling's layout, where that is given."""
+        if like is not None:
+            layout = self.layout_class(self, p, machine, tile)
+            layout.follow(like)
+            return layout
+        return balanced(lambda size: self.layout_class(self, p, machine, tile, size))
+
+    def own(self, layout: Layout, keep: Keep) -> Array | None:
+        """The record that the family's kernel alone reads; `keep` gets what it points into."""
+        return None
+
+    def engine_name(self, layout: Layout) -> str:
+        """The kernel's name in the engine's table."""
+        return self.name
+
+    def says(self, layout: Layout) -> Words:
+        """The kernel in words."""
+        return self.words[layout.tile.kind]
+
+    # ---- weights ----
+
+    def pack_key(self, layout: Layout) -> tuple[object, ...] | None:
+        """What the packed weights depend on; None where tiles read them as they are."""
+        p = layout.p
+        return None if p.in_order(p.weights) else (p.weights, p.kernel)
+
+    def packed_size(self, layout: Layout) -> int:
+        """Elements of the packed weights."""
+        p = layout.p
+        return p.groups * p.out_channels * p.taps
+
+    def pack(self, layout: Layout, ordered: Array, packed: Array) -> None:
+        """Pack weights of shape (groups, out_channels, taps), taps in the order (in_channels,
+        *kernel); these tiles read them in this order."""
+        packed.reshape(ordered.shape)[...] = ordered
+
+    def pack_all(self, layout: Layout, weight: Array, packed: Array) -> None:
+        """Pack weights in C order, of any shape."""
+        self.pack(layout, ordered_weights(layout.p, weight), packed)
+
+    # ---- work ----
+
+    def work(self, layout: Layout, images: int, numbers: NDArray[np.intp]) -> NDArray[np.float64]:
+        """The work of all items before each number."""
+        return work_before(layout, images, numbers)
+
+    def flops_inside(self, layout: Layout) -> int:
+        """Floating-point operations of one image on elements of the image."""
+        return flops_inside(layout.p)
+
+
+def ordered_weights(p: Problem, weight: Array, origin: int | None = None) -> Array:
+    """Weights in C order, of any shape, as (groups, out_channels, taps), taps in the order
+    (in_channels, *kernel); from the problem's first tap on, or from another."""
+    where = p.weights
+    steps = (where.group, where.channel, where.input, *where.axis)
+    return np.lib.stride_tricks.as_strided(
+        weight.reshape(-1)[where.origin if origin is None else origin :],
+        (p.groups, p.out_channels, p.in_channels, *p.kernel),
+        [step * weight.itemsize for step in steps],
+    ).reshape(p.groups, p.out_channels, p.taps)
+
+
+def packed_weights(layout: Layout, weight: Array) -> Array:
+    """Weights in C order, of any shape, as the tiles of a layout read them, from a cache line
+    on."""
+    line = LINE_BYTES // weight.itemsize
+    size = layout.family.packed_size(layout)
+    memory = np.zeros(size + line, weight.dtype)
+    start = -(memory.ctypes.data // weight.itemsize) % line
+    packed = memory[start : start + size]
+    layout.family.pack_all(layout, weight, packed)
+    return packed

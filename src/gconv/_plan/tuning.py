@@ -1,0 +1,229 @@
+"""Every fitted constant of the planner: a record for each CPU that was measured, and a general one.
+
+A record is data. Its fields say what was measured; `measured` says how to measure it again. The
+record is chosen from the CPU's identity and never by timing, so that one machine always computes
+the same bits; ``GCONV_TUNING=NAME`` takes the record of that name on any CPU.
+
+To add a record: run ``gconv bench --choices`` on the CPU, change what the table shows to be wrong,
+and list the record in `RECORDS`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+VARIABLE = "GCONV_TUNING"
+KIB = 1024
+
+
+class Tuning(NamedTuple):
+    """What a plan takes for granted about a CPU.
+
+    The defaults are those of Zen 4. Costs are in cycles of a core that starts two multiply-adds or
+    two loads a cycle; factors multiply the estimates of a family.
+    """
+
+    name: str
+    cpu: str
+    date: str
+    measured: str  # the command
+    # (vendor, family, first model, last model) of the CPUs that the record is for.
+    cpus: tuple[tuple[str, int, int, int], ...] = ()
+
+    # A specialised family is taken only where its estimate is lower by this factor.
+    specialised: float = 1.0
+
+    # ---- caches, as plans use them ----
+    l2_bytes: int = 1024 * KIB
+    # x and y of more bytes together come from memory (32 MiB of third-level cache for 8 cores).
+    # Sliding windows over single rows of 3 to 15 neighbours are 1 to 1.7 times as fast as width
+    # lanes there, and 0.8 to 1 times below.
+    far_bytes: int = 8192 * KIB
+    # A panel leaves the second-level cache room for the output ...
+    panel_bytes: int = 192 * KIB
+    # ... or, where one output channel reads it, stays in the first.
+    small_panel_bytes: int = 24 * KIB
+    # Ways of the first-level cache that a tap's input channels may fill; weights need most of it.
+    channel_ways: int = 3
+    # Sums of a channel-lane item.
+    sums_bytes: int = 48 * KIB
+    # Where the taps of channel lanes' border pixels lie.
+    border_bytes: int = 128 * KIB
+    # Weights of a block of output channels stay in the first-level cache; or, with tiles of
+    # `tall_rows` pixels, which use each weight so often that it may come from the second-level
+    # cache, there: 1.02 to 1.07 times as fast with 14 pixels, 0.9 to 1 times with 6.
+    weight_block_bytes: int = 24 * KIB
+    tall_rows: int = 12
+    tall_weight_block_bytes: int = 64 * KIB
+    # Weights that a function packs at once.
+    packed_bytes: int = 320 * KIB
+    # A function packs the weights of all siblings for each band: 1.3 times as fast where one band
+    # takes the place of two.
+    repacking_panel_bytes: int = 224 * KIB
+    # Outputs of siblings before they are interleaved.
+    output_bytes: int = 128 * KIB
+    # What channels-last tiles read of x for one vector of channels.
+    channels_last_bytes: int = 48 * KIB
+    # Panel and result of a block that is transposed, of one vector of channels and of several.
+    block_bytes: int = 256 * KIB
+    small_block_bytes: int = 24 * KIB
+    # What sliding windows ask for ahead waits in the second-level cache.
+    ahead_bytes: int = 128 * KIB
+
+    # ---- work items ----
+    # Enough items for 64 threads to share evenly, each worth its overhead.
+    items: int = 480
+    least_item_flops: int = 40_000
+    most_item_flops: int = 400_000
+    few_items: int = 8
+    # Below, few threads are worth waking, and items may be larger.
+    small_flops: int = 20_000_000
+    small_item_flops: int = 150_000
+    # Multiply-adds that an element copied into a panel should serve, in all output channels.
+    copy_uses: int = 128
+
+    # ---- tiles ----
+    tile_start: float = 10.0  # the loop around a tile
+    latency: float = 4.0  # of a multiply-add
+    # To copy a vector into a panel, or an element where the stride is more than 2. Of 1,500 layers
+    # that width and channel lanes may serve, 3 to 5 choose best between the two.
+    copy_cycles: float = 4.0
+    copy_element_cycles: float = 1.0
+    # To move an element from channels-last order to C order, or back.
+    move_cycles: float = 2.0
+    # To wait for a vector of x beyond what multiply-adds hide. Of 330 layers of width lanes, the
+    # tile chosen takes 1.014 times as long as the best (1.019 without); masked ones gain 1.03 to
+    # 1.06 times with 7 to 24 channels per group.
+    read_cycles: float = 0.05
+    # Width lanes of siblings whose rows leave the first-level cache little room wait for the
+    # second: transposed layers of 128 and 256 channels run at 55 GFLOP/s, channel lanes at 90.
+    sibling_row_bytes: int = 20 * KIB
+    far_loads: float = 8.0
+    split_loads: float = 1.5  # a load at any address, over one within a cache line
+
+    # ---- width lanes with masks ----
+    # Masked loads take slots of the multiply-adds; more where all channels share the same sets of
+    # the first-level cache: 1.01 to 1.3 times as fast as other families on the layers chosen.
+    masked: float = 1.15
+    masked_in_sets: float = 1.4
+    masked_columns: int = 256
+    mask_bytes: int = 32 * KIB
+
+    # ---- depthwise rows and sliding windows ----
+    # Rows a dilation apart, with vectors of 64 bytes, and where x and y come from memory: of 120
+    # layers with dilations of 2 to 24, the family chosen takes 1.05 times as long as the fastest
+    # (1.1 without the first, 1.2 without both).
+    apart_rows: float = 1.3
+    far_rows: float = 2.0
+    # What the estimates of sliding windows are multiplied by, for what the others' leave out.
+    # Fitted to the layer table, to 1,300 layers of 1 to 8 output channels per group (chosen within
+    # 1.015 of the fastest), and to 340 with kernels of one row and 2 to 64 output channels.
+    sliding: float = 0.8
+    sliding_other_padding: float = 0.9  # padding that holds elements of the image
+    sliding_paired: float = 0.65  # taps k and k + LANES share shifted vectors
+    sliding_apart: tuple[float, float] = (1.7, 3.6)  # stride 2: kernels of several rows, of one
+    sliding_without_panel: float = 1.1
+    sliding_multiplier: tuple[float, float] = (0.85, 1.7)  # kernels of several rows, of one
+    sliding_single: float = 1.4  # tiles of one vector
+    sliding_far_row: float = 0.4  # others read memory once more to fill a panel
+    sliding_rows: int = 16  # fewer are not worth the start of a strip
+
+    # ---- channel lanes ----
+    # Bias in and sums out, for a vector of sums: about six instructions.
+    channel_sums: float = 6.0
+    # Layers of fewer input channels leave runs of too few taps to skip columns in the padding.
+    channel_skip_channels: int = 8
+    # Skipped columns pay: 1.07 times as fast at 7x7 with a 3x3 kernel, not at 14x14.
+    channel_skip_inside: tuple[float, float] = (0.95, 0.93)
+    channel_skip_run: int = 5
+    # x in place of a panel, where columns are skipped: rows that make a run long enough.
+    channel_run_columns: int = 32
+    # Kernel rows apart, each for all pixels: 1.05 to 1.5 times as fast from 4x4 to 8x8 pixels, 1.02
+    # to 1.04 times at 14x14; 0.95 times with 16 channels.
+    channel_visit_padding: int = 13
+    channel_visit_rows: int = 48
+    channel_visit_size: int = 8
+    # A band reads its weights once for all its pixels: 1 to 1.05 times as fast as with a hundred,
+    # 1.13 times where the weights come from beyond the second-level cache.
+    channel_pixels: int = 300
+
+    # ---- channels-last tiles ----
+    picked_tap: tuple[float, float] = (0.5, 0.8)  # for a pixel, and for each input channel
+    neighbour_tap: float = 0.8
+    tile_pixels: float = 5.0  # to start and store one
+    border_tap: float = 2.0
+    border_pixel: float = 30.0
+    inner_tap: float = 0.6
+    inner_tile: float = 40.0
+    descending_throughput: float = 2.0
+    wide_throughput: float = 2.2
+    wide_start: float = 27.0
+    column_start: float = 30.0  # of a set of columns one dilation apart
+    # To transpose a vector of 64 bytes; and one whose channels share sets of the first-level cache,
+    # as in planes of 32 x 32.
+    transpose_cycles: float = 2.6
+    transpose_in_sets_cycles: float = 7.0
+
+    # ---- short rows, and getting ready for each group where rows are short ----
+    # With 512 groups of 1 channel and 4 taps, 1 and 16 samples: 18 us and 50 us.
+    short_sums: float = 5.0
+    ready_cycles: float = 60.0
+    channel_ready_cycles: float = 250.0
+
+    # ---- transposed convolutions ----
+    # Input channels of a group that tiles of all column phases take: 1.2 to 1.6 times as fast as
+    # part by part with 2 and 4 of them, 0.65 to 1.1 times with 8.
+    upsampling_channels: int = 4
+
+
+ZEN4 = Tuning(
+    name="zen4",
+    cpu="AMD Zen 4 (EPYC 9004, Ryzen 7000)",
+    date="2026-11-23",
+    measured="gconv bench --choices --layers 300",
+    cpus=(
+        ("AuthenticAMD", 25, 0x10, 0x1F),
+        ("AuthenticAMD", 25, 0x60, 0x7F),
+        ("AuthenticAMD", 25, 0xA0, 0xAF),
+    ),
+)
+# For CPUs that nobody measured: Zen 4's costs, smaller caches, and families of general use unless
+# another is clearly faster.
+GENERAL = ZEN4._replace(
+    name="general",
+    cpu="any other",
+    measured="none: Zen 4's record with smaller caches",
+    cpus=(),
+    specialised=1.15,
+    l2_bytes=512 * KIB,
+    far_bytes=4096 * KIB,
+)
+RECORDS = (ZEN4, GENERAL)
+
+
+def record_for(vendor: str, family: int, model: int) -> Tuning:
+    """The record of a CPU: of the first that names it, else the general one."""
+    for record in RECORDS:
+        for who, which, first, last in record.cpus:
+            if (vendor, family) == (who, which) and first <= model <= last:
+                return record
+    return GENERAL
+
+
+def forced_record() -> Tuning | None:
+    """The record that GCONV_TUNING names; None where it is not set.
+
+    Raises
+    ------
+    ValueError
+        Where there is no record of that name.
+    """
+    asked = os.environ.get(VARIABLE, "")
+    if not asked:
+        return None
+    for record in RECORDS:
+        if record.name == asked:
+            return record
+    names = ", ".join(record.name for record in RECORDS)
+    raise ValueError(f"gconv: {VARIABLE}={asked!r} is not one of {names}")
