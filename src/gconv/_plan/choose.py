@@ -19,6 +19,7 @@ import numpy as np
 from gconv._call.geometry import Geometry, Shape
 from gconv._call.isa import chosen, engine, usable
 from gconv._engine import call
+from gconv._plan.adapter import plan_of, tiles_of
 from gconv._plan.problem import Family, problem_of
 from gconv._plan.spec import spec_of
 from gconv._plan.tiles import Machine, Tile
@@ -124,11 +125,11 @@ def _cached(
         if one_bank:
             problem.weights = problem.weights._replace(group=0)
         spec = spec_of(problem, machine(isa, dtype), forced, packs)
-    return call.Plan(spec, engine(isa, dtype))
+    return plan_of(spec, engine(isa, dtype))
 
 
 @cache
 def machine(isa: str, dtype: np.dtype[np.floating]) -> Machine:
     """The lanes and tiles of an instruction set in a precision."""
     module = engine(isa, dtype)
-    return Machine(module.lanes, dtype.itemsize, module.tile_limits())
+    return Machine(module.lanes, dtype.itemsize, tiles_of(module))

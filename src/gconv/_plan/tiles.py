@@ -91,7 +91,7 @@ def choose_tile(p: Problem, machine: Machine, forced: Tile | None) -> Tile:
     if not p.y_in_order:  # the others store whole rows
         if wanted in (None, Family.CHANNEL) and channel_lanes_fit(p, machine):
             candidates.append(channel_tile(p, machine, forced))
-        if wanted in (None, Family.ACROSS) and across_fits(p, machine):
+        if wanted in (None, Family.ACROSS) and across_tiles_fit(p, machine):
             candidates.append(across_tile(p, machine))
         if wanted in (None, Family.PIXELS) and pixels_fit(p, machine):
             candidates.append(pixels_tile(p, machine, forced))
@@ -355,6 +355,15 @@ def across_fits(p: Problem, machine: Machine) -> bool:
     )
 
 
+def across_tiles_fit(p: Problem, machine: Machine) -> bool:
+    """Whether lanes across groups may serve with the tiles that there are: only those of
+    neighbours load and store less than a vector."""
+    return across_fits(p, machine) and (
+        neighbours_fit(p, machine)
+        or across_vectors(p, machine, p.groups).kind != Lanes.NARROW  # type: ignore[union-attr]
+    )
+
+
 def blocks_fit(p: Problem) -> bool:
     """Whether the tiles of channels-last layers may serve arrays in C order: one input and one
     output channel per group."""
@@ -511,14 +520,13 @@ def across_tile(p: Problem, machine: Machine) -> tuple[float, Tile]:
     """(estimated cycles of one image, tile) of lanes across groups."""
     vectors = across_vectors(p, machine, p.groups)
     assert vectors is not None  # across_fits has asked
-    rows = machine.tiles["across"][vectors.kind]
-    # A tap takes a load and a multiply-add, or a pick and a multiply-add for every channel.
-    tap = 1.0 if vectors.kind == Lanes.FITTING else 0.5 + 0.8 * p.in_channels
-    if vectors.kind == Lanes.NARROW:
-        tap += 10.0
     if neighbours_fit(p, machine):
         rows = machine.tiles["neighbours"]["pixels"]
         tap = 0.8 * p.in_channels
+    else:
+        rows = machine.tiles["across"][vectors.kind]
+        # A tap takes a load and a multiply-add, or a pick and a multiply-add for every channel.
+        tap = 1.0 if vectors.kind == Lanes.FITTING else 0.5 + 0.8 * p.in_channels
     cycles = math.prod(p.out_size) * vectors.first.size * (p.volume * tap + 5)
     return cycles, (Family.ACROSS, rows, 1)
 
