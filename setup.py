@@ -25,13 +25,15 @@ from setuptools.command.build_ext import build_ext
 
 ENGINE = Path("src/gconv/_engine")
 
-# Instruction set: (flags, bytes in a vector). To add one, see CONTRIBUTING.md.
+FAMILIES = Path("src/gconv/_families")
+
+# Instruction set: (flags, bytes in a vector, vector registers). To add one, see CONTRIBUTING.md.
 X86_64 = {
-    "generic": ([], 16),
-    "avx2": (["-march=x86-64-v3"], 32),
-    "avx512": (["-march=x86-64-v4", "-mprefer-vector-width=512"], 64),
+    "generic": ([], 16, 16),
+    "avx2": (["-march=x86-64-v3"], 32, 16),
+    "avx512": (["-march=x86-64-v4", "-mprefer-vector-width=512"], 64, 32),
 }
-OTHERS = {"generic": ([], 16)}
+OTHERS = {"generic": ([], 16, 16)}
 PRECISIONS = {"f32": ("float", 4), "f64": ("double", 8)}
 
 # The tiles must be unrolled until every accumulator has a name, or they live in memory.
@@ -120,6 +122,8 @@ class BuildEngine(build_ext):
 def engine_extensions() -> list[Extension]:
     """One extension per instruction set and precision."""
     on_x86_64 = platform.machine().lower() in ("x86_64", "amd64")
+    sources = [*ENGINE.glob("*.p[x]*"), *ENGINE.glob("*.h"), *FAMILIES.glob("*/*.pxi")]
+    depends = sorted(str(path) for path in sources)
     return [
         Extension(
             f"gconv._engine.{isa}_{precision}",
@@ -128,14 +132,15 @@ def engine_extensions() -> list[Extension]:
             define_macros=[
                 ("GC_REAL", real),
                 ("GC_LANES", str(vector_bytes // real_bytes)),
+                ("GC_REGISTERS", str(registers)),
                 # Tiles are specialised by inlining one body at literal sizes: always. Of
                 # Cython's own functions many stay unused, and Clang would name them all.
                 ("CYTHON_INLINE", "inline __attribute__((always_inline, unused))"),
             ],
             include_dirs=[str(ENGINE)],
-            depends=[str(path) for path in ENGINE.glob("*.p[x]*")] + [str(ENGINE / "vector.h")],
+            depends=depends,
         )
-        for isa, (flags, vector_bytes) in (X86_64 if on_x86_64 else OTHERS).items()
+        for isa, (flags, vector_bytes, registers) in (X86_64 if on_x86_64 else OTHERS).items()
         for precision, (real, real_bytes) in PRECISIONS.items()
     ]
 
@@ -151,7 +156,19 @@ def call_extension() -> Extension:
     )
 
 
+def packages() -> list[str]:
+    """The packages of a wheel: a family is one by its folder alone."""
+    rooms = ("_api", "_call", "_plan", "_families", "_engine", "_cli", "_bench", "_bench.contenders")
+    families = sorted(path.parent.name for path in FAMILIES.glob("*/__init__.py"))
+    return [
+        "gconv",
+        *(f"gconv.{room}" for room in rooms),
+        *(f"gconv._families.{family}" for family in families),
+    ]
+
+
 setup(
+    packages=packages(),
     ext_modules=cythonize(
         [*engine_extensions(), call_extension()],
         include_path=["src"],

@@ -19,7 +19,7 @@ from gconv._call.geometry import an_integer
 from gconv._engine import call
 
 VARIABLE = "GCONV_NUM_THREADS"
-MOST_THREADS = 1024  # the runtime ends the process where it cannot start them all
+MOST_THREADS = call.most_threads
 
 _set_by_user: int | None = None
 _lock = threading.Lock()  # what was looked up must not replace what was set meanwhile

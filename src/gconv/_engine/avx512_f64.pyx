@@ -1,7 +1,1 @@
 include "engine.pxi"
-include "tiles_32.pxi"
-include "sliding.pxi"
-include "upsampling.pxi"
-include "pixels.pxi"
-include "neighbours.pxi"
-include "masked.pxi"

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
@@ -10,6 +10,11 @@ from gconv._plan.problem import Spec
 
 compiler: str
 openmp_runtime: str
+most_threads: int
+padding_modes: dict[str, int]
+activations: dict[str, int]
+item_orders: dict[str, int]
+flat: int
 thread_limit_variable: ContextVar[int | None]
 
 def cpu_supports(isa: str) -> bool: ...
@@ -33,7 +38,17 @@ def key_of(
 
 class Plan:
     spec: Spec
-    def __init__(self, spec: Spec, engine: ModuleType) -> None: ...
+    def __init__(
+        self,
+        record: NDArray[Any],
+        engine: ModuleType,
+        *,
+        keep: Sequence[object] = (),
+        flops: int,
+        dimensions: int,
+        weight_offset: int = 0,
+        spec: Spec | None = None,
+    ) -> None: ...
     def run(
         self,
         x: NDArray[Any],
@@ -43,6 +58,7 @@ class Plan:
         y: NDArray[Any],
         threads: int,
         residual: NDArray[Any] | None = None,
+        y_strides: tuple[int, int, int, int, int] | None = None,
     ) -> None: ...
 
 class ShortCut:

@@ -7,7 +7,6 @@ a plan was made for and leaves everything else to them.
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.contextvars cimport get_value
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.string cimport memcpy, memset
 
@@ -16,9 +15,14 @@ cimport numpy as cnp
 
 import contextvars
 
-from gconv._engine.plan cimport Activation, ConvPlan, Family, PaddingMode, run_function
+from gconv._engine cimport plan as names
+from gconv._engine.plan cimport ConvPlan, run_function
 
 cnp.import_array()
+
+
+cdef enum:
+    MOST_THREADS = 1024  # the runtime ends the process where it cannot start them all
 
 
 cdef extern from "process.h" nogil:
@@ -50,6 +54,23 @@ compiler = COMPILER.decode()
 openmp_runtime = openmp_library().decode()
 
 
+# What `gconv._plan` makes its enums from.
+padding_modes = {
+    "ZEROS": names.ZEROS, "REFLECT": names.REFLECT, "REPLICATE": names.REPLICATE,
+    "CIRCULAR": names.CIRCULAR,
+}
+activations = {
+    "IDENTITY": names.IDENTITY, "CLAMP": names.CLAMP, "LEAKY_RELU": names.LEAKY_RELU,
+    "HARDSWISH": names.HARDSWISH, "SIGMOID": names.SIGMOID, "TANH": names.TANH,
+    "SILU": names.SILU,
+}
+item_orders = {
+    "CHANNELS_FASTEST": names.CHANNELS_FASTEST, "BANDS_FASTEST": names.BANDS_FASTEST,
+    "BANDS_SLOWEST": names.BANDS_SLOWEST,
+}
+flat = names.FLAT
+
+
 def cpu_supports(str isa):
     """Whether this CPU can run the engine's modules for an instruction set."""
     if isa == "avx2":
@@ -62,6 +83,7 @@ def cpu_supports(str isa):
 # ---- threads ---------------------------------------------------------------------------------
 # gconv._call.threads decides; what it decided is kept here, where a call reads it without Python.
 
+most_threads = MOST_THREADS
 thread_limit_variable = contextvars.ContextVar("gconv.thread_limit", default=None)
 cdef int fixed_threads = 0  # from set_num_threads or GCONV_NUM_THREADS; 0: neither
 cdef int cpu_threads = 0  # by affinity and quota; 0: not yet looked up
@@ -114,183 +136,89 @@ cdef class Plan:
 
     Parameters
     ----------
-    spec : gconv._plan.problem.Spec
-        Every field of the engine's `ConvPlan`, by its name.
+    record : numpy.ndarray
+        The engine's `ConvPlan`, a 0-d array of `gconv._plan.record.PLAN`.
     engine : module
         The engine module to run it on.
+    keep : sequence
+        What the addresses in the record point into: it lives as long as the plan.
+    flops : int
+        Of one image: too few are not worth a second thread.
+    dimensions : int
+        Spatial dimensions of the arrays.
+    weight_offset : int
+        Where the first tap lies among weights that are not packed, in elements.
+    spec : object
+        Kept for whoever asks what the plan was made from.
     """
 
     cdef ConvPlan plan
     cdef run_function function
-    cdef Py_ssize_t flops
-    cdef int spec_dimensions
+    cdef Py_ssize_t flops, weight_offset
+    cdef int dimensions
     cdef readonly object spec
-    cdef object x_taps, w_taps, tap_places, work, across, masks, part_phases, part_plans, capsule
-    cdef ConvPlan* parts
+    cdef object keep, capsule
 
-    def __cinit__(self, spec, engine):
-        cdef int axis
-        cdef ConvPlan* p = &self.plan
-        self.spec = spec
+    def __cinit__(self, cnp.ndarray record, engine, *, keep=(), Py_ssize_t flops, int dimensions,
+                  Py_ssize_t weight_offset=0, spec=None):
+        if cnp.PyArray_NBYTES(record) != sizeof(ConvPlan):
+            raise ValueError("gconv: the record is not a ConvPlan")
+        memcpy(&self.plan, cnp.PyArray_DATA(record), sizeof(ConvPlan))
         self.capsule = engine.run_capsule
         self.function = (<run_function*>PyCapsule_GetPointer(self.capsule, "gconv.run"))[0]
-        p.groups = spec.groups
-        p.in_channels = spec.in_channels
-        p.out_channels = spec.out_channels
-        for axis in range(3):
-            p.in_size[axis] = spec.in_size[axis]
-            p.out_size[axis] = spec.out_size[axis]
-            p.kernel[axis] = spec.kernel[axis]
-            p.stride[axis] = spec.stride[axis]
-            p.dilation[axis] = spec.dilation[axis]
-            p.padding[axis] = spec.padding[axis]
-            p.has_padding[axis] = spec.has_padding(axis)
-            p.filled_begin[axis], p.filled_end[axis] = spec.filled(axis)
-            p.x_axis[axis] = spec.x_axis[axis]
-            p.y_axis[axis] = spec.y_axis[axis]
-            p.band[axis] = spec.band[axis]
-            p.bands[axis] = spec.bands[axis]
-            p.w_axis[axis] = spec.read.axis[axis]
-            p.panel_padding[axis] = spec.panel_padding[axis]
-            p.panel_reach[axis] = spec.panel_reach[axis]
-        p.y_in_order = spec.y_in_order
-        p.lanes_are = spec.lanes_are
-        p.neighbours = spec.neighbours
-        p.across_blocks = spec.across_blocks
-        p.across_wide = spec.across_wide
-        self.across = (spec.across_first, spec.across_base, spec.across_picks)
-        p.across_first = <const Py_ssize_t*>cnp.PyArray_DATA(spec.across_first)
-        p.across_base = <const Py_ssize_t*>cnp.PyArray_DATA(spec.across_base)
-        p.across_picks = <const int*>cnp.PyArray_DATA(spec.across_picks)
-        p.w_origin = spec.read.origin
-        p.w_group = spec.read.group
-        p.w_channel = spec.read.channel
-        p.w_input = spec.read.input
-        p.w_in_order = spec.w_in_order
-        p.panel_offset = spec.panel_offset
-        p.padding_mode = <PaddingMode><int>spec.padding_mode
-        p.x_image = spec.x_image
-        p.x_channel = spec.x_channel
-        p.y_image = spec.y_image
-        p.y_channel = spec.y_channel
-        p.items = spec.items
-        p.group_block = spec.group_block
-        p.group_blocks = spec.group_blocks
-        p.channel_block = spec.channel_block
-        p.channel_blocks = spec.channel_blocks
-        p.bands_inside = spec.bands_inside
-        p.groups_inside = spec.groups_inside
-        p.slices = spec.slices
-        p.slice_axis = spec.slice_axis
-        self.work = spec.work
-        p.work = <const double*>cnp.PyArray_DATA(self.work) if self.work is not None else NULL
-        p.family = <Family><int>spec.family
-        p.tile_rows = spec.tile_rows
-        p.tile_vectors = spec.tile_vectors
-        p.in_place = spec.in_place
-        p.phases = spec.phases
-        p.phase_step = spec.phase_step
-        p.pixel_step = spec.pixel_step
-        p.panel_channels = spec.panel_channels
-        p.panel_planes = spec.panel_planes
-        p.panel_rows = spec.panel_rows
-        for axis in range(2):
-            p.panel_line[axis] = spec.panel_line[axis]
-            p.panel_tap[axis] = spec.panel_tap[axis]
-            p.expanded[axis] = spec.expanded[axis]
-        p.panel_channel = spec.panel_channel
-        p.panel_plane = spec.panel_plane
-        p.panel_row = spec.panel_row
-        p.panel_phase = spec.panel_phase
-        p.panel_columns = spec.panel_columns
-        p.in_block = spec.in_block
-        p.channel_major = spec.channel_major
-        p.column_runs = spec.column_runs
-        p.rows_at_once = spec.rows_at_once
-        p.gathers_border = spec.gathers_border
-        p.prefetches = spec.prefetches
-        p.three_columns = spec.three_columns
-        p.down_the_rows = spec.down_the_rows
-        p.activation = <Activation><int>spec.epilogue.activation
-        p.low = spec.epilogue.low
-        p.high = spec.epilogue.high
-        self.x_taps = spec.x_taps
-        self.w_taps = spec.w_taps
-        self.tap_places = spec.tap_places
-        p.tap_places = <const Py_ssize_t*>cnp.PyArray_DATA(self.tap_places)
-        p.x_taps = <const Py_ssize_t*>cnp.PyArray_DATA(self.x_taps)
-        p.w_taps = <const Py_ssize_t*>cnp.PyArray_DATA(self.w_taps)
-        self.masks = (spec.masks, spec.mask_taps)
-        p.masks = <const char*>cnp.PyArray_DATA(spec.masks)
-        p.mask_taps = <const Py_ssize_t*>cnp.PyArray_DATA(spec.mask_taps)
-        p.accumulators_at = spec.accumulators_at
-        p.weights_at = spec.weights_at
-        p.outputs_at = spec.outputs_at
-        p.packed_at = spec.packed_at
-        p.scratch_bytes = spec.scratch_bytes
-        self.flops = spec.flops
-        self.spec_dimensions = spec.dimensions
-        if spec.parts:
-            self.take_parts(spec.parts, engine)
-
-    cdef int take_parts(self, tuple specs, engine) except -1:
-        """A transposed convolution's parts. There may be thousands, but of few kinds; the plans
-        of these live as long as this one."""
-        cdef ConvPlan* p = &self.plan
-        cdef Py_ssize_t axis, i
-        cdef dict kinds = {}
-        self.part_plans = kinds
-        self.part_phases = self.spec.part_phases
-        self.parts = <ConvPlan*>PyMem_Malloc(len(specs) * sizeof(ConvPlan))
-        if self.parts == NULL:
-            raise MemoryError("gconv: cannot allocate a plan")
-        for i in range(len(specs)):
-            part = specs[i]
-            if part.kind not in kinds:
-                kinds[part.kind] = Plan(part, engine)
-            self.parts[i] = (<Plan>kinds[part.kind]).plan
-            self.parts[i].w_origin = part.read.origin
-            self.parts[i].packed_at = part.packed_at
-        p.parts = self.parts
-        p.bias_alone = self.spec.bias_alone
-        p.upsamples = self.spec.upsamples
-        p.column_parts = self.spec.column_parts
-        for axis in range(3):
-            p.part_counts[axis] = len(self.part_phases[axis])
-            p.part_phases[axis] = <const Py_ssize_t*>cnp.PyArray_DATA(self.part_phases[axis])
-            p.y_step[axis] = self.spec.y_step[axis]
-            p.y_size[axis] = self.spec.y_size[axis]
-        return 0
-
-    def __dealloc__(self):
-        PyMem_Free(self.parts)
+        self.keep = tuple(keep)
+        self.flops = flops
+        self.dimensions = dimensions
+        self.weight_offset = weight_offset * <Py_ssize_t>engine.itemsize
+        self.spec = spec
 
     cdef int execute(
         self, Py_ssize_t images, const void* x, const void* weight, const void* packed,
-        const void* bias, const void* residual, void* y, int threads) except -1:
+        const void* bias, const void* residual, void* y, int threads,
+        const Py_ssize_t* y_strides=NULL) except -1:
+        """Compute y. `y_strides` (in elements) are those of its image, channel and three axes,
+        where they are not the plan's; y must be in order where that says so."""
         cdef char* scratch
+        cdef int axis
+        cdef ConvPlan other
+        cdef const ConvPlan* plan = &self.plan
+        if y_strides != NULL:
+            other = self.plan
+            other.problem.y_image = y_strides[0]
+            other.problem.y_channel = y_strides[1]
+            for axis in range(3):
+                other.problem.y_axis[axis] = y_strides[2 + axis]
+            plan = &other
         if self.flops * images < SERIAL_FLOPS or omp_get_level() > 0 or child_is_serial:
             threads = 1
+        if packed == NULL:
+            weight = <const char*>weight + self.weight_offset
         with nogil:
-            scratch = get_scratch(threads * self.plan.scratch_bytes)
+            scratch = get_scratch(threads * plan.scratch.bytes)
             if scratch != NULL:
                 self.function(
-                    &self.plan, images, x, weight, packed, bias, residual, y, threads, scratch)
+                    plan, images, x, weight, packed, bias, residual, y, threads, scratch)
         if scratch == NULL:
             raise MemoryError(
-                f"gconv: cannot allocate {threads * self.plan.scratch_bytes} bytes of scratch")
+                f"gconv: cannot allocate {threads * plan.scratch.bytes} bytes of scratch")
         return 0
 
     def run(self, cnp.ndarray x, cnp.ndarray weight, cnp.ndarray packed, cnp.ndarray bias,
-            cnp.ndarray y, int threads, cnp.ndarray residual=None):
+            cnp.ndarray y, int threads, cnp.ndarray residual=None, tuple y_strides=None):
         """Compute y. All arrays are of the plan's dtype, strides and shapes; packed, bias and
-        residual may be None, and residual may be y."""
+        residual may be None, and residual may be y. `y_strides`, in elements, are those of y's
+        image, channel and three axes, where they are not the plan's; the residual has them too."""
+        cdef Py_ssize_t strides[5]
+        cdef int i
+        if y_strides is not None:
+            for i in range(5):
+                strides[i] = y_strides[i]
         self.execute(
             cnp.PyArray_DIM(x, 0), cnp.PyArray_DATA(x), cnp.PyArray_DATA(weight),
             cnp.PyArray_DATA(packed) if packed is not None else NULL,
             cnp.PyArray_DATA(bias) if bias is not None else NULL,
             cnp.PyArray_DATA(residual) if residual is not None else NULL,
-            cnp.PyArray_DATA(y), threads)
+            cnp.PyArray_DATA(y), threads, strides if y_strides is not None else NULL)
 
 
 # ---- the short cut ---------------------------------------------------------------------------
@@ -467,7 +395,7 @@ cdef class ShortCut:
             if self.channels_last:
                 self.x_strides[axis] = x_strides[axis]
                 self.y_strides[axis] = y_strides[axis]
-        self.images = x_shape[0] if len(x_shape) == plan.spec.dimensions + 2 else 1
+        self.images = x_shape[0] if len(x_shape) == plan.dimensions + 2 else 1
 
     def __call__(self, x, weight, bias, residual, out, num_threads):
         """The result, or NotImplemented where the arguments are not plainly what is expected.
@@ -489,7 +417,7 @@ cdef class ShortCut:
             return NotImplemented
         if num_threads is None:
             threads = default_threads()
-        elif type(num_threads) is int and 1 <= num_threads <= 1024:
+        elif type(num_threads) is int and 1 <= num_threads <= MOST_THREADS:
             threads = num_threads
         else:
             return NotImplemented
@@ -525,7 +453,7 @@ cdef class ShortCut:
         """A new array of the result's shape."""
         if channels_last:
             return empty_channels_last(
-                self.dimensions, self.y_shape, self.dimensions - self.plan.spec_dimensions - 1,
+                self.dimensions, self.y_shape, self.dimensions - self.plan.dimensions - 1,
                 self.type_number)
         return cnp.PyArray_EMPTY(self.dimensions, self.y_shape, self.type_number, False)
 
@@ -612,7 +540,7 @@ cdef class Step:
             return NotImplemented
         if num_threads is None:
             threads = default_threads()
-        elif type(num_threads) is int and 1 <= num_threads <= 1024:
+        elif type(num_threads) is int and 1 <= num_threads <= MOST_THREADS:
             threads = num_threads
         else:
             return NotImplemented

@@ -22,24 +22,18 @@ cdef struct Epilogue:
     real least, shift, scale
 
 
-cdef inline bint in_tiles(const ConvPlan* p) noexcept nogil:
-    """Whether tiles apply the activation."""
-    return (p.activation <= HARDSWISH and p.family != PLAIN and p.y_in_order
-            and (p.parts == NULL or p.upsamples))
-
-
 cdef inline bint after_tiles(const ConvPlan* p, const void* residual) noexcept nogil:
     """Whether an item's outputs take a pass when they are done."""
-    if p.family == PLAIN or p.y_in_order:
-        residual = NULL  # the tiles add it
-    return residual != NULL or (p.activation != IDENTITY and not in_tiles(p))
+    if residual != NULL and not p.epilogue.adds_residual:
+        return True
+    return p.epilogue.activation != IDENTITY and not p.epilogue.in_tiles
 
 
 cdef inline Epilogue epilogue_of(const ConvPlan* p) noexcept nogil:
     cdef Epilogue e
-    e.activation = p.activation
-    e.low = p.low
-    e.high = p.high
+    e.activation = p.epilogue.activation
+    e.low = p.epilogue.low
+    e.high = p.epilogue.high
     e.least = -3
     e.shift = 3
     e.scale = 1.0 / 6
@@ -49,7 +43,7 @@ cdef inline Epilogue epilogue_of(const ConvPlan* p) noexcept nogil:
 cdef inline Epilogue tile_epilogue(const ConvPlan* p) noexcept nogil:
     """What the tiles of an item apply."""
     cdef Epilogue e = epilogue_of(p)
-    if not in_tiles(p):
+    if not p.epilogue.in_tiles:
         e.activation = IDENTITY
     return e
 
@@ -199,17 +193,17 @@ cdef void finish_row(
     """y = activation(sums + residual), n neighbours of each; residual may be NULL. Any of the
     three may be the same, but not overlap otherwise."""
     cdef Epilogue e = epilogue_of(p)
-    if p.activation == IDENTITY:
+    if p.epilogue.activation == IDENTITY:
         finish_row_by(y, sums, residual, n, IDENTITY, &e)
-    elif p.activation == CLAMP:
+    elif p.epilogue.activation == CLAMP:
         finish_row_by(y, sums, residual, n, CLAMP, &e)
-    elif p.activation == LEAKY_RELU:
+    elif p.epilogue.activation == LEAKY_RELU:
         finish_row_by(y, sums, residual, n, LEAKY_RELU, &e)
-    elif p.activation == HARDSWISH:
+    elif p.epilogue.activation == HARDSWISH:
         finish_row_by(y, sums, residual, n, HARDSWISH, &e)
-    elif p.activation == SIGMOID:
+    elif p.epilogue.activation == SIGMOID:
         finish_row_by(y, sums, residual, n, SIGMOID, &e)
-    elif p.activation == TANH:
+    elif p.epilogue.activation == TANH:
         finish_row_by(y, sums, residual, n, TANH, &e)
     else:
         finish_row_by(y, sums, residual, n, SILU, &e)
@@ -225,30 +219,51 @@ cdef inline void activate(
     cdef Py_ssize_t planes = end[0] - begin[0]
     cdef Py_ssize_t c, d, h, w, neighbours
     cdef Py_ssize_t pixel
-    if not p.y_in_order:  # pixel by pixel
-        neighbours = channels if p.y_channel == 1 else 1
+    if not p.problem.y_in_order:  # pixel by pixel
+        neighbours = channels if p.problem.y_channel == 1 else 1
         for d in range(begin[0], end[0]):
             for h in range(begin[1], end[1]):
                 for w in range(begin[2], end[2]):
-                    pixel = d * p.y_axis[0] + h * p.y_axis[1] + w * p.y_axis[2]
+                    pixel = d * p.problem.y_axis[0] + h * p.problem.y_axis[1] + w * p.problem.y_axis[2]
                     for c in range(channels // neighbours):
                         finish_row(p, y + pixel, y + pixel,
                                    residual + pixel if residual != NULL else NULL, neighbours)
-                        pixel += p.y_channel
+                        pixel += p.problem.y_channel
         return
-    y += begin[0] * p.y_axis[0] + begin[1] * p.y_axis[1] + begin[2]
+    y += begin[0] * p.problem.y_axis[0] + begin[1] * p.problem.y_axis[1] + begin[2]
     # Rows that follow each other are one long row, and so are planes and channels.
-    if p.y_axis[1] == columns:
+    if p.problem.y_axis[1] == columns:
         columns *= rows
         rows = 1
-        if p.y_axis[0] == columns:
+        if p.problem.y_axis[0] == columns:
             columns *= planes
             planes = 1
-            if p.y_channel == columns:
+            if p.problem.y_channel == columns:
                 columns *= channels
                 channels = 1
     for c in range(channels):
         for d in range(planes):
             for h in range(rows):
-                finish_row(p, y + c * p.y_channel + d * p.y_axis[0] + h * p.y_axis[1],
-                           y + c * p.y_channel + d * p.y_axis[0] + h * p.y_axis[1], NULL, columns)
+                finish_row(p, y + c * p.problem.y_channel + d * p.problem.y_axis[0] + h * p.problem.y_axis[1],
+                           y + c * p.problem.y_channel + d * p.problem.y_axis[0] + h * p.problem.y_axis[1], NULL, columns)
+
+
+# A tile applies what its sums need to be results. It reads bounds and addresses anew (read_here):
+# kept in registers, they would leave the loops over the taps too few.
+cdef inline void activate_tile(
+    vec acc[MOST_ROWS][MOST_VECTORS], const Epilogue* given, Py_ssize_t ROWS, Py_ssize_t VECTORS
+) noexcept nogil:
+    cdef const Epilogue* e = <const Epilogue*>read_here(given)
+    cdef Py_ssize_t j, v
+    if e.activation == CLAMP:
+        for j in range(ROWS):
+            for v in range(VECTORS):
+                acc[j][v] = activated(acc[j][v], CLAMP, e)
+    elif e.activation == LEAKY_RELU:
+        for j in range(ROWS):
+            for v in range(VECTORS):
+                acc[j][v] = activated(acc[j][v], LEAKY_RELU, e)
+    elif e.activation == HARDSWISH:
+        for j in range(ROWS):
+            for v in range(VECTORS):
+                acc[j][v] = activated(acc[j][v], HARDSWISH, e)

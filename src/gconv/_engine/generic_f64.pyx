@@ -1,2 +1,1 @@
 include "engine.pxi"
-include "tiles_16.pxi"

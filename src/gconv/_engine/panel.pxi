@@ -33,14 +33,52 @@ cdef inline void tap_range(
     const ConvPlan* p, int axis, Py_ssize_t position, Py_ssize_t* first, Py_ssize_t* last
 ) noexcept nogil:
     """The taps of an output position that meet elements of the image, along an axis."""
-    cdef Py_ssize_t start = position * p.stride[axis] - p.padding[axis]
-    cdef Py_ssize_t dilation = p.dilation[axis]
-    cdef Py_ssize_t begin = p.filled_begin[axis], end = p.filled_end[axis]
-    first[0] = min(p.kernel[axis], divide_up(begin - start, dilation) if start < begin else 0)
+    cdef Py_ssize_t start = position * p.problem.stride[axis] - p.problem.padding[axis]
+    cdef Py_ssize_t dilation = p.problem.dilation[axis]
+    cdef Py_ssize_t begin = p.problem.filled_begin[axis], end = p.problem.filled_end[axis]
+    first[0] = min(p.problem.kernel[axis], divide_up(begin - start, dilation) if start < begin else 0)
     last[0] = 0
     if start < end:
-        last[0] = min(p.kernel[axis], divide_up(end - start, dilation))
+        last[0] = min(p.problem.kernel[axis], divide_up(end - start, dilation))
     last[0] = max(first[0], last[0])
+
+
+cdef inline bint has_padding(const ConvPlan* p, int axis) noexcept nogil:
+    """Whether a tap of some output lies in padding that holds elements of the image."""
+    return (p.problem.filled_begin[axis] < 0
+            or p.problem.filled_end[axis] > p.problem.in_size[axis])
+
+
+cdef enum:
+    NOWHERE = -1
+
+
+# An image a b c d with three elements of padding on either side:
+#
+#     zeros        0 0 0 | a b c d | 0 0 0
+#     reflect      d c b | a b c d | c b a
+#     replicate    a a a | a b c d | d d d
+#     circular     b c d | a b c d | a b c
+cdef inline Py_ssize_t image_position(
+    const ConvPlan* p, int axis, Py_ssize_t position) noexcept nogil:
+    """The row of the image (or plane, or column) that a position along the padded axis holds."""
+    cdef Py_ssize_t size = p.problem.in_size[axis]
+    if 0 <= position < size:
+        return position
+    if p.problem.padding_mode == REFLECT:
+        return -position if position < 0 else 2 * (size - 1) - position
+    if p.problem.padding_mode == REPLICATE:
+        return 0 if position < 0 else size - 1
+    if p.problem.padding_mode == CIRCULAR:
+        return position + size if position < 0 else position - size
+    return NOWHERE
+
+
+cdef inline Py_ssize_t moved(
+    const ConvPlan* p, int axis, Py_ssize_t position) noexcept nogil:
+    """From where a position along the padded axis would lie in x, if that went on, to the element
+    that it holds. In padding, the mode must not be ZEROS."""
+    return (image_position(p, axis, position) - position) * p.problem.x_axis[axis]
 
 
 cdef struct Slots:
@@ -52,17 +90,17 @@ cdef struct Slots:
 cdef inline Slots slots_of(const ConvPlan* p, const Band* band, int axis) noexcept nogil:
     cdef Slots slots
     cdef Py_ssize_t outputs = band.end[axis] - band.begin[axis]
-    slots.start = band.begin[axis] * p.stride[axis] - p.panel_padding[axis]
-    if p.expanded[axis]:
-        slots.blocks = p.kernel[axis]
-        slots.block_step = p.dilation[axis]
-        slots.block_pitch = p.panel_tap[axis]
+    slots.start = band.begin[axis] * p.problem.stride[axis] - p.source.padding[axis]
+    if p.source.expanded[axis]:
+        slots.blocks = p.problem.kernel[axis]
+        slots.block_step = p.problem.dilation[axis]
+        slots.block_pitch = p.source.tap[axis]
         slots.count = outputs
-        slots.step = p.stride[axis]
+        slots.step = p.problem.stride[axis]
     else:
         slots.blocks = 1
         slots.block_step = slots.block_pitch = 0
-        slots.count = (outputs - 1) * p.stride[axis] + p.panel_reach[axis] + 1
+        slots.count = (outputs - 1) * p.problem.stride[axis] + p.source.reach[axis] + 1
         slots.step = 1
     return slots
 
@@ -86,7 +124,7 @@ cdef inline Segment segment_of(
     """Of slots for the positions start, start + step ... of a padded axis, those in a part of it.
     Before and behind the image, the mode must not be ZEROS."""
     cdef Segment segment
-    cdef Py_ssize_t size = p.in_size[axis]
+    cdef Py_ssize_t size = p.problem.in_size[axis]
     cdef Py_ssize_t first = min(count, divide_up(-start, step) if start < 0 else 0)
     cdef Py_ssize_t last = first
     if start < size:
@@ -101,9 +139,9 @@ cdef inline Segment segment_of(
     segment.last = first if part == BEFORE else count
     segment.row = image_position(p, axis, start + segment.first * step)
     segment.step = step
-    if p.padding_mode == REFLECT:
+    if p.problem.padding_mode == REFLECT:
         segment.step = -step
-    elif p.padding_mode == REPLICATE:
+    elif p.problem.padding_mode == REPLICATE:
         segment.step = 0
     return segment
 
@@ -113,21 +151,6 @@ cdef inline Segment segment_of_block(
     """Of the slots of a block, those in a part of the axis."""
     return segment_of(p, axis, part, slots.start + block * slots.block_step, slots.step,
                       slots.count)
-
-
-cdef inline void copy_short(real* to, const real* source, Py_ssize_t n) noexcept nogil:
-    """n < LANES elements, as two pieces of a literal size that overlap."""
-    if LANES > 8 and n >= 8:
-        memcpy(to, source, 8 * sizeof(real))
-        memcpy(to + n - 8, source + n - 8, 8 * sizeof(real))
-    elif LANES > 4 and n >= 4:
-        memcpy(to, source, 4 * sizeof(real))
-        memcpy(to + n - 4, source + n - 4, 4 * sizeof(real))
-    elif LANES > 2 and n >= 2:
-        memcpy(to, source, 2 * sizeof(real))
-        memcpy(to + n - 2, source + n - 2, 2 * sizeof(real))
-    elif n == 1:
-        to[0] = source[0]
 
 
 cdef inline void copy_row(
@@ -158,7 +181,7 @@ cdef inline void copy_row(
 cdef inline Py_ssize_t first_column(
     const ConvPlan* p, const Band* band, Py_ssize_t phase) noexcept nogil:
     """Where a panel row's phase begins in the padded image; 0 is the image's first column."""
-    return band.begin[2] * p.stride[2] - p.panel_padding[2] + phase
+    return band.begin[2] * p.problem.stride[2] - p.source.padding[2] + phase
 
 
 cdef inline void image_columns(
@@ -166,7 +189,7 @@ cdef inline void image_columns(
 ) noexcept nogil:
     """The columns [first, last) of a panel row's phase that lie in the image."""
     cdef Segment columns = segment_of(
-        p, 2, IMAGE, first_column(p, band, phase), p.phase_step, p.panel_columns)
+        p, 2, IMAGE, first_column(p, band, phase), p.source.phase_step, p.source.columns)
     first[0] = columns.first
     last[0] = columns.last
 
@@ -175,8 +198,8 @@ cdef inline Py_ssize_t columns_read(
     const ConvPlan* p, const Band* band, Py_ssize_t phase) noexcept nogil:
     """The columns of a panel row's phase that some tap uses; vectors may read on behind them,
     where there may be neither image nor padding."""
-    return min(p.panel_columns,
-               divide_up(p.filled_end[2] - first_column(p, band, phase), p.phase_step))
+    return min(p.source.columns,
+               divide_up(p.problem.filled_end[2] - first_column(p, band, phase), p.source.phase_step))
 
 
 cdef void clear_padding(const ConvPlan* p, const Band* band, real* panel) noexcept nogil:
@@ -184,21 +207,21 @@ cdef void clear_padding(const ConvPlan* p, const Band* band, real* panel) noexce
     are packed."""
     cdef Py_ssize_t c, d, h, phase, i, first, last
     cdef real* row
-    for phase in range(p.phases):
+    for phase in range(p.source.phases):
         image_columns(p, band, phase, &first, &last)
-        if p.padding_mode != ZEROS:
+        if p.problem.padding_mode != ZEROS:
             first = 0
             last = columns_read(p, band, phase)
-        if first == 0 and last == p.panel_columns:
+        if first == 0 and last == p.source.columns:
             continue
-        for c in range(p.panel_channels):
-            for d in range(p.panel_planes):
-                for h in range(p.panel_rows):
-                    row = (panel + c * p.panel_channel + d * p.panel_plane + h * p.panel_row
-                           + phase * p.panel_phase)
+        for c in range(p.source.channels):
+            for d in range(p.source.slots[0]):
+                for h in range(p.source.slots[1]):
+                    row = (panel + c * p.source.channel + d * p.source.pitch[0] + h * p.source.pitch[1]
+                           + phase * p.source.phase)
                     for i in range(first):
                         row[i] = 0
-                    for i in range(last, p.panel_columns):
+                    for i in range(last, p.source.columns):
                         row[i] = 0
 
 
@@ -232,8 +255,8 @@ cdef inline Margins margins_of(
     cdef Margins margins
     cdef Py_ssize_t start = first_column(p, band, phase)
     cdef Py_ssize_t count = columns_read(p, band, phase)
-    margins.before = segment_of(p, 2, BEFORE, start, p.phase_step, count)
-    margins.behind = segment_of(p, 2, BEHIND, start, p.phase_step, count)
+    margins.before = segment_of(p, 2, BEFORE, start, p.source.phase_step, count)
+    margins.behind = segment_of(p, 2, BEHIND, start, p.source.phase_step, count)
     return margins
 
 
@@ -243,13 +266,13 @@ cdef inline void pack_margin(
     """Columns of padding of some rows; x points to the first of these in the image, panel to
     that in the phase. There are few columns, so they go down one by one."""
     cdef Py_ssize_t i, h
-    cdef const real* element = x + columns.row * p.x_axis[2]
+    cdef const real* element = x + columns.row * p.problem.x_axis[2]
     cdef real* to
     for i in range(columns.first, columns.last):
         to = panel + i
         for h in range(rows):
-            to[h * p.panel_row] = element[h * x_row]
-        element += columns.step * p.x_axis[2]
+            to[h * p.source.pitch[1]] = element[h * x_row]
+        element += columns.step * p.problem.x_axis[2]
 
 
 # What goes where, worked out once for all channels of a band.
@@ -268,7 +291,7 @@ cdef void prepare_packing(
     packing.rows = slots_of(p, band, 1)
     image_columns(p, band, 0, &packing.first[0], &packing.last[0])
     image_columns(p, band, 1, &packing.first[1], &packing.last[1])
-    packing.pairs = p.phases == 2 and p.phase_step == 2 and p.x_axis[2] == 1
+    packing.pairs = p.source.phases == 2 and p.source.phase_step == 2 and p.problem.x_axis[2] == 1
     packing.early = 1 if packing.pairs and packing.first[0] > packing.first[1] else 0
 
 
@@ -276,7 +299,7 @@ cdef inline void pack_rows(
     const ConvPlan* p, const Band* band, const Packing* packing, Py_ssize_t phase,
     const real* x, Py_ssize_t x_row, real* panel, Py_ssize_t rows) noexcept nogil:
     """A phase (or a pair of them) of some rows; x and panel point to the first row."""
-    cdef Py_ssize_t step = p.phase_step * p.x_axis[2], panel_row = p.panel_row
+    cdef Py_ssize_t step = p.source.phase_step * p.problem.x_axis[2], panel_row = p.source.pitch[1]
     cdef Py_ssize_t begin, end, n, odds, extra, h, other = 1 - packing.early
     cdef const real* row
     cdef real* to
@@ -286,10 +309,10 @@ cdef inline void pack_rows(
     else:
         image_columns(p, band, phase, &begin, &end)
     n = end - begin
-    row = x + (first_column(p, band, phase) + begin * p.phase_step) * p.x_axis[2]
-    to = panel + phase * p.panel_phase + begin
+    row = x + (first_column(p, band, phase) + begin * p.source.phase_step) * p.problem.x_axis[2]
+    to = panel + phase * p.source.phase + begin
     if packing.pairs:
-        odds = packing.first[other] - begin + (other - phase) * p.panel_phase
+        odds = packing.first[other] - begin + (other - phase) * p.source.phase
         extra = n - (packing.last[other] - packing.first[other])
         for h in range(rows):
             deinterleave(to, to + odds, row, n - extra)
@@ -313,8 +336,8 @@ cdef inline void pack_margins(
     if packing.pairs:
         phase = 0
     for i in range(2 if packing.pairs else 1):
-        pack_margin(p, &margins[i].before, x, x_row, panel + (phase + i) * p.panel_phase, rows)
-        pack_margin(p, &margins[i].behind, x, x_row, panel + (phase + i) * p.panel_phase, rows)
+        pack_margin(p, &margins[i].before, x, x_row, panel + (phase + i) * p.source.phase, rows)
+        pack_margin(p, &margins[i].behind, x, x_row, panel + (phase + i) * p.source.phase, rows)
 
 
 cdef inline void pack_parts(
@@ -323,15 +346,15 @@ cdef inline void pack_parts(
     """The first part of each axis, the image, or all three of those that have padding."""
     cdef const Slots* planes = &packing.planes
     cdef const Slots* rows = &packing.rows
-    cdef int plane_part, plane_parts = PARTS if p.has_padding[0] else 1
-    cdef int row_part, row_parts = PARTS if p.has_padding[1] else 1
-    cdef bint has_margins = PARTS > 1 and p.has_padding[2]
+    cdef int plane_part, plane_parts = PARTS if has_padding(p, 0) else 1
+    cdef int row_part, row_parts = PARTS if has_padding(p, 1) else 1
+    cdef bint has_margins = PARTS > 1 and has_padding(p, 2)
     cdef Py_ssize_t c, plane_block, row_block, plane, phase, d, n, x_row
     cdef Segment planes_here, rows_here
     cdef Margins margins[2]
     cdef const real* first_row
     cdef real* to
-    for phase in range(packing.early, packing.early + 1 if packing.pairs else p.phases):
+    for phase in range(packing.early, packing.early + 1 if packing.pairs else p.source.phases):
         if has_margins:
             margins[0] = margins_of(p, band, 0 if packing.pairs else phase)
             if packing.pairs:
@@ -348,14 +371,14 @@ cdef inline void pack_parts(
                                 n = rows_here.last - rows_here.first
                                 if PARTS > 1 and n == 0:
                                     continue
-                                first_row = (x + c * p.x_channel + d * p.x_axis[0]
-                                             + rows_here.row * p.x_axis[1])
-                                x_row = rows_here.step * p.x_axis[1]
-                                to = (panel + c * p.panel_channel
+                                first_row = (x + c * p.problem.x_channel + d * p.problem.x_axis[0]
+                                             + rows_here.row * p.problem.x_axis[1])
+                                x_row = rows_here.step * p.problem.x_axis[1]
+                                to = (panel + c * p.source.channel
                                       + (plane_block * planes.block_pitch + plane)
-                                      * p.panel_plane
+                                      * p.source.pitch[0]
                                       + (row_block * rows.block_pitch + rows_here.first)
-                                      * p.panel_row)
+                                      * p.source.pitch[1])
                                 pack_rows(p, band, packing, phase, first_row, x_row, to, n)
                                 if has_margins:
                                     pack_margins(
@@ -385,7 +408,7 @@ cdef inline void pack_panel(
     const ConvPlan* p, const Band* band, const Packing* packing, const real* x,
     Py_ssize_t channels, real* panel) noexcept nogil:
     """The columns of a panel; x points to the first of the channels."""
-    if p.padding_mode == ZEROS:
+    if p.problem.padding_mode == ZEROS:
         pack_parts(p, band, packing, x, channels, panel, 1)
     else:
         pack_all_parts(p, band.begin[0], band.end[0], band.begin[1], band.end[1], band.begin[2],

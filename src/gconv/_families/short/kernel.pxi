@@ -17,13 +17,13 @@ cdef inline void short_tile(
     """ROWS output channels, neighbours in y, whatever their groups."""
     cdef vec acc[SHORT_ROWS]
     cdef const real* row[SHORT_ROWS]
-    cdef const real* w = weight + channel * p.in_channels * p.kernel[2]
-    cdef Py_ssize_t taps = p.in_channels * p.kernel[2]
-    cdef Py_ssize_t width = p.out_size[2], column = 0, j, k, offset
+    cdef const real* w = weight + channel * p.problem.in_channels * p.problem.kernel[2]
+    cdef Py_ssize_t taps = p.problem.in_channels * p.problem.kernel[2]
+    cdef Py_ssize_t width = p.problem.out_size[2], column = 0, j, k, offset
     cdef Epilogue epilogue = tile_epilogue(p)
     cdef real* to
     for j in range(ROWS):
-        row[j] = x + (channel + j) // p.out_channels * p.in_channels * p.x_channel
+        row[j] = x + (channel + j) // p.problem.out_channels * p.problem.in_channels * p.problem.x_channel
     while True:
         for j in range(ROWS):
             acc[j] = splat(bias[channel + j] if bias != NULL else 0)
@@ -34,7 +34,7 @@ cdef inline void short_tile(
         for j in range(ROWS):
             acc[j] = finished(acc[j], &epilogue)
         for j in range(ROWS):
-            to = y + (channel + j) * p.y_channel + column
+            to = y + (channel + j) * p.problem.y_channel + column
             if to + LANES <= y_end:
                 (<uvec*>to)[0] = acc[j]
             else:
@@ -53,14 +53,17 @@ cdef void short_item(
     """Assumes one dimension, stride 1, no padding, rows of x and y of unit stride, y_channel the
     length of a row, LANES - 1 more elements behind x, and no residual."""
     cdef Item item = given[0]
-    cdef Py_ssize_t channel = item.first_group * p.out_channels
-    cdef Py_ssize_t last = item.last_group * p.out_channels
-    cdef real* spill = <real*>(scratch + HEADER_BYTES) + p.accumulators_at
-    x += item.image * p.x_image
-    y += item.image * p.y_image
+    cdef Py_ssize_t channel = item.first_group * p.problem.out_channels
+    cdef Py_ssize_t last = item.last_group * p.problem.out_channels
+    cdef real* spill = <real*>(scratch + HEADER_BYTES) + p.scratch.sums
+    x += item.image * p.problem.x_image
+    y += item.image * p.problem.y_image
     while channel + SHORT_ROWS <= last:
-        short_tile(p, channel, x, weight, bias, y, y + last * p.y_channel, spill, SHORT_ROWS)
+        short_tile(p, channel, x, weight, bias, y, y + last * p.problem.y_channel, spill, SHORT_ROWS)
         channel += SHORT_ROWS
     while channel < last:
-        short_tile(p, channel, x, weight, bias, y, y + last * p.y_channel, spill, 1)
+        short_tile(p, channel, x, weight, bias, y, y + last * p.problem.y_channel, spill, 1)
         channel += 1
+
+
+register("short", short_item, NULL, 0, {})

@@ -11,9 +11,9 @@
 # elements of the image alone, like the channels-last array that those tiles are made for.
 
 
-cdef extern from "vector.h" nogil:
-    const bint SQUARES_BY_HALVES
-    void load_square_by_halves(const real* p, Py_ssize_t step, vec* square)
+cdef struct ThroughChannelsLastPlan:
+    const ConvPlan* inner  # of the channels-last convolution, within scratch
+    Py_ssize_t result  # elements of scratch up to its result
 
 
 cdef inline void load_square(
@@ -67,10 +67,10 @@ cdef inline void store_some_pixels(
     for i in range(channels):
         if residual != NULL:
             some[0] = splat(0)
-            copy_short(<real*>some, residual + i * p.y_channel, pixels)
+            copy_short(<real*>some, residual + i * p.problem.y_channel, pixels)
             square[i] = square[i] + some[0]
         some[0] = finished(square[i], epilogue)
-        copy_short(y + i * p.y_channel, <const real*>some, pixels)
+        copy_short(y + i * p.problem.y_channel, <const real*>some, pixels)
 
 
 cdef inline void store_block(
@@ -89,7 +89,7 @@ cdef inline void store_block(
             if pixel + LANES > pixels > LANES and residual == NULL:
                 pixel = pixels - LANES  # the first pixels once more
             load_square(result + pixel * pitch + block * LANES, pitch, pixels - pixel, square)
-            to = y + block * LANES * p.y_channel + pixel
+            to = y + block * LANES * p.problem.y_channel + pixel
             if residual != NULL:
                 added = residual + (to - y)
             if pixel + LANES > pixels:
@@ -98,13 +98,13 @@ cdef inline void store_block(
             if residual != NULL:
                 for i in range(LANES):
                     if i < n:
-                        square[i] = square[i] + (<const uvec*>(added + i * p.y_channel))[0]
+                        square[i] = square[i] + (<const uvec*>(added + i * p.problem.y_channel))[0]
             if epilogue.activation != IDENTITY:
                 for i in range(LANES):
                     square[i] = finished(square[i], &epilogue)
             for i in range(LANES):
                 if i < n:
-                    (<uvec*>(to + i * p.y_channel))[0] = square[i]
+                    (<uvec*>(to + i * p.problem.y_channel))[0] = square[i]
             pixel += LANES
 
 
@@ -128,57 +128,58 @@ cdef inline Runs runs_of(
     return runs
 
 
-cdef void blocks_item(
+cdef void through_channels_last_item(
     const ConvPlan* p, const Item* item, const real* x, const real* weight, const real* packed,
     const real* bias, real* y, char* scratch) noexcept nogil:
     """Assumes one input and one output channel per group, columns of x of unit stride, and a y in
     C order."""
-    cdef ConvPlan within = p[0]  # scratch in place of x and y
+    cdef const ThroughChannelsLastPlan* own = <const ThroughChannelsLastPlan*>p.own
+    cdef ConvPlan inner = own.inner[0]  # but for what depends on the band
     cdef const Band* band = &item.band
     cdef real* panel = <real*>(scratch + HEADER_BYTES)
-    cdef real* result = panel + p.outputs_at
+    cdef real* result = panel + own.result
     cdef Py_ssize_t groups = item.last_group - item.first_group
     cdef Py_ssize_t first[3]
     cdef Py_ssize_t inputs[3]
     cdef Py_ssize_t outputs[3]
-    cdef Py_ssize_t axis, d, h, last, pitch = p.pixel_step // p.stride[2], y_step = pitch
+    cdef Py_ssize_t axis, d, h, last, pitch = inner.problem.x_axis[2], y_step = pitch
     cdef Py_ssize_t panel_begin = 0, result_begin = 0
-    cdef real* to_y = y + item.image * p.y_image + item.first_group * p.y_channel
+    cdef real* to_y = y + item.image * p.problem.y_image + item.first_group * p.problem.y_channel
     cdef real* to
     cdef Runs runs
     for axis in range(2, -1, -1):
-        first[axis] = max(0, band.begin[axis] * p.stride[axis] - p.padding[axis])
-        last = ((band.end[axis] - 1) * p.stride[axis] - p.padding[axis]
-                + (p.kernel[axis] - 1) * p.dilation[axis] + 1)
-        inputs[axis] = max(0, min(last, p.in_size[axis]) - first[axis])
+        first[axis] = max(0, band.begin[axis] * p.problem.stride[axis] - p.problem.padding[axis])
+        last = ((band.end[axis] - 1) * p.problem.stride[axis] - p.problem.padding[axis]
+                + (p.problem.kernel[axis] - 1) * p.problem.dilation[axis] + 1)
+        inputs[axis] = max(0, min(last, p.problem.in_size[axis]) - first[axis])
         outputs[axis] = band.end[axis] - band.begin[axis]
-        within.y_axis[axis] = y_step
+        inner.problem.y_axis[axis] = y_step
         result_begin += band.begin[axis] * y_step
         y_step *= outputs[axis]
-    within.x_axis[0] = p.panel_plane
-    within.x_axis[1] = p.panel_row
-    within.x_axis[2] = pitch
     for axis in range(3):
-        panel_begin += first[axis] * within.x_axis[axis]
-    within.in_size[2] = first[2] + inputs[2]  # tiles may read on to the end of a row
-    within.x_image = within.y_image = 0
-    x += (item.image * p.x_image + item.first_group * p.x_channel + first[0] * p.x_axis[0]
-          + first[1] * p.x_axis[1] + first[2])
-    to_y += band.begin[0] * p.y_axis[0] + band.begin[1] * p.y_axis[1] + band.begin[2]
+        panel_begin += first[axis] * inner.problem.x_axis[axis]
+    inner.problem.in_size[2] = first[2] + inputs[2]  # tiles may read on to the end of a row
+    x += (item.image * p.problem.x_image + item.first_group * p.problem.x_channel + first[0] * p.problem.x_axis[0]
+          + first[1] * p.problem.x_axis[1] + first[2])
+    to_y += band.begin[0] * p.problem.y_axis[0] + band.begin[1] * p.problem.y_axis[1] + band.begin[2]
     if inputs[0] > 0 and inputs[1] > 0 and inputs[2] > 0:
-        runs = runs_of(inputs, p.x_axis, within.x_axis)
+        runs = runs_of(inputs, p.problem.x_axis, inner.problem.x_axis)
         for d in range(runs.planes):
             for h in range(runs.rows):
                 load_block(
-                    x + d * p.x_axis[0] + h * p.x_axis[1], p.x_channel, runs.pixels, groups,
-                    pitch, panel + d * within.x_axis[0] + h * within.x_axis[1])
-    ITEMS[<int>p.family](
-        &within, item, panel - panel_begin - item.first_group, weight, packed, bias,
+                    x + d * p.problem.x_axis[0] + h * p.problem.x_axis[1], p.problem.x_channel, runs.pixels, groups,
+                    pitch, panel + d * inner.problem.x_axis[0] + h * inner.problem.x_axis[1])
+    item_of(&inner)(
+        &inner, item, panel - panel_begin - item.first_group, weight, packed, bias,
         result - result_begin - item.first_group, scratch)
-    runs = runs_of(outputs, p.y_axis, within.y_axis)
+    runs = runs_of(outputs, p.problem.y_axis, inner.problem.y_axis)
     for d in range(runs.planes):
         for h in range(runs.rows):
-            to = to_y + d * p.y_axis[0] + h * p.y_axis[1]
+            to = to_y + d * p.problem.y_axis[0] + h * p.problem.y_axis[1]
             store_block(
-                p, result + d * within.y_axis[0] + h * within.y_axis[1], pitch, runs.pixels,
+                p, result + d * inner.problem.y_axis[0] + h * inner.problem.y_axis[1], pitch, runs.pixels,
                 groups, residual_of(scratch, y, to), to)
+
+
+register("through_channels_last", through_channels_last_item, NULL,
+         sizeof(ThroughChannelsLastPlan), {})

@@ -7,7 +7,7 @@
 # fall into tiles of nearly the same size, border and all.
 
 
-cdef inline void neighbour_strip(const AcrossStrip* s, Py_ssize_t PIXELS) noexcept nogil:
+cdef inline void neighbour_strip(const AcrossStrip* s, Py_ssize_t OUTPUTS) noexcept nogil:
     cdef vec acc[MOST_ROWS]
     cdef vec xv[MOST_ROWS + 2]
     cdef vec wv
@@ -20,11 +20,11 @@ cdef inline void neighbour_strip(const AcrossStrip* s, Py_ssize_t PIXELS) noexce
     cdef Py_ssize_t tile, j, v, kw, c, plane, row, start, column = s.first_column
     cdef Py_ssize_t w_column = s.in_channels * LANES
     for tile in range(s.tiles):
-        for v in range(PIXELS + 2):
+        for v in range(OUTPUTS + 2):
             inside[v] = loaded if 0 <= column + v < s.in_columns else 0
         if s.prefetches:
-            ask_for_next_row(s, tile * PIXELS, PIXELS)
-        for j in range(PIXELS):
+            ask_for_next_row(s, tile * OUTPUTS, OUTPUTS)
+        for j in range(OUTPUTS):
             acc[j] = s.bias
         for plane in range(s.planes):
             for row in range(s.rows):
@@ -32,34 +32,16 @@ cdef inline void neighbour_strip(const AcrossStrip* s, Py_ssize_t PIXELS) noexce
                 w = s.weight + start * w_column
                 for c in range(s.in_channels):
                     which = load_picks(s.picks + c * LANES)
-                    x = s.x + tile * PIXELS * s.x_pixel + s.x_taps[start]
-                    for v in range(PIXELS + 2):
+                    x = s.x + tile * OUTPUTS * s.x_pixel + s.x_taps[start]
+                    for v in range(OUTPUTS + 2):
                         xv[v] = in_register(picked(load_some(x, inside[v]), which))
                         x += s.x_pixel
                     for kw in range(3):
                         wv = in_register((<const vec*>(w + kw * w_column))[0])
-                        for j in range(PIXELS):
+                        for j in range(OUTPUTS):
                             acc[j] = acc[j] + wv * xv[j + kw]
                     w += LANES
-        for j in range(PIXELS):
+        for j in range(OUTPUTS):
             store_some(y + j * s.y_pixel, stored, acc[j])
-        column += PIXELS
-        y += PIXELS * s.y_pixel
-
-
-cdef void neighbours_1(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 1)
-cdef void neighbours_2(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 2)
-cdef void neighbours_3(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 3)
-cdef void neighbours_4(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 4)
-cdef void neighbours_5(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 5)
-cdef void neighbours_6(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 6)
-cdef void neighbours_7(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 7)
-cdef void neighbours_8(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 8)
-cdef void neighbours_9(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 9)
-cdef void neighbours_10(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 10)
-cdef void neighbours_11(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 11)
-cdef void neighbours_12(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 12)
-
-NEIGHBOUR_TILES[1:13] = [
-    neighbours_1, neighbours_2, neighbours_3, neighbours_4, neighbours_5, neighbours_6,
-    neighbours_7, neighbours_8, neighbours_9, neighbours_10, neighbours_11, neighbours_12]
+        column += OUTPUTS
+        y += OUTPUTS * s.y_pixel

@@ -13,20 +13,6 @@
 # of neighbouring pixels (neighbours.pxi), which have zeros there.
 
 
-cdef extern from "vector.h" nogil:
-    ctypedef long picks
-    vec load_first(const real* p, Py_ssize_t n)
-    void store_first(real* p, vec v, Py_ssize_t n)
-    picks load_picks(const int* table)
-    vec picked(vec v, picks which)
-
-
-cdef enum Lanes:
-    FITTING  # input channel for output channel
-    PICKED
-    NARROW  # picked, from or into less than a vector
-
-
 cdef struct AcrossStrip:
     const real* x  # first pixel, first tap, first of the vector's channels
     Py_ssize_t x_pixel
@@ -51,26 +37,26 @@ cdef struct AcrossStrip:
 
 ctypedef void (*across_function)(const AcrossStrip* s) noexcept nogil
 
+# By kernel (of lanes that fit or pick, and of neighbours) and pixels.
 cdef across_function ACROSS_TILES[3][MOST_ROWS + 1]
-cdef across_function NEIGHBOUR_TILES[MOST_ROWS + 1]
 
 
 cdef inline void ask_for_next_row(
-    const AcrossStrip* s, Py_ssize_t pixel, Py_ssize_t PIXELS) noexcept nogil:
-    """PIXELS outputs below those from `pixel` on, and the inputs that they alone need."""
+    const AcrossStrip* s, Py_ssize_t pixel, Py_ssize_t OUTPUTS) noexcept nogil:
+    """OUTPUTS outputs below those from `pixel` on, and the inputs that they alone need."""
     cdef const real* x = s.x + pixel * s.x_pixel + s.x_below
     cdef const real* y = s.y + pixel * s.y_pixel + s.y_row
     cdef Py_ssize_t j, row
-    for j in range(PIXELS):
+    for j in range(OUTPUTS):
         prefetch(y + j * s.y_pixel)
     for row in range(s.rows_below):
-        for j in range(PIXELS):
+        for j in range(OUTPUTS):
             prefetch(x + j * s.x_pixel)
         x += s.x_row
 
 
 cdef inline void across_strip(
-    const AcrossStrip* s, Py_ssize_t PIXELS, Lanes LANES_ARE) noexcept nogil:
+    const AcrossStrip* s, Py_ssize_t OUTPUTS, ChannelsLastKernel KERNEL) noexcept nogil:
     cdef vec acc[MOST_ROWS]
     cdef vec xv[MOST_ROWS]
     cdef vec wv
@@ -82,8 +68,8 @@ cdef inline void across_strip(
     cdef Py_ssize_t tile, j, k, c, plane, row, start
     for tile in range(s.tiles):
         if s.prefetches:
-            ask_for_next_row(s, tile * PIXELS, PIXELS)
-        for j in range(PIXELS):
+            ask_for_next_row(s, tile * OUTPUTS, OUTPUTS)
+        for j in range(OUTPUTS):
             acc[j] = s.bias
         for plane in range(s.planes):
             for row in range(s.rows):
@@ -91,55 +77,49 @@ cdef inline void across_strip(
                 for k in range(start + s.first, start + s.last):
                     xk = x + s.x_taps[k]
                     w = s.weight + k * s.in_channels * LANES
-                    if LANES_ARE == FITTING:
+                    if KERNEL == FITTING:
                         wv = in_register((<const vec*>w)[0])
-                        for j in range(PIXELS):
+                        for j in range(OUTPUTS):
                             acc[j] = acc[j] + wv * (<const uvec*>(xk + j * s.x_pixel))[0]
                         continue
-                    for j in range(PIXELS):
-                        if LANES_ARE == NARROW:
-                            xv[j] = load_first(xk + j * s.x_pixel, s.wide_in)
-                        else:
-                            xv[j] = in_register((<const uvec*>(xk + j * s.x_pixel))[0])
+                    for j in range(OUTPUTS):
+                        xv[j] = in_register((<const uvec*>(xk + j * s.x_pixel))[0])
                     for c in range(s.in_channels):
                         wv = in_register((<const vec*>(w + c * LANES))[0])
                         which = load_picks(s.picks + c * LANES)
-                        for j in range(PIXELS):
+                        for j in range(OUTPUTS):
                             acc[j] = acc[j] + wv * picked(xv[j], which)
-        for j in range(PIXELS):
-            if LANES_ARE == NARROW:
-                store_first(y + j * s.y_pixel, acc[j], s.wide_out)
-            else:
-                (<uvec*>(y + j * s.y_pixel))[0] = acc[j]
-        x += PIXELS * s.x_pixel
-        y += PIXELS * s.y_pixel
+        for j in range(OUTPUTS):
+            (<uvec*>(y + j * s.y_pixel))[0] = acc[j]
+        x += OUTPUTS * s.x_pixel
+        y += OUTPUTS * s.y_pixel
 
 
 cdef inline void across_pixels(
     const ConvPlan* p, AcrossStrip s, Py_ssize_t od, Py_ssize_t oh, Py_ssize_t column,
     Py_ssize_t pixels, const real* x, real* y) noexcept nogil:
     """Neighbouring pixels that meet the same taps; of a plan with neighbours, any."""
-    cdef Parts run = split(pixels, p.tile_rows)
-    cdef across_function* tiles = (
-        &NEIGHBOUR_TILES[0] if p.neighbours else &ACROSS_TILES[p.lanes_are][0])
+    cdef const ChannelsLastPlan* own = <const ChannelsLastPlan*>p.own
+    cdef Parts run = split(pixels, own.pixels)
+    cdef across_function* tiles = &ACROSS_TILES[<int>own.kernel][0]
     cdef Py_ssize_t first_plane, last_plane, first_row, last_row, first, last, size
     tap_range(p, 0, od, &first_plane, &last_plane)
     tap_range(p, 1, oh, &first_row, &last_row)
-    if p.neighbours:
+    if own.kernel == NEIGHBOURS:
         first = 0
-        last = p.kernel[2]
-        s.first_column = column - p.padding[2]
+        last = p.problem.kernel[2]
+        s.first_column = column - p.problem.padding[2]
     else:
         tap_range(p, 2, column, &first, &last)
-    s.row = p.kernel[2]
-    s.plane = p.kernel[1] * s.row
+    s.row = p.problem.kernel[2]
+    s.plane = p.problem.kernel[1] * s.row
     s.planes = last_plane - first_plane
     s.rows = last_row - first_row
     s.first = first_plane * s.plane + first_row * s.row + first
     s.last = s.first + last - first
-    s.x = (x + od * p.stride[0] * p.x_axis[0] + oh * p.stride[1] * p.x_axis[1]
+    s.x = (x + od * p.problem.stride[0] * p.problem.x_axis[0] + oh * p.problem.stride[1] * p.problem.x_axis[1]
            + column * s.x_pixel)
-    s.y = y + od * p.y_axis[0] + oh * p.y_axis[1] + column * p.y_axis[2]
+    s.y = y + od * p.problem.y_axis[0] + oh * p.problem.y_axis[1] + column * p.problem.y_axis[2]
     for size in range(run.size + 1, run.size - 1, -1):
         s.tiles = run.larger if size > run.size else run.count - run.larger
         if s.tiles > 0:
@@ -149,34 +129,21 @@ cdef inline void across_pixels(
             s.first_column += s.tiles * size
 
 
-cdef inline void pack_across(
-    const ConvPlan* p, Py_ssize_t first, Py_ssize_t channels, const real* weight, real* to
-) noexcept nogil:
-    """The weights of a vector of output channels, [tap][input channel][LANES]."""
-    cdef Py_ssize_t taps = p.in_channels * p.kernel[0] * p.kernel[1] * p.kernel[2]
-    cdef Py_ssize_t lane, k
-    cdef const real* w
-    for lane in range(LANES):
-        w = (weight + p.w_origin + (first + lane) // p.out_channels * p.w_group
-             + (first + lane) % p.out_channels * p.w_channel)
-        for k in range(taps):
-            to[k * LANES + lane] = w[p.w_taps[k]] if lane < channels else 0
-
-
 cdef inline void across_row(
     const ConvPlan* p, AcrossStrip s, const Item* item, Py_ssize_t block, Py_ssize_t od,
     Py_ssize_t oh, Py_ssize_t left, Py_ssize_t right, const real* x, const real* bias, real* y
 ) noexcept nogil:
     """A vector of output channels of a row; the columns [left, right) meet all taps of a kernel
     row."""
-    cdef Py_ssize_t column, o = p.across_first[block]
-    s.picks = p.across_picks + block * p.in_channels * LANES
-    s.wide_in = min(LANES, p.groups * p.in_channels - p.across_base[block])
-    s.wide_out = min(p.across_wide, item.last_group * p.out_channels - o)
+    cdef const ChannelsLastPlan* own = <const ChannelsLastPlan*>p.own
+    cdef Py_ssize_t column, o = own.first[block]
+    s.picks = own.picks + block * p.problem.in_channels * LANES
+    s.wide_in = min(LANES, p.problem.groups * p.problem.in_channels - own.base[block])
+    s.wide_out = min(own.wide, item.last_group * p.problem.out_channels - o)
     s.bias = splat(0)
     if bias != NULL:
         s.bias = load_first(bias + o, s.wide_out)
-    x += p.across_base[block]
+    x += own.base[block]
     y += o
     for column in range(item.band.begin[2], left):
         across_pixels(p, s, od, oh, column, 1, x, y)
@@ -192,41 +159,42 @@ cdef void across_item(
     """Assumes that x and y have channels of unit stride, and padding of zeros."""
     cdef Item item = given[0]
     cdef Band* band = &item.band
-    cdef Py_ssize_t taps = p.in_channels * p.kernel[0] * p.kernel[1] * p.kernel[2]
-    cdef Py_ssize_t channels = (item.last_group - item.first_group) * p.out_channels
-    cdef Py_ssize_t first = item.first_group // p.group_block * p.across_blocks
-    cdef Py_ssize_t last = first + (channels + p.across_wide - 1) // p.across_wide
+    cdef const ChannelsLastPlan* own = <const ChannelsLastPlan*>p.own
+    cdef Py_ssize_t taps = p.problem.in_channels * p.problem.kernel[0] * p.problem.kernel[1] * p.problem.kernel[2]
+    cdef Py_ssize_t channels = (item.last_group - item.first_group) * p.problem.out_channels
+    cdef Py_ssize_t first = item.first_group // p.work.group_block * own.blocks
+    cdef Py_ssize_t last = first + (channels + own.wide - 1) // own.wide
     # All vectors of a row, as they follow each other in memory; but one at a time where weights
     # are packed on the way.
     cdef Py_ssize_t at_once = 1 if packed == NULL else last - first
     cdef Py_ssize_t left, right, block, od, oh
-    cdef real* weights = <real*>(scratch + HEADER_BYTES) + p.weights_at
+    cdef real* weights = <real*>(scratch + HEADER_BYTES) + p.scratch.weights
     cdef AcrossStrip s
-    s.x_pixel = p.stride[2] * p.x_axis[2]
-    s.y_pixel = p.y_axis[2]
+    s.x_pixel = p.problem.stride[2] * p.problem.x_axis[2]
+    s.y_pixel = p.problem.y_axis[2]
     s.x_taps = p.x_taps
-    s.in_channels = p.in_channels
-    s.in_columns = p.in_size[2]
-    s.prefetches = p.prefetches
-    s.rows_below = min(p.stride[1], p.kernel[1])
-    s.x_row = p.x_axis[1]
-    s.x_below = ((p.kernel[1] - 1) * p.dilation[1] + p.stride[1] - s.rows_below + 1) * s.x_row
-    s.y_row = p.y_axis[1]
-    left = divide_up(max(p.padding[2], 0), p.stride[2])
+    s.in_channels = p.problem.in_channels
+    s.in_columns = p.problem.in_size[2]
+    s.prefetches = own.prefetches
+    s.rows_below = min(p.problem.stride[1], p.problem.kernel[1])
+    s.x_row = p.problem.x_axis[1]
+    s.x_below = ((p.problem.kernel[1] - 1) * p.problem.dilation[1] + p.problem.stride[1] - s.rows_below + 1) * s.x_row
+    s.y_row = p.problem.y_axis[1]
+    left = divide_up(max(p.problem.padding[2], 0), p.problem.stride[2])
     left = max(band.begin[2], min(left, band.end[2]))
-    right = p.in_size[2] - (p.kernel[2] - 1) * p.dilation[2] + p.padding[2]
-    right = max(left, min(band.end[2], divide_up(max(right, 0), p.stride[2])))
-    if p.neighbours:
+    right = p.problem.in_size[2] - (p.problem.kernel[2] - 1) * p.problem.dilation[2] + p.problem.padding[2]
+    right = max(left, min(band.end[2], divide_up(max(right, 0), p.problem.stride[2])))
+    if own.kernel == NEIGHBOURS:
         left = band.begin[2]
         right = band.end[2]
-    x += (item.image * p.x_image - p.padding[0] * p.x_axis[0] - p.padding[1] * p.x_axis[1]
-          - p.padding[2] * p.x_axis[2])
-    y += item.image * p.y_image
+    x += (item.image * p.problem.x_image - p.problem.padding[0] * p.problem.x_axis[0] - p.problem.padding[1] * p.problem.x_axis[1]
+          - p.problem.padding[2] * p.problem.x_axis[2])
+    y += item.image * p.problem.y_image
     while first < last:
         if packed == NULL:
-            pack_across(p, p.across_first[first],
-                        min(p.across_wide,
-                            item.last_group * p.out_channels - p.across_first[first]),
+            pack_across(p, own.first[first],
+                        min(own.wide,
+                            item.last_group * p.problem.out_channels - own.first[first]),
                         weight, weights)
         for od in range(band.begin[0], band.end[0]):
             for oh in range(band.begin[1], band.end[1]):
@@ -236,6 +204,3 @@ cdef void across_item(
                         s.weight = weights
                     across_row(p, s, &item, block, od, oh, left, right, x, bias, y)
         first += at_once
-
-
-ITEMS[<int>ACROSS] = across_item

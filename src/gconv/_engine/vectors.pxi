@@ -1,0 +1,98 @@
+# Register tiles: ROWS x VECTORS accumulators that stay in registers while the taps are added.
+#
+# One always-inlined body for each family, called with literal ROWS and VECTORS by the short
+# functions of tiles_16.pxi and tiles_32.pxi; after inlining, every loop over them is unrolled.
+# The loop over a strip of tiles stands inside the body on purpose: in a function that computes
+# one tile only, GCC keeps the accumulators on the stack.
+#
+# A tile loads and stores whole vectors. Its last vector may overlap the one before, so that it
+# ends where the row ends: both then compute the same sums from the same operands. (Two tiles must
+# not overlap where sums go on from y: the plan sees to it. Nor where there is a residual, as y
+# may be that.)
+
+
+cdef extern from *:
+    """
+    #include "vector.h"
+    #include "shuffles.h"
+    #include "masks.h"
+    """
+
+
+cdef extern from * nogil:
+    # Declared as double so that Cython narrows nothing; the C compiler knows what they are.
+    ctypedef double real
+    ctypedef double vec
+    ctypedef double uvec
+    const Py_ssize_t LANES
+    vec splat(real value)
+    vec in_register(vec v)
+    const void* read_here(const void* p)
+    const real* from_memory(const real** p)
+    void prefetch(const real* p)
+    vec interleave_low(vec a, vec b)
+    vec interleave_high(vec a, vec b)
+    vec even_places(vec a, vec b)
+    vec odd_places(vec a, vec b)
+    vec at_least(vec limit, vec v)
+    vec at_most(vec limit, vec v)
+    vec magnitude(vec v)
+    vec with_sign_of(vec sign, vec v)
+    vec if_below(vec limit, vec v, vec a, vec b)
+    vec if_negative(vec v, vec a, vec b)
+    const real ROUNDER
+    void halves_of_power(vec v, vec* first, vec* second)
+    # What the instruction set has: vector registers, and loads and stores of some lanes.
+    enum: REGISTERS
+    enum: MASKED_LOADS
+    # Some lanes.
+    ctypedef unsigned short some
+    some lanes_inside(Py_ssize_t first, Py_ssize_t size)
+    vec load_some(const real* p, some which)
+    void store_some(real* p, some which, vec v)
+    vec slid(vec a, vec b, Py_ssize_t n)
+    vec slid_by(vec a, vec b, Py_ssize_t n)
+    vec slid_far(vec a, vec b, Py_ssize_t n)
+    vec load_first(const real* p, Py_ssize_t n)
+    # Lanes in any order.
+    ctypedef long picks
+    picks load_picks(const int* table)
+    vec picked(vec v, picks which)
+    enum: SQUARES_BY_HALVES
+    void load_square_by_halves(const real* p, Py_ssize_t step, vec* square)
+
+
+cdef enum:
+    MOST_ROWS = 14
+    MOST_VECTORS = 8
+    LANES_AT_MOST = 16
+    LINE_BYTES = 64  # of the caches
+    ADDRESSES_HELD = 9  # addresses that channel-lane tiles keep in registers
+
+
+cdef inline void copy_short(real* to, const real* source, Py_ssize_t n) noexcept nogil:
+    """n < LANES elements, as two pieces of a literal size that overlap."""
+    if LANES > 8 and n >= 8:
+        memcpy(to, source, 8 * sizeof(real))
+        memcpy(to + n - 8, source + n - 8, 8 * sizeof(real))
+    elif LANES > 4 and n >= 4:
+        memcpy(to, source, 4 * sizeof(real))
+        memcpy(to + n - 4, source + n - 4, 4 * sizeof(real))
+    elif LANES > 2 and n >= 2:
+        memcpy(to, source, 2 * sizeof(real))
+        memcpy(to + n - 2, source + n - 2, 2 * sizeof(real))
+    elif n == 1:
+        to[0] = source[0]
+
+
+cdef inline void transpose_square(vec square[LANES_AT_MOST]) noexcept nogil:
+    """LANES vectors of LANES elements: rows become columns."""
+    cdef vec other[LANES_AT_MOST]
+    cdef Py_ssize_t i, width = 1
+    while width < LANES:
+        for i in range(LANES // 2):
+            other[2 * i] = interleave_low(square[i], square[i + LANES // 2])
+            other[2 * i + 1] = interleave_high(square[i], square[i + LANES // 2])
+        for i in range(LANES):
+            square[i] = other[i]
+        width *= 2

@@ -1,0 +1,93 @@
+cdef struct ChannelStrip:
+    const real* x
+    # Where each pixel's taps start, and so much further on in this table those of the next of
+    # `rows`; 0: they start at the same place.
+    const Py_ssize_t* pixels
+    Py_ssize_t next_row
+    const real* weight  # [tap][VECTORS * LANES]
+    Py_ssize_t ahead  # weights that will be wanted after these lie so far on; 0: ask for none
+    # The sums so far, [pixel][VECTORS * LANES], unless those of every pixel are `start`; the new
+    # ones take their place, or each pixel's go to its spot in y.
+    real* sums
+    const vec* start  # NULL: none
+    real* y  # NULL: to sums
+    const Py_ssize_t* spots
+    bint asks_for_y  # has what the tile will write brought into the cache while it computes
+    const Py_ssize_t* x_taps
+    # The taps are [first, last), the same of `rows` kernel rows, and that of `planes` planes.
+    Py_ssize_t first, last, row, rows, plane, planes
+    Py_ssize_t tiles
+
+
+ctypedef void (*channel_function)(const ChannelStrip* s) noexcept nogil
+
+
+cdef inline void channel_strip(
+    const ChannelStrip* s, Py_ssize_t ROWS, Py_ssize_t VECTORS) noexcept nogil:
+    cdef vec acc[MOST_ROWS][MOST_VECTORS]
+    cdef vec wv[MOST_VECTORS]
+    cdef vec xv
+    cdef const real* x[MOST_ROWS]
+    cdef const vec* w
+    cdef const real* far
+    cdef vec* sums = <vec*>s.sums
+    # Written so that the loop over the taps has registers for all that it needs: the addresses of
+    # ADDRESSES_HELD pixels, plain pointers (read_here) that a tap's offset is added to, a tap and a weight.
+    # Measured on Zen 4: 1.06 times as fast with 12 x 2 sums, 1.14 times with 14 x 1.
+    cdef const Py_ssize_t* tap
+    cdef const Py_ssize_t* end
+    cdef const Py_ssize_t* spots
+    cdef real* y
+    cdef Py_ssize_t tile, j, v, plane, row, start, offset, ahead
+    for tile in range(s.tiles):
+        for j in range(ROWS):
+            x[j] = <const real*>read_here(s.x + s.pixels[tile * ROWS + j])
+        spots = s.spots + tile * ROWS
+        y = s.y
+        if s.asks_for_y:
+            for j in range(ROWS):
+                for v in range(VECTORS):
+                    prefetch(y + spots[j] + v * LANES)
+        if s.start != NULL:
+            for v in range(VECTORS):
+                wv[v] = s.start[v]
+                for j in range(ROWS):
+                    acc[j][v] = wv[v]
+        else:
+            for j in range(ROWS):
+                for v in range(VECTORS):
+                    acc[j][v] = sums[j * VECTORS + v]
+        ahead = s.ahead
+        for plane in range(s.planes):
+            for row in range(s.rows):
+                if s.next_row > 0:
+                    for j in range(ROWS):
+                        x[j] = <const real*>read_here(
+                            s.x + s.pixels[row * s.next_row + tile * ROWS + j])
+                start = plane * s.plane + row * s.row
+                tap = s.x_taps + start + s.first
+                end = s.x_taps + start + s.last
+                w = <const vec*>s.weight + (start + s.first) * VECTORS
+                while tap != end:
+                    offset = tap[0]
+                    if VECTORS > 1:
+                        far = <const real*>read_here(<const real*>w + ahead)
+                        for v in range(VECTORS * LANES * <Py_ssize_t>sizeof(real) // LINE_BYTES):
+                            prefetch(far + v * (LINE_BYTES // <Py_ssize_t>sizeof(real)))
+                    for v in range(VECTORS):
+                        wv[v] = in_register(w[v])
+                    for j in range(ROWS):
+                        xv = splat((x[j] if j < ADDRESSES_HELD else from_memory(&x[j]))[offset])
+                        for v in range(VECTORS):
+                            acc[j][v] = acc[j][v] + xv * wv[v]
+                    tap += 1
+                    w += VECTORS
+        if y != NULL:
+            for j in range(ROWS):
+                for v in range(VECTORS):
+                    (<uvec*>(y + spots[j] + v * LANES))[0] = acc[j][v]
+        else:
+            for j in range(ROWS):
+                for v in range(VECTORS):
+                    sums[j * VECTORS + v] = acc[j][v]
+        sums += ROWS * VECTORS

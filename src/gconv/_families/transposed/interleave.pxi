@@ -1,0 +1,93 @@
+cdef struct Outputs:
+    # Rows of outputs of every part in scratch, and where they go.
+    const real* parts
+    Py_ssize_t part  # from a part to the next
+    Py_ssize_t part_line, y_line  # from a row to the next
+    const Py_ssize_t* phases
+    Py_ssize_t count
+    real* y
+    Py_ssize_t step, size  # the stride, and how many elements of a row of y there are
+    bint adds  # to what y holds
+
+
+cdef enum:
+    MOST_PHASES = 8  # that are interleaved in vectors
+    MOST_PLACES = 5  # of x that all phases of a row take, in tiles that compute all of them
+
+
+cdef inline void interleave(vec v[MOST_PHASES], Py_ssize_t STEP) noexcept nogil:
+    """The elements of STEP vectors in turns; STEP is a literal power of 2."""
+    cdef vec other[MOST_PHASES]
+    cdef Py_ssize_t j, round
+    for round in range(3):
+        if (1 << round) >= STEP:
+            break
+        for j in range(STEP // 2):
+            other[2 * j] = interleave_low(v[j], v[j + STEP // 2])
+            other[2 * j + 1] = interleave_high(v[j], v[j + STEP // 2])
+        for j in range(STEP):
+            v[j] = other[j]
+
+
+cdef inline void interleave_rows(
+    const Outputs* rows, Py_ssize_t lines, Py_ssize_t n, Py_ssize_t STEP) noexcept nogil:
+    """n >= LANES elements of each of STEP parts, of some rows. What is added comes in whole
+    vectors: n is a multiple of LANES."""
+    cdef const real* source[MOST_PHASES]
+    cdef vec v[MOST_PHASES]
+    cdef Py_ssize_t j, line, i
+    cdef real* y = rows.y
+    for j in range(STEP):
+        source[j] = rows.parts + j * rows.part
+    for line in range(lines):
+        i = 0
+        while True:
+            for j in range(STEP):
+                v[j] = (<const uvec*>(source[j] + i))[0]
+            interleave(v, STEP)
+            if rows.adds:
+                for j in range(STEP):
+                    v[j] = v[j] + (<const uvec*>(y + i * STEP + j * LANES))[0]
+            for j in range(STEP):
+                (<uvec*>(y + i * STEP + j * LANES))[0] = v[j]
+            if i == n - LANES:
+                break
+            i = min(i + LANES, n - LANES)
+        for j in range(STEP):
+            source[j] += rows.part_line
+        y += rows.y_line
+
+
+cdef inline void store_rows(const Outputs* rows, Py_ssize_t lines) noexcept nogil:
+    cdef Py_ssize_t part, line, i, n, done = 0
+    cdef real* y
+    cdef const real* source
+    if rows.count == rows.step:
+        n = rows.size // rows.step  # whole steps
+        if rows.adds:
+            n -= n % LANES
+        if n >= LANES and rows.step in (2, 4, 8):
+            if rows.step == 2:
+                interleave_rows(rows, lines, n, 2)
+            elif rows.step == 4:
+                interleave_rows(rows, lines, n, 4)
+            else:
+                interleave_rows(rows, lines, n, 8)
+            done = n
+    for part in range(rows.count):
+        n = divide_up(rows.size - rows.phases[part], rows.step)
+        if done >= n:
+            continue
+        source = rows.parts + part * rows.part
+        y = rows.y + rows.phases[part]
+        for line in range(lines):
+            if rows.adds:
+                for i in range(done, n):
+                    y[i * rows.step] = y[i * rows.step] + source[i]
+            elif rows.step == 1:
+                copy_row(y, source, 1, n)
+            else:
+                for i in range(done, n):
+                    y[i * rows.step] = source[i]
+            source += rows.part_line
+            y += rows.y_line

@@ -1,0 +1,136 @@
+cdef struct UpsamplingPlan:
+    TransposedPlan parts
+    Py_ssize_t vectors  # of the widest tile, for each column's phase
+    Py_ssize_t weights  # elements of scratch up to the weights of a row of parts
+
+
+cdef inline void find_places(
+    UpsamplingStrip* s, const ConvPlan* p, Py_ssize_t step, const PartPlan* parts
+) noexcept nogil:
+    """Where the taps of all phases of a row lie."""
+    cdef Py_ssize_t phase, kw, place, first
+    for place in range(MOST_PLACES):
+        for phase in range(MOST_PHASES):
+            s.meets[place][phase] = False
+    s.places = 0
+    for phase in range(step):
+        first = p.source.padding[2] - parts[phase].plan.problem.padding[2]
+        for kw in range(parts[phase].plan.problem.kernel[2]):
+            s.meets[first + kw][phase] = True
+        s.places = max(s.places, first + parts[phase].plan.problem.kernel[2])
+    s.w_channel = s.places * step * parts.plan.problem.kernel[1]
+
+
+cdef inline void take_weights(
+    const UpsamplingStrip* s, const ConvPlan* p, Py_ssize_t step, const PartPlan* parts,
+    Py_ssize_t group, Py_ssize_t channel, const real* weight, real* to) noexcept nogil:
+    """The weights of all phases of a row, in the order in which tiles read them."""
+    cdef Py_ssize_t phase, c, kh, kw, place, rows = parts.plan.problem.kernel[1]
+    cdef const ConvPlan* part
+    cdef const real* kernel
+    cdef const real* tap
+    cdef real* first
+    for phase in range(step):
+        part = parts[phase].plan
+        kernel = (weight + parts[phase].weights_at + group * part.problem.w_group
+                  + channel * part.problem.w_channel)
+        place = p.source.padding[2] - part.problem.padding[2]
+        for kh in range(rows):
+            for kw in range(part.problem.kernel[2]):
+                tap = kernel + kh * part.problem.w_axis[1] + kw * part.problem.w_axis[2]
+                first = to + ((place + kw) * step + phase) * rows + kh
+                for c in range(p.problem.in_channels):
+                    first[c * s.w_channel] = tap[c * part.problem.w_input]
+
+
+cdef inline void upsample_columns(
+    UpsamplingStrip s, const upsampling_function* tiles, const Parts* across, Py_ssize_t step
+) noexcept nogil:
+    """Tiles side by side, the wider ones first."""
+    cdef Py_ssize_t size, columns
+    for size in range(across.size + 1, across.size - 1, -1):
+        s.tiles = across.larger if size > across.size else across.count - across.larger
+        if s.tiles > 0:
+            tiles[size](&s)
+            columns = s.tiles * size * LANES
+            s.x += columns
+            s.y += columns * step
+            if s.residual != NULL:
+                s.residual += columns * step
+            s.first_column += columns
+            s.out_columns -= columns * step
+
+
+cdef void upsampling_item(
+    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
+    const real* bias, real* y, char* scratch) noexcept nogil:
+    """Assumes what gconv._plan.transposed.upsamples asks for, and all input channels in one block."""
+    cdef Item item = given[0]
+    cdef const Band* band = &item.band
+    cdef Py_ssize_t begin[3]
+    cdef Py_ssize_t end[3]
+    cdef Py_ssize_t d, h, od, oh, group, channel, o, top, first_plane, last_plane, y_plane, y_row
+    cdef Py_ssize_t most
+    cdef const TransposedPlan* own = <const TransposedPlan*>p.own
+    cdef Py_ssize_t step = own.y_step[2], vectors = (<const UpsamplingPlan*>p.own).vectors
+    cdef real* weights = (
+        <real*>(scratch + HEADER_BYTES) + (<const UpsamplingPlan*>p.own).weights)
+    cdef const real* origin
+    cdef const PartPlan* parts
+    cdef const ConvPlan* part
+    cdef const upsampling_function* tiles
+    cdef Parts across
+    cdef Source source
+    cdef UpsamplingStrip s
+    begin_item(p, &item, scratch)
+    outputs_of_band(own, band, begin, end)
+    s.epilogue = tile_epilogue(p)
+    s.channels = p.problem.in_channels
+    s.first_column = band.begin[2] - p.source.padding[2]
+    s.in_columns = p.problem.in_size[2]
+    s.out_columns = end[2] - begin[2]
+    s.x_channel = p.source.channel
+    s.weights = weights
+    s.y_row = own.y_step[1] * p.problem.y_axis[1]
+    oh = band.begin[1]
+    for group in range(item.first_group, item.last_group):
+        if not p.source.in_place:
+            source = panel_source(p, &item, x, group, 0, p.problem.in_channels, scratch)
+        for d in range(own.counts[0]):
+            for h in range(own.counts[1]):
+                parts = own.parts + (d * own.counts[1] + h) * own.counts[2]
+                part = parts.plan  # of the first column's phase
+                if p.source.in_place:
+                    source = in_place_source(part, &item, x, group)
+                    origin = source.origin
+                else:
+                    origin = source.origin + part.source.offset - p.source.offset
+                # The places begin further on the left than the first tap.
+                origin -= p.source.padding[2] - part.problem.padding[2]
+                find_places(&s, p, step, parts)
+                tiles = &UPSAMPLING_TILES[p.source.in_place][step][part.problem.kernel[1]][0]
+                most = 1
+                while most < vectors and tiles[most + 1] != NULL:
+                    most += 1
+                across = split((band.end[2] - band.begin[2] + LANES - 1) // LANES, most)
+                # Some phases may end a row earlier than others.
+                y_row = begin[1] + own.phases[1][h]
+                s.rows = min(band.end[1] - oh, divide_up(end[1] - y_row, own.y_step[1]))
+                s.x_row = source.row
+                top = oh - part.problem.padding[1]
+                for channel in range(item.first_channel, item.last_channel):
+                    take_weights(&s, p, step, parts, group, channel, weight, weights)
+                    o = group * p.problem.out_channels + channel
+                    s.bias = bias + o if bias != NULL else NULL
+                    for od in range(band.begin[0], band.end[0]):
+                        y_plane = od * own.y_step[0] + own.phases[0][d]
+                        if y_plane >= end[0]:
+                            break
+                        tap_range(part, 0, od, &first_plane, &last_plane)
+                        s.first_window = max(0, -top)
+                        s.last_window = p.problem.in_size[1] - top if first_plane < last_plane else 0
+                        s.x = origin + od * source.plane + oh * source.row
+                        s.y = (y + item.image * p.problem.y_image + o * p.problem.y_channel
+                               + y_plane * p.problem.y_axis[0] + y_row * p.problem.y_axis[1] + begin[2])
+                        s.residual = residual_of(scratch, y, s.y)
+                        upsample_columns(s, tiles, &across, step)

@@ -1,0 +1,123 @@
+# Sliding windows of a transposed convolution that makes 2, 4 or 8 columns of each: all of a row's
+# column phases at once.
+#
+# A part's columns are a window that slides over a row of x, and the parts of a row (those that
+# differ in the column's phase only) have windows within a few columns of each other. A tile loads
+# a row of x once, slides the columns of all these windows, its places, out of the registers, and
+# adds each place to the phases whose windows it lies in (2 phases of a kernel 4 wide):
+#
+#     x ->  place 0   x0 x1 x2 x3 ...      phase 0, tap 0
+#           place 1   x1 x2 x3 x4 ...      phase 0, tap 1     phase 1, tap 0
+#           place 2   x2 x3 x4 x5 ...                         phase 1, tap 1
+#
+# With several input channels it reads the places from a panel: there are more multiply-adds for
+# each store, and slides and loads of some lanes would take turns with them.
+#
+# Rows wait in registers as in sliding.pxi. A complete one is interleaved there: y is written once,
+# in whole vectors, while the next rows are computed. That is what it is for: such layers make many
+# times what they read, and wait for the memory of y.
+
+
+# A strip of rows of y, all columns of which tiles compute (see upsampling.pxi): rows of a channel,
+# y_row apart. Window row 0 is where the first tap of the first of them lies.
+cdef struct UpsamplingStrip:
+    const real* x  # the first place of the first row; in the padding, it may not exist
+    Py_ssize_t x_row, x_channel
+    Py_ssize_t channels  # of the input
+    Py_ssize_t first_column, in_columns  # the image column that x points to, of how many
+    real* y
+    Py_ssize_t y_row
+    Py_ssize_t rows, out_columns
+    const real* weights  # [input channel][place][phase][kernel row]
+    Py_ssize_t w_channel  # from an input channel's to the next
+    const real* bias
+    const real* residual  # NULL: none
+    Epilogue epilogue
+    Py_ssize_t first_window, last_window  # window rows that lie in the image
+    Py_ssize_t tiles
+    Py_ssize_t places
+    bint meets[MOST_PLACES][MOST_PHASES]  # whether a phase has a tap at a place
+
+
+ctypedef void (*upsampling_function)(const UpsamplingStrip* s) noexcept nogil
+
+# By whether x is read in place, stride, kernel rows and vectors of a phase.
+cdef upsampling_function UPSAMPLING_TILES[2][MOST_PHASES + 1][MOST_ROWS + 1][MOST_VECTORS + 1]
+
+
+cdef inline void upsampling_row(
+    const UpsamplingStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* x, const some* inside,
+    Py_ssize_t KERNEL_ROWS, Py_ssize_t STEP, Py_ssize_t VECTORS, bint SLIDES) noexcept nogil:
+    """A row of x, of every channel, into the output rows that wait; a row's vectors are those of
+    its first LANES columns of every phase, then those of the next ones."""
+    cdef vec places[MOST_VECTORS + 1]
+    cdef vec xv[MOST_VECTORS]
+    cdef vec wv
+    cdef const real* w = s.weights
+    cdef Py_ssize_t c, place, phase, a, v
+    for c in range(1 if SLIDES else s.channels):
+        if SLIDES:
+            load_places(x, inside, places, places, 1, VECTORS, 0)
+        for place in range(MOST_PLACES):
+            if place < s.places:
+                for v in range(VECTORS):
+                    if SLIDES:
+                        xv[v] = in_register(slid_by(places[v], places[v + 1], place))
+                    else:
+                        xv[v] = in_register((<const uvec*>(x + v * LANES + place))[0])
+                for phase in range(STEP):
+                    if s.meets[place][phase]:
+                        for a in range(KERNEL_ROWS):
+                            wv = splat(w[(place * STEP + phase + 1) * KERNEL_ROWS - 1 - a])
+                            for v in range(VECTORS):
+                                acc[a][v * STEP + phase] = acc[a][v * STEP + phase] + wv * xv[v]
+        x += s.x_channel
+        w += s.w_channel
+
+
+cdef inline void upsampling_strip(
+    const UpsamplingStrip* s, Py_ssize_t KERNEL_ROWS, Py_ssize_t STEP, Py_ssize_t VECTORS,
+    bint SLIDES) noexcept nogil:
+    cdef vec acc[MOST_ROWS][MOST_VECTORS]
+    cdef vec whole[MOST_PHASES]
+    cdef some inside[MOST_VECTORS + 1]
+    cdef some stored[MOST_VECTORS]
+    cdef vec bias = splat(s.bias[0] if s.bias != NULL else 0)
+    cdef const real* x
+    cdef const real* residual
+    cdef real* y
+    cdef Py_ssize_t tile, column, a, v, phase, oh
+    for tile in range(s.tiles):
+        column = tile * VECTORS * LANES
+        for v in range(VECTORS + 1):
+            inside[v] = lanes_inside(s.first_column + column + v * LANES, s.in_columns)
+        for v in range(VECTORS * STEP):
+            stored[v] = lanes_inside(column * STEP + v * LANES, s.out_columns)
+            for a in range(KERNEL_ROWS):
+                acc[a][v] = bias
+        x = s.x + column
+        y = s.y + column * STEP
+        # Rows before the first are begun with it, and never stored.
+        for oh in range(1 - KERNEL_ROWS, s.rows):
+            if s.first_window <= oh + KERNEL_ROWS - 1 < s.last_window:
+                upsampling_row(s, acc, x + (oh + KERNEL_ROWS - 1) * s.x_row, inside, KERNEL_ROWS,
+                               STEP, VECTORS, SLIDES)
+            if oh >= 0:
+                for v in range(VECTORS):
+                    for phase in range(STEP):
+                        whole[phase] = acc[0][v * STEP + phase]
+                    interleave(whole, STEP)
+                    for phase in range(STEP):
+                        acc[0][v * STEP + phase] = whole[phase]
+                if s.residual != NULL:
+                    residual = s.residual + (y - s.y)
+                    for v in range(VECTORS * STEP):
+                        acc[0][v] = acc[0][v] + load_some(residual + v * LANES, stored[v])
+                activate_tile(acc, &s.epilogue, 1, VECTORS * STEP)
+                for v in range(VECTORS * STEP):
+                    store_some(y + v * LANES, stored[v], acc[0][v])
+                y += s.y_row
+            for v in range(VECTORS * STEP):
+                for a in range(KERNEL_ROWS - 1):
+                    acc[a][v] = acc[a + 1][v]
+                acc[KERNEL_ROWS - 1][v] = bias
