@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -69,7 +70,7 @@ def convolve(
     bias = None if bias is None else np.ascontiguousarray(bias)
     prepared = prepare(geometry, x, out, weight, bias, residual=residual, **options)
     packed = packed_for(prepared.plan)
-    next_time = short_cut(geometry, prepared.plan, packed, x)
+    next_time = short_cut(geometry, prepared, packed)
     if next_time is not None:
         keep(next_time)
     return run(geometry, prepared, weight, packed, bias, threads)
@@ -86,11 +87,15 @@ def prepare(
     """The plan of a convolution of x, and where its result goes.
 
     The plan depends on x alone: the result is channels-last in memory where an image of x is, and
-    in C order elsewhere. The engine writes an `out` of that order, or a slice of its channels, as
+    in C order elsewhere, or where it is both. The engine writes an `out` of that order, or a slice of its channels, as
     it is, unless it overlaps x or the other inputs. Any other `out` takes a copy of the result.
     """
     batched = geometry.batched
-    in_order = not arrays.is_channels_last(x, batched)
+    in_order = (
+        not arrays.is_channels_last(x, batched)
+        or geometry.out_channels == 1
+        or math.prod(geometry.out_size) == 1
+    )
     plan = choose.plan_for(
         geometry, x.dtype, strides_of(x, batched), isa.machine(x.dtype), y_in_order=in_order,
         **options,
@@ -138,16 +143,16 @@ def strides_of(array: Array, batched: bool) -> tuple[int, ...]:
 
 
 def short_cut(
-    geometry: Geometry, plan: call.Plan, packed: Array | None, x: Array
+    geometry: Geometry, prepared: Prepared, packed: Array | None
 ) -> call.ShortCut | None:
     """The way to the result for the next x like this one, where an image of it is in C order or
     channels-last."""
-    if arrays.is_c_order(x, geometry.batched):
-        return call.ShortCut(plan, packed, x.shape, geometry.out_shape, x.dtype, True, None)
-    if arrays.is_channels_last(x, geometry.batched):
-        copy = arrays.copy_result if plan.copied else None
-        return call.ShortCut(plan, packed, x.shape, geometry.out_shape, x.dtype, False, copy)
-    return None
+    x, plan = prepared.x, prepared.plan
+    x_in_order = arrays.is_c_order(x, geometry.batched)
+    if not x_in_order and not arrays.is_channels_last(x, geometry.batched):
+        return None
+    copy = arrays.copy_result if plan.copied else None
+    return call.ShortCut(plan, packed, x.shape, geometry.out_shape, x.dtype, x_in_order, copy)
 
 
 def run(

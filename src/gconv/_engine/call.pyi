@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gconv._plan.problem import Spec
+from gconv._plan.items import Layout
 
 compiler: str
 openmp_runtime: str
@@ -23,6 +23,8 @@ def keep_threads(fixed: int, cpus: int) -> None: ...
 def runtime_threads() -> int: ...
 def fork_lost_threads() -> bool: ...
 def default_threads() -> int: ...
+def is_image(array: NDArray[Any], batched: bool, in_order: bool) -> bool: ...
+def is_slice(array: NDArray[Any], batched: bool, in_order: bool) -> bool: ...
 def channels_last_output(
     shape: tuple[int, ...], dtype: np.dtype[Any], batched: bool
 ) -> NDArray[Any]: ...
@@ -37,17 +39,19 @@ def key_of(
 ) -> object | None: ...
 
 class Plan:
-    spec: Spec
+    layout: Layout
+    copied: bool
+    nbytes: int
     def __init__(
         self,
         record: NDArray[Any],
         engine: ModuleType,
+        layout: Layout,
         *,
-        keep: Sequence[object] = (),
+        keep: Sequence[NDArray[Any]] = (),
         flops: int,
         dimensions: int,
         weight_offset: int = 0,
-        spec: Spec | None = None,
     ) -> None: ...
     def run(
         self,
@@ -58,10 +62,10 @@ class Plan:
         y: NDArray[Any],
         threads: int,
         residual: NDArray[Any] | None = None,
-        y_strides: tuple[int, int, int, int, int] | None = None,
     ) -> None: ...
 
 class ShortCut:
+    nbytes: int
     def __init__(
         self,
         plan: Plan,
@@ -69,9 +73,8 @@ class ShortCut:
         x_shape: tuple[int, ...],
         y_shape: tuple[int, ...],
         dtype: np.dtype[Any],
-        x_strides: tuple[int, ...] | None = None,
-        y_strides: tuple[int, ...] | None = None,
-        copy: Callable[[NDArray[Any], NDArray[Any]], None] | None = None,
+        x_in_order: bool,
+        copy: Callable[[NDArray[Any], NDArray[Any], bool], None] | None,
     ) -> None: ...
     def __call__(
         self,

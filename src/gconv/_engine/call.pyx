@@ -131,6 +131,96 @@ cpdef int default_threads() except -1:
 
 # ---- plans -----------------------------------------------------------------------------------
 
+# Where the images of an array lie: bytes from one to the next, and from a pixel to its neighbour.
+cdef struct Place:
+    Py_ssize_t image, pixel
+    Py_ssize_t begin, end  # the addresses that all elements lie between
+    Py_ssize_t extent  # bytes of a pixel's channels, or of an image in C order
+    bint in_order
+
+
+cdef bint find_place(cnp.ndarray array, int channel, bint in_order, Place* place) noexcept:
+    """Whether every image is in C order; or channels-last, or some channels of such an array.
+    `channel` is the axis of the channels. Axes of one element may have any stride."""
+    cdef Py_ssize_t itemsize = cnp.PyArray_ITEMSIZE(array)
+    cdef Py_ssize_t size = itemsize, pixels = 1, stride, n
+    cdef int axis
+    place.pixel = 0
+    place.in_order = in_order
+    if cnp.PyArray_SIZE(array) == 0:  # strides mean nothing, and C order is taken
+        place.pixel = place.extent = itemsize
+        place.image = 0
+        place.begin = place.end = <Py_ssize_t>cnp.PyArray_DATA(array)
+        return in_order
+    for axis in range(cnp.PyArray_NDIM(array) - 1, channel - 1, -1):
+        n = cnp.PyArray_DIM(array, axis)
+        stride = cnp.PyArray_STRIDE(array, axis)
+        if n == 1:
+            continue
+        if in_order or axis == channel:
+            if stride != (size if in_order else itemsize):
+                return False
+            size *= n
+            continue
+        if place.pixel == 0:
+            if stride <= 0 or stride % pixels != 0:
+                return False
+            place.pixel = stride // pixels
+        if stride != place.pixel * pixels:
+            return False
+        pixels *= n
+    if not in_order:
+        if place.pixel == 0:
+            place.pixel = size
+        if place.pixel < size or place.pixel % itemsize != 0:
+            return False
+    place.extent = size
+    if in_order:
+        place.pixel = itemsize
+    else:
+        size += (pixels - 1) * place.pixel  # of an image
+    n = cnp.PyArray_DIM(array, 0) if channel == 1 else 1
+    place.image = cnp.PyArray_STRIDE(array, 0) if n > 1 else 0
+    if place.image % itemsize != 0:
+        return False
+    place.begin = <Py_ssize_t>cnp.PyArray_DATA(array)
+    place.end = place.begin + size
+    if n > 1:
+        place.begin += min(0, (n - 1) * place.image)
+        place.end += max(0, (n - 1) * place.image)
+    return True
+
+
+cdef bint share_memory(const Place* a, const Place* b) noexcept:
+    """Whether two arrays may share memory. Slices of one array lie between each other: each has
+    its own bytes of every pixel, or of every image in C order."""
+    cdef Py_ssize_t period = a.image if a.in_order else a.pixel, distance
+    if a.end <= b.begin or b.end <= a.begin:
+        return False
+    if a.in_order != b.in_order or period <= 0 or period != (b.image if b.in_order else b.pixel):
+        return True
+    if not a.in_order and (a.image % period != 0 or b.image % period != 0):
+        return True
+    distance = (b.begin - a.begin) % period
+    if distance < 0:
+        distance += period
+    return distance < a.extent or period - distance < b.extent
+
+
+def is_image(cnp.ndarray array, bint batched, bint in_order):
+    """Whether the images of an array fill a range of memory, in C order or channels-last."""
+    cdef Place place
+    return (find_place(array, batched, in_order, &place)
+            and (in_order or place.pixel == place.extent))
+
+
+def is_slice(cnp.ndarray array, bint batched, bint in_order):
+    """Whether an engine can write an array: its images are in C order or channels-last, or some
+    channels of such images."""
+    cdef Place place
+    return find_place(array, batched, in_order, &place)
+
+
 cdef class Plan:
     """A plan in the engine's terms. Immutable, so any number of threads may use it at once.
 
@@ -140,7 +230,9 @@ cdef class Plan:
         The engine's `ConvPlan`, a 0-d array of `gconv._plan.record.PLAN`.
     engine : module
         The engine module to run it on.
-    keep : sequence
+    layout : gconv._plan.items.Layout
+        What the record was made from.
+    keep : sequence of numpy.ndarray
         What the addresses in the record point into: it lives as long as the plan.
     flops : int
         Of one image: too few are not worth a second thread.
@@ -148,47 +240,54 @@ cdef class Plan:
         Spatial dimensions of the arrays.
     weight_offset : int
         Where the first tap lies among weights that are not packed, in elements.
-    spec : object
-        Kept for whoever asks what the plan was made from.
     """
 
     cdef ConvPlan plan
     cdef run_function function
-    cdef Py_ssize_t flops, weight_offset
+    cdef Py_ssize_t flops, weight_offset, itemsize, pixel
     cdef int dimensions
-    cdef readonly object spec
+    cdef readonly object layout
+    cdef readonly bint copied  # it writes C order, although the result is channels-last
+    cdef readonly Py_ssize_t nbytes  # of its tables
     cdef object keep, capsule
 
-    def __cinit__(self, cnp.ndarray record, engine, *, keep=(), Py_ssize_t flops, int dimensions,
-                  Py_ssize_t weight_offset=0, spec=None):
+    def __cinit__(self, cnp.ndarray record, engine, layout, *, keep=(), Py_ssize_t flops,
+                  int dimensions, Py_ssize_t weight_offset=0):
         if cnp.PyArray_NBYTES(record) != sizeof(ConvPlan):
             raise ValueError("gconv: the record is not a ConvPlan")
         memcpy(&self.plan, cnp.PyArray_DATA(record), sizeof(ConvPlan))
         self.capsule = engine.run_capsule
         self.function = (<run_function*>PyCapsule_GetPointer(self.capsule, "gconv.run"))[0]
         self.keep = tuple(keep)
+        self.nbytes = sizeof(ConvPlan) + sum([array.nbytes for array in keep])
         self.flops = flops
         self.dimensions = dimensions
-        self.weight_offset = weight_offset * <Py_ssize_t>engine.itemsize
-        self.spec = spec
+        self.itemsize = engine.itemsize
+        self.weight_offset = weight_offset * self.itemsize
+        self.layout = layout
+        self.copied = layout.copied
+        # From a pixel to the next one: all channels of a channels-last array, one element else.
+        self.pixel = 1
+        if not self.plan.problem.y_in_order:
+            self.pixel = self.plan.problem.groups * self.plan.problem.out_channels
 
     cdef int execute(
-        self, Py_ssize_t images, const void* x, const void* weight, const void* packed,
-        const void* bias, const void* residual, void* y, int threads,
-        const Py_ssize_t* y_strides=NULL) except -1:
-        """Compute y. `y_strides` (in elements) are those of its image, channel and three axes,
-        where they are not the plan's; y must be in order where that says so."""
+        self, Py_ssize_t images, const void* x, Py_ssize_t x_image, const void* weight,
+        const void* packed, const void* bias, const void* residual, void* y,
+        const Place* y_place, int threads) except -1:
+        """Compute y. x_image is the bytes from an image of x to the next; y_place says where those
+        of y lie, NULL: behind each other."""
         cdef char* scratch
         cdef int axis
-        cdef ConvPlan other
-        cdef const ConvPlan* plan = &self.plan
-        if y_strides != NULL:
-            other = self.plan
-            other.problem.y_image = y_strides[0]
-            other.problem.y_channel = y_strides[1]
-            for axis in range(3):
-                other.problem.y_axis[axis] = y_strides[2 + axis]
-            plan = &other
+        cdef ConvPlan plan = self.plan
+        cdef Py_ssize_t pixel
+        plan.problem.x_image = x_image // self.itemsize
+        if y_place != NULL:
+            plan.problem.y_image = y_place.image // self.itemsize
+            pixel = y_place.pixel // self.itemsize
+            if pixel != self.pixel:
+                for axis in range(3):
+                    plan.problem.y_axis[axis] = plan.problem.y_axis[axis] // self.pixel * pixel
         if self.flops * images < SERIAL_FLOPS or omp_get_level() > 0 or child_is_serial:
             threads = 1
         if packed == NULL:
@@ -197,28 +296,28 @@ cdef class Plan:
             scratch = get_scratch(threads * plan.scratch.bytes)
             if scratch != NULL:
                 self.function(
-                    plan, images, x, weight, packed, bias, residual, y, threads, scratch)
+                    &plan, images, x, weight, packed, bias, residual, y, threads, scratch)
         if scratch == NULL:
             raise MemoryError(
                 f"gconv: cannot allocate {threads * plan.scratch.bytes} bytes of scratch")
         return 0
 
     def run(self, cnp.ndarray x, cnp.ndarray weight, cnp.ndarray packed, cnp.ndarray bias,
-            cnp.ndarray y, int threads, cnp.ndarray residual=None, tuple y_strides=None):
-        """Compute y. All arrays are of the plan's dtype, strides and shapes; packed, bias and
-        residual may be None, and residual may be y. `y_strides`, in elements, are those of y's
-        image, channel and three axes, where they are not the plan's; the residual has them too."""
-        cdef Py_ssize_t strides[5]
-        cdef int i
-        if y_strides is not None:
-            for i in range(5):
-                strides[i] = y_strides[i]
+            cnp.ndarray y, int threads, cnp.ndarray residual=None):
+        """Compute y. All arrays are of the plan's dtype and shapes and have a batch dimension; x
+        has the plan's strides within an image; y is in the plan's memory order, or some channels
+        of an array in it. packed, bias and residual may be None; the residual lies as y does, and
+        may be y in C order."""
+        cdef Place place
+        if not find_place(y, 1, self.plan.problem.y_in_order, &place):
+            raise ValueError("gconv: y is not laid out as the plan writes it")
         self.execute(
-            cnp.PyArray_DIM(x, 0), cnp.PyArray_DATA(x), cnp.PyArray_DATA(weight),
+            cnp.PyArray_DIM(x, 0), cnp.PyArray_DATA(x), cnp.PyArray_STRIDE(x, 0),
+            cnp.PyArray_DATA(weight),
             cnp.PyArray_DATA(packed) if packed is not None else NULL,
             cnp.PyArray_DATA(bias) if bias is not None else NULL,
             cnp.PyArray_DATA(residual) if residual is not None else NULL,
-            cnp.PyArray_DATA(y), threads, strides if y_strides is not None else NULL)
+            cnp.PyArray_DATA(y), &place, threads)
 
 
 # ---- the short cut ---------------------------------------------------------------------------
@@ -232,24 +331,19 @@ cdef inline bint plain_array(object array, int type_number) noexcept:
     )
 
 
-cdef inline bint plain_memory(
-    object array, int type_number, int dimensions, cnp.npy_intp* strides) noexcept:
-    """Whether it is an ndarray (of no subclass) with these strides (none: in C order), aligned,
-    in native byte order."""
-    cdef int axis
-    if strides == NULL:
-        return plain_array(array, type_number)
-    if not (cnp.PyArray_CheckExact(array)
-            and cnp.PyArray_TYPE(<cnp.ndarray>array) == type_number
-            and cnp.PyArray_NDIM(<cnp.ndarray>array) == dimensions
-            and cnp.PyArray_ISALIGNED(<cnp.ndarray>array)
-            and cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>array)):
-        return False
-    for axis in range(dimensions):
-        if (cnp.PyArray_STRIDE(<cnp.ndarray>array, axis) != strides[axis]
-                and cnp.PyArray_DIM(<cnp.ndarray>array, axis) > 1):
-            return False
-    return True
+cdef inline bint plain_place(
+    object array, int type_number, int dimensions, cnp.npy_intp* shape, int channel,
+    bint in_order, Place* place) noexcept:
+    """Whether it is an ndarray (of no subclass) of this shape, aligned, in native byte order,
+    whose images lie as `find_place` asks."""
+    return (
+        cnp.PyArray_CheckExact(array)
+        and cnp.PyArray_TYPE(<cnp.ndarray>array) == type_number
+        and has_shape(<cnp.ndarray>array, dimensions, shape)
+        and cnp.PyArray_ISALIGNED(<cnp.ndarray>array)
+        and cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>array)
+        and find_place(<cnp.ndarray>array, channel, in_order, place)
+    )
 
 
 cdef inline bint has_shape(cnp.ndarray array, int dimensions, cnp.npy_intp* shape) noexcept:
@@ -262,11 +356,10 @@ cdef inline bint has_shape(cnp.ndarray array, int dimensions, cnp.npy_intp* shap
     return True
 
 
-cdef inline bint overlap(cnp.ndarray a, cnp.ndarray b) noexcept:
-    """Whether two arrays share memory, each of which fills a range of it."""
-    cdef char* a_data = <char*>cnp.PyArray_DATA(a)
-    cdef char* b_data = <char*>cnp.PyArray_DATA(b)
-    return a_data < b_data + cnp.PyArray_NBYTES(b) and b_data < a_data + cnp.PyArray_NBYTES(a)
+cdef inline bint overlaps(const Place* place, cnp.ndarray array) noexcept:
+    """Whether an array shares memory with one that fills a range of it."""
+    cdef Py_ssize_t begin = <Py_ssize_t>cnp.PyArray_DATA(array)
+    return place.begin < begin + cnp.PyArray_NBYTES(array) and begin < place.end
 
 
 cdef inline bytes shape_of(cnp.ndarray array):
@@ -352,8 +445,8 @@ def key_of(str name, x, weight, bias, tuple options, activation, setting):
 
 @cython.final
 cdef class ShortCut:
-    """What a call needs once its like has been validated: for one shape of x, in C order or
-    channels-last, and a result in the same memory order.
+    """What a call needs once its like has been validated: for one shape of x, whose images are in C
+    order or channels-last, and a result in the same memory order.
 
     Parameters
     ----------
@@ -362,40 +455,42 @@ cdef class ShortCut:
         The weights as the plan wants them; None for a function, which packs as it goes.
     x_shape, y_shape : tuple of int
     dtype : numpy.dtype
-    x_strides, y_strides : tuple of int, optional
-        Of channels-last arrays.
-    copy : callable, optional
-        Of channels-last arrays whose plan computes in C order: called with the result and what
-        goes there.
+    x_in_order : bool
+        Whether x is in C order; channels-last otherwise.
+    copy : callable or None
+        Where the result is channels-last and the plan writes C order: called with the result and
+        what goes there.
     """
 
     cdef Plan plan
     cdef cnp.ndarray packed
-    cdef int type_number, dimensions
+    cdef int type_number, dimensions, channel
     cdef cnp.npy_intp x_shape[5]
     cdef cnp.npy_intp y_shape[5]
-    cdef bint channels_last
-    cdef cnp.npy_intp x_strides[5]
-    cdef cnp.npy_intp y_strides[5]
+    cdef bint x_in_order, y_in_order
     cdef object copy
     cdef Py_ssize_t images
 
     def __cinit__(self, Plan plan, packed, tuple x_shape, tuple y_shape, cnp.dtype dtype,
-                  tuple x_strides=None, tuple y_strides=None, copy=None):
+                  bint x_in_order, copy):
         cdef int axis
         self.copy = copy
-        self.channels_last = x_strides is not None
+        self.x_in_order = x_in_order
+        self.y_in_order = plan.plan.problem.y_in_order and copy is None
         self.plan = plan
         self.packed = packed
         self.type_number = dtype.num
         self.dimensions = len(x_shape)
+        self.channel = self.dimensions - plan.dimensions - 1
         for axis in range(self.dimensions):
             self.x_shape[axis] = x_shape[axis]
             self.y_shape[axis] = y_shape[axis]
-            if self.channels_last:
-                self.x_strides[axis] = x_strides[axis]
-                self.y_strides[axis] = y_strides[axis]
-        self.images = x_shape[0] if len(x_shape) == plan.dimensions + 2 else 1
+        self.images = x_shape[0] if self.channel == 1 else 1
+
+    @property
+    def nbytes(self):
+        """Of the plan's tables and what goes with them, about."""
+        return self.plan.nbytes + 8192
 
     def __call__(self, x, weight, bias, residual, out, num_threads):
         """The result, or NotImplemented where the arguments are not plainly what is expected.
@@ -404,16 +499,16 @@ cdef class ShortCut:
         """
         cdef cnp.ndarray y, computed
         cdef int threads
-        cdef cnp.npy_intp* x_strides = self.x_strides if self.channels_last else NULL
-        cdef cnp.npy_intp* y_strides = self.y_strides if self.channels_last else NULL
-        if not (plain_memory(x, self.type_number, self.dimensions, x_strides)
-                and has_shape(<cnp.ndarray>x, self.dimensions, self.x_shape)
+        cdef Place x_place, y_place, residual_place
+        if not (plain_place(x, self.type_number, self.dimensions, self.x_shape, self.channel,
+                            self.x_in_order, &x_place)
+                and (self.x_in_order or x_place.pixel == x_place.extent)
                 and plain_array(weight, self.type_number)
                 and (bias is None or plain_array(bias, self.type_number))
                 and (residual is None or (
                     self.copy is None
-                    and plain_memory(residual, self.type_number, self.dimensions, y_strides)
-                    and has_shape(<cnp.ndarray>residual, self.dimensions, self.y_shape)))):
+                    and plain_place(residual, self.type_number, self.dimensions, self.y_shape,
+                                    self.channel, self.y_in_order, &residual_place)))):
             return NotImplemented
         if num_threads is None:
             threads = default_threads()
@@ -422,31 +517,35 @@ cdef class ShortCut:
         else:
             return NotImplemented
         if out is None:
-            y = self.empty(self.channels_last)
+            y = self.empty(not self.y_in_order)
+            find_place(y, self.channel, self.y_in_order, &y_place)
         elif (
-            plain_memory(out, self.type_number, self.dimensions, y_strides)
-            and has_shape(<cnp.ndarray>out, self.dimensions, self.y_shape)
+            plain_place(out, self.type_number, self.dimensions, self.y_shape, self.channel,
+                        self.y_in_order, &y_place)
             and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out)
-            and not overlap(<cnp.ndarray>out, <cnp.ndarray>x)
-            and not overlap(<cnp.ndarray>out, <cnp.ndarray>weight)
-            and (bias is None or not overlap(<cnp.ndarray>out, <cnp.ndarray>bias))
-            and (residual is None
-                 or (not self.channels_last and cnp.PyArray_DATA(<cnp.ndarray>out)
-                     == cnp.PyArray_DATA(<cnp.ndarray>residual))
-                 or not overlap(<cnp.ndarray>out, <cnp.ndarray>residual))
+            and not share_memory(&y_place, &x_place)
+            and not overlaps(&y_place, <cnp.ndarray>weight)
+            and (bias is None or not overlaps(&y_place, <cnp.ndarray>bias))
         ):
             y = <cnp.ndarray>out
         else:
             return NotImplemented
+        if residual is not None and not (
+            residual_place.pixel == y_place.pixel and residual_place.image == y_place.image
+            and ((self.y_in_order and cnp.PyArray_DATA(<cnp.ndarray>residual) == cnp.PyArray_DATA(y))
+                 or not share_memory(&y_place, &residual_place))
+        ):
+            return NotImplemented
         computed = y if self.copy is None else self.empty(channels_last=False)
         self.plan.execute(
-            self.images, cnp.PyArray_DATA(<cnp.ndarray>x), cnp.PyArray_DATA(<cnp.ndarray>weight),
+            self.images, cnp.PyArray_DATA(<cnp.ndarray>x), x_place.image,
+            cnp.PyArray_DATA(<cnp.ndarray>weight),
             cnp.PyArray_DATA(self.packed) if self.packed is not None else NULL,
             cnp.PyArray_DATA(<cnp.ndarray>bias) if bias is not None else NULL,
             cnp.PyArray_DATA(<cnp.ndarray>residual) if residual is not None else NULL,
-            cnp.PyArray_DATA(computed), threads)
+            cnp.PyArray_DATA(computed), &y_place if self.copy is None else NULL, threads)
         if self.copy is not None:
-            self.copy(y, computed)
+            self.copy(y, computed, self.channel == 1)
         return y
 
     cdef cnp.ndarray empty(self, bint channels_last):
@@ -582,10 +681,11 @@ cdef class Step:
                 buffer_row += past
                 next_row += past
         self.plan.execute(
-            self.images, cnp.PyArray_DATA(buffer), cnp.PyArray_DATA(<cnp.ndarray>weight),
+            self.images, cnp.PyArray_DATA(buffer), (past + new) * self.chunk_shape[self.dimensions - 2],
+            cnp.PyArray_DATA(<cnp.ndarray>weight),
             cnp.PyArray_DATA(self.packed) if self.packed is not None else NULL,
             cnp.PyArray_DATA(<cnp.ndarray>bias) if bias is not None else NULL, NULL,
-            cnp.PyArray_DATA(y), threads)
+            cnp.PyArray_DATA(y), NULL, threads)
         return y, next_state
 
 

@@ -93,7 +93,7 @@ def check(engine: ModuleType, own: dict[str, np.dtype[Any]]) -> None:
 
 # ---- writing ------------------------------------------------------------------------------------
 
-Keep = list[object]  # what the addresses in a record point into
+Keep = list[NDArray[Any]]  # what the addresses in a record point into
 
 
 def address(array: Array | None, keep: Keep) -> int:
@@ -111,8 +111,8 @@ def written_plan(layout: Layout) -> call.Plan:
     record = written(layout, keep)
     p = layout.p
     return call.Plan(
-        record, layout.machine.engine, keep=keep, flops=p.flops, dimensions=p.dimensions,
-        weight_offset=layout.weight_offset, layout=layout,
+        record, layout.machine.engine, layout, keep=keep, flops=p.flops,
+        dimensions=p.dimensions, weight_offset=layout.weight_offset,
     )
 
 

@@ -150,7 +150,7 @@ class ChannelsLast(Family):
 
     def estimate(self, p: Problem, machine: Machine, choose: Choose) -> str | Costs:
         """The tiles of the kind that serves the layer best."""
-        if p.x_channel != 1 or p.y_channel != 1:
+        if p.y_in_order or p.x_channel != 1:
             return "needs channels-last arrays"
         if not p.zero_padding:
             return "needs padding of zeros"
@@ -205,29 +205,41 @@ class ChannelsLast(Family):
 # ---- kinds --------------------------------------------------------------------------------------
 
 
+def most_pixels(p: Problem, machine: Machine, kind: str) -> int:
+    """The most pixels of a tile of a kind; 0 where there is none for the stride and the kernel."""
+    tiles = machine.tiles["channels_last"]
+    if kind == NEIGHBOURS:
+        found = tiles["neighbours"].get("pixels")
+    elif kind in ONE_BY_ONE:
+        found = tiles["across"].get(tiles["kernels"][kind.upper()])
+    elif kind == DESCENDING:
+        found = tiles["descending"].get(p.out_channels > 1)
+    elif kind == WIDE:
+        found = tiles["wide"].get("pixels")
+    else:
+        found = tiles["pixels"].get((p.stride[2], p.kernel[2]))
+    return int(found or 0)
+
+
 def kind_of(p: Problem, machine: Machine) -> str | None:
     """The kind of tiles that serves a layer, and None where there is none."""
-    tiles = machine.tiles["channels_last"]
-    if p.in_channels == 1 and tiles[PIXELS]:
-        if p.kernel == (1, 3, 3) and p.stride[1] == p.stride[2] == 1:
-            if fits(p, machine, DESCENDING):
-                return DESCENDING
-        elif p.kernel[2] > MOST_NARROW:
-            if p.out_channels == p.stride[2] == 1 and p.kernel[2] <= tiles[WIDE]["columns"]:
-                return WIDE
-        elif (
-            p.out_channels == 1
-            and (p.stride[2], p.kernel[2]) in tiles[PIXELS]
-            and (p.stride[2] == 1 or p.dilation[2] == 1)
-        ):
-            return PIXELS
     several = p.in_channels > 1 or p.out_channels > 1
+    kinds = [PICKED if several else FITTING]
     # Measured on Zen 4: 1.15 to 1.4 times as fast with 4 to 8 channels per group; 0.7 times with
     # stride 2, where a pick serves half as many multiply-adds.
-    shares = p.kernel[2] == 3 and p.stride[2] == p.dilation[2] == 1 and tiles[NEIGHBOURS]
-    kinds = [NEIGHBOURS] if several and shares else []
-    for kind in [*kinds, PICKED if several else FITTING]:
-        if fits(p, machine, kind):
+    if several and p.kernel[2] == 3 and p.stride[2] == p.dilation[2] == 1:
+        kinds.insert(0, NEIGHBOURS)
+    if p.in_channels == 1:
+        if p.kernel == (1, 3, 3) and p.stride[1] == p.stride[2] == 1:
+            kinds.insert(0, DESCENDING)
+        elif p.out_channels == 1 and p.kernel[2] > MOST_NARROW:
+            widest = machine.tiles["channels_last"]["wide"].get("columns", 0)
+            if p.stride[2] == 1 and p.kernel[2] <= widest:
+                kinds.insert(0, WIDE)
+        elif p.out_channels == 1 and (p.stride[2] == 1 or p.dilation[2] == 1):
+            kinds.insert(0, PIXELS)
+    for kind in kinds:
+        if most_pixels(p, machine, kind) and fits(p, machine, kind):
             return kind
     return None
 
@@ -258,12 +270,12 @@ def vectors_for(p: Problem, machine: Machine, group_block: int, kind: str) -> Ve
 
 def vector_cycles(p: Problem, machine: Machine, kind: str) -> list[tuple[float, int]]:
     """(cycles of one vector of channels, pixels) of each tile of a kind."""
-    tiles, t = machine.tiles["channels_last"], machine.tuning
+    t, most = machine.tuning, most_pixels(p, machine, kind)
     if kind in (PICKED, NEIGHBOURS):
         tap = t.neighbour_tap * p.in_channels
         if kind == PICKED:
             tap = t.picked_tap[0] + t.picked_tap[1] * p.in_channels
-        return [(p.pixels * (p.volume * tap + t.tile_pixels), tiles[kind])]
+        return [(p.pixels * (p.volume * tap + t.tile_pixels), most)]
     kernel_rows, inside, width = p.inside[0] * p.inside[1], p.inside[2], p.kernel[2]
     if kind == FITTING:
         # About so many columns at the border meet some taps only, and are computed one by one.
@@ -271,18 +283,13 @@ def vector_cycles(p: Problem, machine: Machine, kind: str) -> list[tuple[float, 
         columns = p.out_size[2] - alone
         line = alone * (kernel_rows * inside * t.border_tap + t.border_pixel)
         line += kernel_rows * width * columns * t.inner_tap
-        line += -(-columns // tiles[kind]) * t.inner_tile
-        return [(p.out_size[0] * p.out_size[1] * line, tiles[kind])]
+        line += -(-columns // most) * t.inner_tile
+        return [(p.out_size[0] * p.out_size[1] * line, most)]
     columns = -(-p.out_size[2] // p.dilation[2])
     sets = min(p.dilation[2], p.out_size[2])  # of columns that share columns of the input
     lines = p.out_size[0] * p.out_size[1] * sets
     starts = t.column_start * (sets - 1) / sets
-    if kind == DESCENDING:
-        least, most = 1, tiles[kind][p.out_channels > 1]
-    elif kind == WIDE:
-        least, most = 1, tiles[kind]["pixels"]
-    else:
-        least, most = 2, tiles[kind][p.stride[2], width]
+    least = 2 if kind == PIXELS else 1
 
     def tile(pixels: int) -> float:
         if kind == DESCENDING:

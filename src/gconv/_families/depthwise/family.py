@@ -49,6 +49,10 @@ class Depthwise(Family):
             return "needs one input and one output channel per group"
         if p.stride[1] != 1 or p.kernel[1] == 1:
             return "needs kernel rows that share input rows: several, with stride 1"
+        return self.costs(p, machine)
+
+    def costs(self, p: Problem, machine: Machine) -> Costs:
+        """The cycles of each tile."""
         t, lanes = machine.tuning, machine.lanes
         row_vectors = -(-p.out_size[2] // lanes)
         copying = 0.0
@@ -90,9 +94,7 @@ class Depthwise(Family):
     ) -> Layout:
         """A sibling's tile depends on its kernel."""
         if like is not None:
-            costs = self.estimate(p, machine, choose)
-            assert not isinstance(costs, str)  # siblings differ in their kernels alone
-            tile = min(costs)[1]
+            tile = min(self.costs(p, machine))[1]
         return super().layout(p, machine, tile, choose, like)
 
     def own(self, layout: Layout, keep: Keep) -> Array:

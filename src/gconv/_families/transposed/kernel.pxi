@@ -147,6 +147,7 @@ cdef void transposed_item(
     cdef Header* header = <Header*>scratch
     cdef const real* residual = header.residual
     cdef real* base = y
+    x += item.image * p.problem.x_image  # parts count no images
     if own.straight:
         straight_parts(p, given, x, weight, bias, y, scratch)
         return

@@ -101,7 +101,8 @@ cdef void upsampling_item(
                 parts = own.parts + (d * own.counts[1] + h) * own.counts[2]
                 part = parts.plan  # of the first column's phase
                 if p.source.in_place:
-                    source = in_place_source(part, &item, x, group)
+                    source = in_place_source(  # parts count no images
+                        part, &item, x + item.image * p.problem.x_image, group)
                     origin = source.origin
                 else:
                     origin = source.origin + part.source.offset - p.source.offset
