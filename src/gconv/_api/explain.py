@@ -45,7 +45,7 @@ class Verdict:
         """In public terms."""
         if verdict.refusal:
             return cls(verdict.family.name, verdict.refusal, None, 0, 0)
-        cycles, tile = min(verdict.costs)
+        cycles, tile = min(verdict.costs, key=lambda cost: cost[0])
         return cls(verdict.family.name, "", cycles, tile.rows, tile.vectors)
 
     def __str__(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -16,10 +16,10 @@ from gconv._call.geometry import (
     NumericPadding,
     Padding,
     Parameters,
+    parameters_of,
 )
 from gconv._engine import call
 from gconv._plan.choose import BoundedCache
-
 
 # The kinds of calls made last, each with its short cut. A short cut keeps its plan alive.
 SHORT_CUT_BYTES = 8 * 2**20
@@ -503,16 +503,6 @@ def filter_bank(
     return out
 
 
-OPERATORS: dict[str, tuple[Callable[..., Parameters], int]] = {
-    "conv1d": (Parameters.of_convolution, 1),
-    "conv2d": (Parameters.of_convolution, 2),
-    "conv3d": (Parameters.of_convolution, 3),
-    "conv_transpose1d": (Parameters.of_transposed, 1),
-    "conv_transpose2d": (Parameters.of_transposed, 2),
-    "conv_transpose3d": (Parameters.of_transposed, 3),
-}
-
-
 def _call(
     name: str,
     x: ArrayLike,
@@ -533,27 +523,11 @@ def _call(
             result = short_cut(x, weight, bias, residual, out, num_threads)
             if result is not NotImplemented:
                 return result
-        keep = partial(_keep, key)
+        keep = partial(short_cuts.put, key)
     return run.convolve(
         name, x, weight, bias, residual, out, num_threads,
-        parameters_of=partial(_parameters, name, options, activation), keep=keep, packs=True,
+        parameters_of=partial(parameters_of, name, options, activation), keep=keep, packs=True,
     )
-
-
-def _parameters(
-    name: str,
-    options: tuple[object, ...],
-    activation: Activation | None,
-    weight: Array,
-    bias: Array | None,
-) -> Parameters:
-    validate, dimensions = OPERATORS[name]
-    bias_shape = None if bias is None else bias.shape
-    return validate(name, dimensions, weight.shape, bias_shape, *options, activation)
-
-
-def _keep(key: Hashable, short_cut: call.ShortCut) -> None:
-    short_cuts.put(key, short_cut, short_cut.nbytes)
 
 
 def _forget(short_cut: call.ShortCut) -> None:

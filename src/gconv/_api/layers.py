@@ -299,7 +299,7 @@ class Layer(call.LayerBase):
         """The whole way; the next call like it takes a short cut."""
         return run.convolve(
             type(self).__name__, x, self.weight, self.bias, residual, out, num_threads,
-            parameters_of=lambda weight, bias: self._parameters,
+            parameters_of=lambda weight_shape, bias_shape: self._parameters,
             packed_for=self._packed_for,
             keep=lambda short_cut: object.__setattr__(self, "_short_cut", short_cut),
             channel_major=self.channel_major,

@@ -142,17 +142,6 @@ def _native(array: Array) -> Array:
     return np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True)
 
 
-def is_c_order(x: Array, batched: bool) -> bool:
-    """Whether the images of x are in C order, however far they are apart."""
-    return call.is_image(x, batched, True)
-
-
-def is_channels_last(x: Array, batched: bool) -> bool:
-    """Whether the images of x are channels-last in memory, and not in C order as well, as those of
-    one channel or one pixel are."""
-    return not call.is_image(x, batched, True) and call.is_image(x, batched, False)
-
-
 def copy_result(out: Array, y: Array, batched: bool) -> None:
     """out[...] = y, channel by channel where there are few: where these are neighbours in memory,
     NumPy's innermost loop goes along them. Measured: 3 channels are 4 times as fast so."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
@@ -543,3 +543,26 @@ def is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
     if isinstance(value, (str, bytes)):
         return False
     return isinstance(value, Sequence) or getattr(value, "ndim", 0) > 0
+
+
+# The validation of each operator, and its dimensions.
+OPERATORS: dict[str, tuple[Callable[..., Parameters], int]] = {
+    "conv1d": (Parameters.of_convolution, 1),
+    "conv2d": (Parameters.of_convolution, 2),
+    "conv3d": (Parameters.of_convolution, 3),
+    "conv_transpose1d": (Parameters.of_transposed, 1),
+    "conv_transpose2d": (Parameters.of_transposed, 2),
+    "conv_transpose3d": (Parameters.of_transposed, 3),
+}
+
+
+def parameters_of(
+    name: str,
+    options: tuple[object, ...],
+    activation: Activation | None,
+    weight_shape: Shape,
+    bias_shape: Shape | None,
+) -> Parameters:
+    """The parameters of an operator; `options` in the order in which its validation takes them."""
+    validate, dimensions = OPERATORS[name]
+    return validate(name, dimensions, weight_shape, bias_shape, *options, activation)

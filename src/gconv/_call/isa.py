@@ -66,7 +66,7 @@ def current() -> str:
 
 def setting() -> tuple[object, ...]:
     """All that a plan depends on besides its problem."""
-    return _current, choose.forced()
+    return _current, choose.forced_tile
 
 
 @contextmanager

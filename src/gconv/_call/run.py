@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from gconv._call import arrays, isa
 from gconv._call.arrays import Array
-from gconv._call.geometry import Geometry, Parameters
+from gconv._call.geometry import Geometry, Parameters, Shape
 from gconv._call.threads import resolve
 from gconv._engine import call
 from gconv._plan import choose
@@ -48,20 +48,21 @@ def convolve(
     out: Array | None,
     num_threads: int | None,
     *,
-    parameters_of: Callable[[Array, Array | None], Parameters],
+    parameters_of: Callable[[Shape, Shape | None], Parameters],
     keep: Callable[[call.ShortCut], None],
     packed_for: Callable[[call.Plan], Array | None] = lambda plan: None,
     **options: Any,
 ) -> Array:
     """The whole way of a call, from whatever it was given to the result.
 
-    Everything is checked first. `parameters_of` validates what does not depend on x, from weight
-    and bias; `packed_for` returns the weights as a plan wants them, if they are kept; `keep` is
+    Everything is checked first. `parameters_of` validates what does not depend on x, from the
+    shapes of weight and bias; `packed_for` returns the weights as a plan wants them, if they are kept; `keep` is
     given the short cut for the next call like this one. `options` are those of `choose.plan_for`.
     """
     threads = resolve(name, num_threads)
     x, weight, bias = arrays.operands(name, x, weight, bias)
-    geometry = parameters_of(weight, bias).applied_to(x.shape, x.itemsize)
+    bias_shape = None if bias is None else bias.shape
+    geometry = parameters_of(weight.shape, bias_shape).applied_to(x.shape, x.itemsize)
     if out is not None:
         arrays.check_out(name, out, geometry.out_shape, x.dtype)
     if residual is not None:
@@ -87,12 +88,14 @@ def prepare(
     """The plan of a convolution of x, and where its result goes.
 
     The plan depends on x alone: the result is channels-last in memory where an image of x is, and
-    in C order elsewhere, or where it is both. The engine writes an `out` of that order, or a slice of its channels, as
-    it is, unless it overlaps x or the other inputs. Any other `out` takes a copy of the result.
+    in C order elsewhere, or where it is both. The engine writes an `out` of that order, or a slice
+    of the channels of such an array, unless it overlaps x or the other inputs. Any other `out`
+    takes a copy of the result.
     """
     batched = geometry.batched
     in_order = (
-        not arrays.is_channels_last(x, batched)
+        call.is_image(x, batched, True)
+        or not call.is_image(x, batched, False)  # some other order: C order is taken
         or geometry.out_channels == 1
         or math.prod(geometry.out_size) == 1
     )
@@ -101,14 +104,13 @@ def prepare(
         **options,
     )
     engine_order = in_order or plan.copied  # of what the engine writes
-    result = out
-    if result is None:
-        result = new_result(geometry, x.dtype, in_order)
+    shape = geometry.out_shape
+    result = new_result(shape, x.dtype, batched, in_order) if out is None else out
     writes = (
         engine_order == in_order
         and (out is None or arrays.can_take_result(out, in_order, batched, x, *inputs))
     )
-    y = result if writes else new_result(geometry, x.dtype, engine_order)
+    y = result if writes else new_result(shape, x.dtype, batched, engine_order)
     if residual is None:
         return Prepared(plan, x, y, None, result)
     # The engine reads a residual that lies as y does. It may be y itself in C order; every other
@@ -121,18 +123,18 @@ def prepare(
     if engine_order:
         y[...] = residual
         return Prepared(plan, x, y, y, result)
-    copy = new_result(geometry, x.dtype, engine_order)
+    copy = new_result(shape, x.dtype, batched, engine_order)
     copy[...] = residual
     if not arrays.same_layout(copy, y):  # y is a slice of a larger array
-        y = new_result(geometry, x.dtype, engine_order)
+        y = new_result(shape, x.dtype, batched, engine_order)
     return Prepared(plan, x, y, copy, result)
 
 
-def new_result(geometry: Geometry, dtype: np.dtype[Any], in_order: bool) -> Array:
+def new_result(shape: Shape, dtype: np.dtype[Any], batched: bool, in_order: bool) -> Array:
     """An array for the result, in C order or channels-last; its elements are not set."""
     if in_order:
-        return np.empty(geometry.out_shape, dtype)
-    return call.channels_last_output(geometry.out_shape, dtype, geometry.batched)
+        return np.empty(shape, dtype)
+    return call.channels_last_output(shape, dtype, batched)
 
 
 def strides_of(array: Array, batched: bool) -> tuple[int, ...]:
@@ -148,11 +150,11 @@ def short_cut(
     """The way to the result for the next x like this one, where an image of it is in C order or
     channels-last."""
     x, plan = prepared.x, prepared.plan
-    x_in_order = arrays.is_c_order(x, geometry.batched)
-    if not x_in_order and not arrays.is_channels_last(x, geometry.batched):
+    x_in_order = call.is_image(x, geometry.batched, True)
+    if not x_in_order and not call.is_image(x, geometry.batched, False):
         return None
     copy = arrays.copy_result if plan.copied else None
-    return call.ShortCut(plan, packed, x.shape, geometry.out_shape, x.dtype, x_in_order, copy)
+    return call.ShortCut(plan, packed, x.shape, prepared.result.shape, x.dtype, x_in_order, copy)
 
 
 def run(

@@ -207,6 +207,11 @@ cdef bint share_memory(const Place* a, const Place* b) noexcept:
     return distance < a.extent or period - distance < b.extent
 
 
+def address_of(cnp.ndarray array):
+    """Where the elements of an array begin."""
+    return <size_t>cnp.PyArray_DATA(array)
+
+
 def is_image(cnp.ndarray array, bint batched, bint in_order):
     """Whether the images of an array fill a range of memory, in C order or channels-last."""
     cdef Place place
@@ -489,8 +494,8 @@ cdef class ShortCut:
 
     @property
     def nbytes(self):
-        """Of the plan's tables and what goes with them, about."""
-        return self.plan.nbytes + 8192
+        """Of the plan that it keeps alive."""
+        return self.plan.nbytes
 
     def __call__(self, x, weight, bias, residual, out, num_threads):
         """The result, or NotImplemented where the arguments are not plainly what is expected.

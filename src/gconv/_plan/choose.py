@@ -12,7 +12,7 @@ import math
 import threading
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 from gconv._engine import call
 from gconv._plan import record
@@ -29,13 +29,22 @@ if TYPE_CHECKING:
     from gconv._call.geometry import Geometry, Shape
     from gconv._plan.tuning import Tuning
 
-V = TypeVar("V")
+
+class Sized(Protocol):
+    """Something whose size is known."""
+
+    @property
+    def nbytes(self) -> int:
+        """Of what it keeps alive, Python's own objects apart."""
+
+
+V = TypeVar("V", bound=Sized)
 CACHE_BYTES = 16 * 2**20
-ENTRY_BYTES = 8192  # of a plan's Python objects, about
+ENTRY_BYTES = 8192  # of the Python objects of a plan, about
 
 
 class BoundedCache(Generic[V]):
-    """Values under keys, bounded in bytes: those that were put first go first.
+    """Values under keys, bounded in bytes: those that were put in first go first.
 
     Reading is atomic and takes no lock, so any number of threads may share it.
     """
@@ -48,8 +57,9 @@ class BoundedCache(Generic[V]):
         self._lock = threading.Lock()
         self.get = self._entries.get
 
-    def put(self, key: Hashable, value: V, size: int) -> None:
-        """Keep a value of a size in bytes, and drop the oldest where there is no room."""
+    def put(self, key: Hashable, value: V) -> None:
+        """Keep a value, and drop the oldest where there is no room."""
+        size = value.nbytes + ENTRY_BYTES
         with self._lock:
             self._bytes += size - self._sizes.pop(key, 0)
             self._entries.pop(key, None)
@@ -75,12 +85,7 @@ class Forced(NamedTuple):
     kind: str = ""
 
 
-_forced: Forced | None = None
-
-
-def forced() -> Forced | None:
-    """What `use_tile` forces now."""
-    return _forced
+forced_tile: Forced | None = None  # what `use_tile` forces now
 
 
 @contextmanager
@@ -93,15 +98,15 @@ def use_tile(family: str, rows: int = 0, vectors: int = 0, kind: str = "") -> It
     ValueError
         Where there is no family of that name.
     """
-    global _forced
+    global forced_tile
     names = [one.name for one in families()]
     if family not in names:
         raise ValueError(f"gconv: family {family!r} is not one of {names}")
-    before, _forced = _forced, Forced(family, rows, vectors, kind)
+    before, forced_tile = forced_tile, Forced(family, rows, vectors, kind)
     try:
         yield
     finally:
-        _forced = before
+        forced_tile = before
 
 
 def families() -> tuple[Family, ...]:
@@ -144,23 +149,23 @@ def plan_for(
     options = (y_in_order, one_bank, packs, channel_major, room)
     strides = (0, *x_strides[1:])  # the batch's is given with each call
     key = (geometry._replace(operator="", batch=1, batched=True), dtype, strides, options,
-           machine.isa, machine.tuning.name, _forced)
+           machine.isa, machine.tuning.name, forced_tile)
     plan = plans.get(key)
     if plan is None:
         problem = problem_of(
             geometry, tuple(step // dtype.itemsize for step in strides), y_in_order=y_in_order,
             one_bank=one_bank, packs=packs, channel_major=channel_major, room=room)
         plan = make(problem, machine)
-        plans.put(key, plan, plan.nbytes + ENTRY_BYTES)
+        plans.put(key, plan)
     return plan
 
 
 def make(problem: Problem, machine: Machine) -> call.Plan:
     """A new plan of a problem."""
-    chosen = choose(problem, machine, _forced)
+    chosen = choose(problem, machine, forced_tile)
     layout = chosen.family.layout(
         problem, machine, chosen.tile,
-        lambda inner, wrap=False: choose(inner, machine, _forced, wrap=wrap))
+        lambda inner, wrap=False: choose(inner, machine, forced_tile, wrap=wrap))
     if not layout.regions.fit:  # taps so far apart that no panel can hold them
         last = last_resort(problem, machine)
         layout = last.family.layout(
@@ -194,7 +199,7 @@ def last_resort(problem: Problem, machine: Machine) -> Choice:
     for family in reversed(families()):
         answer = ask(family, problem, machine)
         if not isinstance(answer, str):
-            return Choice(math.inf, family, answer[0][1])
+            return Choice(math.inf, family, answer[0][1]._replace(inner=None))
     raise AssertionError("the last family serves everything, by itself or in a wrapper")
 
 

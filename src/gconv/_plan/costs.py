@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from gconv._plan.family import Choice
     from gconv._plan.tuning import Tuning
 
 
 class Tile(NamedTuple):
-    """A register tile of a family: its rows and vectors, and which kind where it has several."""
+    """A register tile of a family: its rows and vectors, and which kind where it has several. That
+    of a wrapper holds the choice of what it wraps."""
 
     rows: int
     vectors: int
     kind: str = ""
+    inner: Choice | None = None
 
 
 Costs = list[tuple[float, Tile]]  # cycles of one image with each tile
@@ -25,6 +28,7 @@ def grid_of(most_vectors: dict[int, int]) -> list[tuple[int, int]]:
     return [(rows, n) for rows, most in most_vectors.items() for n in range(1, most + 1)]
 
 
+@lru_cache(maxsize=4096)
 def split(total: int, most: int) -> tuple[tuple[int, int], ...]:
     """`total` in the fewest parts of at most `most`, as equal as can be: (count, size)."""
     parts = -(-total // most)
@@ -32,22 +36,17 @@ def split(total: int, most: int) -> tuple[tuple[int, int], ...]:
     return tuple((n, s) for n, s in ((larger, size + 1), (parts - larger, size)) if n)
 
 
-def even_part(total: int, most: int) -> int:
-    """The size of equal parts of `total`, none larger than `most`."""
-    parts = -(-total // max(1, min(most, total)))
-    return -(-total // parts)
-
-
 def grid_costs(
     t: Tuning,
-    tiles: Iterable[tuple[int, int]],
+    widest: dict[int, int],
     rows: int | None,
     vectors: int,
     taps: int,
     vector_loads: float | list[float],
     waits: float = 0.0,
-) -> Iterator[tuple[float, int, int]]:
-    """(cycles, rows, vectors) of each tile on a grid of rows x vectors sums.
+) -> list[tuple[float, int, int]]:
+    """(cycles, rows, vectors) of each tile on a grid of rows x vectors sums; `widest` are the most
+    vectors for each number of rows of a tile.
 
     A tile starts two multiply-adds or two loads a cycle, and a sum waits for the one before it.
     To start and to end a tile costs about a cycle for each sum, and something for the loop. Rows
@@ -55,19 +54,17 @@ def grid_costs(
     `vector_loads` are the loads for a vector of x, one number or one for each width of a tile;
     `waits` are cycles for each vector of x beyond these.
     """
+    found = []
     single = not isinstance(vector_loads, list)
-    pieces: dict[tuple[int, int], tuple[tuple[int, int], ...]] = {}
-    for tile_rows, tile_vectors in tiles:
+    for tile_rows, tile_vectors in grid_of(widest):
         down: tuple[tuple[float, int], ...] = ((1 / tile_rows, tile_rows),)
         if rows is not None:
-            down = pieces.get((rows, tile_rows)) or pieces.setdefault(
-                (rows, tile_rows), split(rows, tile_rows))
-        across = pieces.get((vectors, tile_vectors)) or pieces.setdefault(
-            (vectors, tile_vectors), split(vectors, tile_vectors))
+            down = split(rows, tile_rows)
         cycles = 0.0
         for n, r in down:
-            for m, v in across:
+            for m, v in split(vectors, tile_vectors):
                 loads = vector_loads if single else vector_loads[v]  # type: ignore[index]
                 busy = max(r * v / 2, (r + v * loads) / 2, t.latency)  # type: ignore[operator]
                 cycles += n * m * (taps * busy + r * v + t.tile_start + waits * v)
-        yield cycles, tile_rows, tile_vectors
+        found.append((cycles, tile_rows, tile_vectors))
+    return found

@@ -12,10 +12,10 @@ from gconv._plan.items import Layout, balanced, flops_inside, work_before
 from gconv._plan.scratch import LINE_BYTES
 
 if TYPE_CHECKING:
-    from gconv._plan.record import Keep
     from gconv._plan.costs import Costs, Tile
     from gconv._plan.machine import Machine
     from gconv._plan.problem import Problem
+    from gconv._plan.record import Keep
 
 Array = NDArray[Any]
 
@@ -81,15 +81,11 @@ class Family:
             layout = self.layout_class(self, p, machine, tile)
             layout.follow(like)
             return layout
-        return balanced(lambda size: self.layout_class(self, p, machine, tile, size))
+        return balanced(self.layout_class, self, p, machine, tile)
 
     def own(self, layout: Layout, keep: Keep) -> Array | None:
         """The record that the family's kernel alone reads; `keep` gets what it points into."""
         return None
-
-    def engine_name(self, layout: Layout) -> str:
-        """The kernel's name in the engine's table."""
-        return self.name
 
     def says(self, layout: Layout) -> Words:
         """The kernel in words."""
@@ -100,7 +96,7 @@ class Family:
     def pack_key(self, layout: Layout) -> tuple[object, ...] | None:
         """What the packed weights depend on; None where tiles read them as they are."""
         p = layout.p
-        return None if p.in_order(p.weights) else (p.weights, p.kernel)
+        return None if p.weights_are_in_order else (p.weights, p.kernel)
 
     def packed_size(self, layout: Layout) -> int:
         """Elements of the packed weights."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gconv._plan.costs import Tile, even_part
+from gconv._plan.costs import Tile
 from gconv._plan.problem import FLAT, ItemOrder, Operation, taps_before
 from gconv._plan.scratch import Regions
 from gconv._plan.source import Source
@@ -28,7 +29,6 @@ EVEN = 1.15  # the most work of a thread over the mean
 # Large items first: they repeat less. Below a half, weights would be read too often.
 ITEM_SIZES = (8.0, 4.0, 2.0, 1.0, 0.5)
 SHARES = 1024  # where a thread's share of an image may begin, where items alone are uneven
-NO_TAPS = np.zeros(0, np.intp)
 
 
 class Layout(Source):
@@ -49,16 +49,18 @@ class Layout(Source):
         self, family: Family, problem: Problem, machine: Machine, tile: Tile, size: float = 1.0
     ) -> None:
         super().__init__(problem, machine, tile)
+        self.in_place = self.reads_in_place()
         self.family = family
         self.size = size  # of a work item, over the usual one
         self.group_block = 1
         self.channel_block = problem.out_channels
-        self.in_block = self.panel_channels
         self.order = ItemOrder.CHANNELS_FASTEST
         self.slices = 1
         self.slice_axis = 1
         self.work_before: NDArray[np.float64] | None = None
         self.in_scratch = False  # x and y are scratch of a wrapper's, and so in the cache already
+        self.weight_offset = problem.weights.origin  # of the first tap, where none are packed
+        self.kernel = family.name  # in the engine's table
         self.copied = False  # the result is in C order first, and copied from there
 
     # ---- the decisions ----
@@ -95,6 +97,8 @@ class Layout(Source):
 
     def limit_panel(self) -> None:
         """Shrink the band, and at last the block of input channels, until the panel fits."""
+        if self.in_place:
+            return
         limit, most = self.panel_limit(), self.tuning.panel_bytes
         least = self.least_lines()
         for axis in (0, 1):
@@ -179,7 +183,7 @@ class Layout(Source):
     def flops(self) -> int:
         """Of a work item, of one group; of all siblings."""
         siblings = math.prod(self.p.siblings) or 1
-        return 2 * self.p.taps * self.channel_block * self.band_pixels * siblings
+        return 2 * self.p.taps * self.channel_block * math.prod(self.band) * siblings
 
     def limit_item(self) -> None:
         """Work items of a size worth sharing out: several groups, or a part of one."""
@@ -209,9 +213,10 @@ class Layout(Source):
         """Fewer output channels an item."""
         flops = self.flops()
         if flops > target:
-            blocks = -(-self.channel_block // self.unit)
+            unit = self.unit
+            blocks = -(-self.channel_block // unit)
             wanted = max(math.ceil(blocks * target / flops), min(blocks, self.least_blocks()))
-            self.channel_block = even_part(-(-self.p.out_channels // self.unit), wanted) * self.unit
+            self.channel_block = even_part(-(-self.p.out_channels // unit), wanted) * unit
 
     def least_blocks(self) -> int:
         """The fewest tiles of output channels that a panel is worth copying for."""
@@ -282,12 +287,20 @@ class Layout(Source):
         self.work_before = work_before(self, 1, np.arange(self.items + 1))
         return self
 
-    @property
+    @cached_property
     def regions(self) -> Regions:
-        """The regions of a thread's scratch."""
+        """The regions of a thread's scratch; asked for when all is decided."""
         return Regions(
-            self.itemsize, panel=self.panel_bytes, sums=self.sum_bytes(),
+            self.itemsize, panel=0 if self.in_place else self.panel_bytes, sums=self.sum_bytes(),
             weights=self.weight_bytes(), **self.own_regions(),
+        )
+
+    def work_fields(self) -> tuple[object, ...]:
+        """The engine's `WorkPlan`, but for the address of its table."""
+        return (
+            self.items, self.group_block, self.group_blocks, self.band, self.bands,
+            self.channel_block, self.channel_blocks, self.order, self.slices, self.slice_axis, 0,
+            self.in_block,
         )
 
     def sum_bytes(self) -> int:
@@ -300,18 +313,12 @@ class Layout(Source):
 
     def kernel_bytes(self) -> int:
         """Of the kernel of one output channel, where its taps are not contiguous."""
-        p = self.p
-        read = p.weights if p.packs else p.weights_in_order
-        return 0 if p.in_order(read) else p.volume * self.itemsize
+        in_order = not self.p.packs or self.p.weights_are_in_order
+        return 0 if in_order else self.p.volume * self.itemsize
 
     def own_regions(self) -> dict[str, int]:
         """Bytes of the family's own regions, by name."""
         return {}
-
-    @property
-    def weight_offset(self) -> int:
-        """Where the first tap lies among weights that are not packed."""
-        return self.p.weights.origin
 
     def finishes(self) -> tuple[bool, bool]:
         """Whether tiles apply the activation, and whether they add the residual; elsewhere a pass
@@ -320,48 +327,17 @@ class Layout(Source):
         in_order = self.p.y_in_order
         return in_order and self.p.epilogue.activation <= Operation.HARDSWISH, in_order
 
-    # ---- tables ----
-
-    def taps(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Where each tap lies in the panel (or x), and its weight, in the order of the sum: blocks
-        of input channels, planes, rows, channels, columns."""
-        p = self.p
-        plane, row, channel, columns = self.tap_steps()
-        read = p.weights if p.packs else p.weights_in_order
-        kd, kh, kw = (np.arange(k) for k in p.kernel)
-        whole_panel = self.in_place or self.panel_channels >= p.in_channels
-        x_taps, w_taps = [NO_TAPS], [NO_TAPS]
-        for first in range(0, p.in_channels, self.in_block):
-            c = np.arange(first, min(first + self.in_block, p.in_channels))
-            where = c if whole_panel else c - first
-            x_tap = (
-                kd[:, None, None, None] * plane + kh[:, None, None] * row
-                + where[:, None] * channel + np.array(columns)
-            )
-            w_tap = (
-                kd[:, None, None, None] * read.axis[0] + kh[:, None, None] * read.axis[1]
-                + c[:, None] * read.input + kw * read.axis[2]
-            )
-            x_taps.append(self.ordered(x_tap))
-            w_taps.append(self.ordered(w_tap))
-        return (
-            np.concatenate(x_taps).astype(np.intp), np.concatenate(w_taps).astype(np.intp)
-        )
-
-    def ordered(self, taps: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Taps of shape (planes, rows, channels, columns) in the order of the sum."""
-        return taps.ravel()
-
 
 # ---- even shares ------------------------------------------------------------------------------
 
 
-def balanced(make: Callable[[float], Layout]) -> Layout:
-    """The layout with work items as large as can be that many threads can still share evenly;
-    `make` returns one, undecided, for a size of its items."""
+def balanced(
+    layout_class: type[Layout], family: Family, problem: Problem, machine: Machine, tile: Tile
+) -> Layout:
+    """The layout with work items as large as can be that many threads can still share evenly."""
     found: list[tuple[float, int, Layout]] = []
     for size in ITEM_SIZES:
-        layout = make(size)
+        layout = layout_class(family, problem, machine, tile, size)
         layout.decide()
         if layout.is_small:
             return layout
@@ -371,7 +347,7 @@ def balanced(make: Callable[[float], Layout]) -> Layout:
         if uneven <= EVEN:
             return layout
         if layout.slices_before_size and not layout.in_place:
-            sliced = make(size)
+            sliced = layout_class(family, problem, machine, tile, size)
             sliced.decide()
             if balance(sliced.sliced(), 1, MANY_THREADS) <= EVEN:
                 return sliced
@@ -511,6 +487,12 @@ def flops_inside(p: Problem, outputs: Triple | None = None) -> int:
         int(taps_before(p, axis, np.array([(outputs or p.out_size)[axis]]))[0])
         for axis in range(3)
     )
+
+
+def even_part(total: int, most: int) -> int:
+    """The size of equal parts of `total`, none larger than `most`."""
+    parts = -(-total // max(1, min(most, total)))
+    return -(-total // parts)
 
 
 def _edges(total: int, part: int) -> NDArray[np.intp]:

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gconv._plan.tuning import Tuning, forced_record, record_for
+from gconv._plan.tuning import Tuning, record_for
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -54,7 +54,7 @@ FALLBACK = (Cache(1, 32 * 1024, 8, 64), Cache(2, 256 * 1024, 8, 64))
 def tuning() -> Tuning:
     """The record that plans take: the one that GCONV_TUNING names, else this CPU's."""
     cpu = identity()
-    return forced_record() or record_for(cpu.vendor, cpu.family, cpu.model)
+    return record_for(cpu.vendor, cpu.family, cpu.model)
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, dataclass_transform
 
@@ -123,7 +124,13 @@ class Problem(Record):
     column_padding: bool  # a column tap of some output, of any sibling, lies outside the image
     channels_last: bool  # the channels of a pixel of x are neighbours, and its columns are not
     inside: tuple[float, float, float]  # taps of an output that lie in the image, on average
+    column_outputs: list[tuple[int, int]]  # those for which each of few column taps does
     weights_in_order: Addresses  # of shape (groups, out_channels, in_channels, *kernel), C order
+    weights_are_in_order: bool  # so are those that are given
+    # The positions along each axis, from the first up to the second, that hold elements of the
+    # image: with padding of zeros itself, else all that taps meet.
+    filled_begin: Triple
+    filled_end: Triple
 
     def derive(self) -> None:
         """Set what follows from the fields above, once, as families read it often."""
@@ -148,21 +155,19 @@ class Problem(Record):
         )
         self.column_padding = self.source_padding[2] > 0 or reach >= self.in_size[2]
         self.channels_last = self.x_channel == 1 and self.x_axis[2] != 1
+        self.column_outputs = []
         self.inside = (
             self._mean_inside(0), self._mean_inside(1), self._mean_inside(2)
         )
         self.weights_in_order = Addresses(
             0, self.out_channels * self.taps, self.taps, self.volume, c_steps(self.kernel))
-        # The positions that hold elements of the image: with padding of zeros itself.
+        self.weights_are_in_order = self.in_order(self.weights)
         self.filled_begin = (0, 0, 0)
         self.filled_end = self.in_size
         if not self.zero_padding:
             self.filled_begin = tuple(-padding for padding in self.padding)  # type: ignore[assignment]
             self.filled_end = tuple(  # type: ignore[assignment]
                 max(size, reach + 1) for size, reach in zip(self.in_size, reaches, strict=True))
-
-    filled_begin: Triple
-    filled_end: Triple
 
     def _mean_inside(self, axis: int) -> float:
         kernel, dilation, out = self.kernel[axis], self.dilation[axis], self.out_size[axis]
@@ -173,11 +178,22 @@ class Problem(Record):
             first, last = outputs_of_taps(self, axis)
             return float((last - first).sum()) / out
         total = 0
+        outputs = []
         for tap in range(kernel):
             start = padding - tap * dilation
-            first_output = min(max(-(-start // stride), 0), out)
-            total += max(min((size - 1 + start) // stride + 1, out) - first_output, 0)
+            begin = min(max(-(-start // stride), 0), out)
+            end = max(min((size - 1 + start) // stride + 1, out), begin)
+            total += end - begin
+            outputs.append((begin, end))
+        if axis == 2:
+            self.column_outputs = outputs
         return total / out
+
+    def placed(self, **fields: Any) -> Self:
+        """A copy with another place in y, or another epilogue: nothing follows from these."""
+        other = copy(self)
+        vars(other).update(fields)
+        return other
 
     def in_order(self, weights: Addresses) -> bool:
         """Whether the taps of an output channel are contiguous, in the order
@@ -244,7 +260,8 @@ def problem_of(
         in_size = out_size = (1, 1, math.prod(in_size))
         x_axis = (0, 0, x_axis[2])
     pixels = math.prod(out_size)
-    taps, volume = g.taps, math.prod(kernel)
+    volume = math.prod(kernel)
+    taps = g.in_channels // g.groups * volume
     y_channel, y_axis = pixels, c_steps(out_size)
     if not y_in_order:
         rows = c_steps(out_size)

@@ -101,8 +101,12 @@ def address(array: Array | None, keep: Keep) -> int:
     if array is None or array.size == 0:
         return 0
     keep.append(array)
-    where: int = array.__array_interface__["data"][0]
-    return where
+    return call.address_of(array)
+
+
+def addresses(keep: Keep, *arrays: Array) -> list[int]:
+    """The address of each of several arrays."""
+    return [address(array, keep) for array in arrays]
 
 
 def written_plan(layout: Layout) -> call.Plan:
@@ -124,27 +128,25 @@ def written(layout: Layout, keep: Keep) -> Array:
     x_taps, w_taps = layout.taps()
     own = layout.family.own(layout, keep)
     regions = layout.regions
-    return np.array(
+    record = np.array(
         (
             (
                 p.groups, p.in_channels, p.out_channels, p.in_size, p.out_size, p.kernel, p.stride,
                 p.dilation, p.padding, p.padding_mode, p.filled_begin, p.filled_end,
                 p.channel_major, p.x_image, p.x_channel, p.x_axis, p.y_image, p.y_channel,
                 p.y_axis, p.y_in_order, read.group, read.channel, read.input, read.axis,
-                p.in_order(read),
+                not p.packs or p.weights_are_in_order,
             ),
-            (
-                layout.items, layout.group_block, layout.group_blocks, layout.band, layout.bands,
-                layout.channel_block, layout.channel_blocks, layout.order, layout.slices,
-                layout.slice_axis, address(layout.work_before, keep), layout.in_block,
-            ),
+            layout.work_fields(),
             layout.source_fields(),
             (*p.epilogue, in_tiles, adds_residual),
             (regions.get("sums", 0), regions.get("weights", 0), regions.bytes),
             address(x_taps, keep),
             address(w_taps, keep),
-            layout.machine.engine.families[layout.family.engine_name(layout)][0],
+            layout.machine.engine.families[layout.kernel][0],
             address(own, keep),
         ),
         PLAN,
     )
+    record["work"]["before"] = address(layout.work_before, keep)
+    return record

@@ -16,6 +16,7 @@ class Regions(dict[str, int]):
 
     end: int  # of the last, in elements
     bytes: int
+    fit: bool  # they are as few bytes as was promised
 
     def __init__(self, itemsize: int, **sizes: int) -> None:
         begin = 0
@@ -24,11 +25,7 @@ class Regions(dict[str, int]):
             begin += -(-size // LINE_BYTES) * LINE_BYTES
         self.end = begin // itemsize
         self.bytes = spaced(HEADER_BYTES + begin)
-
-    @property
-    def fit(self) -> bool:
-        """Whether they are as few bytes as was promised."""
-        return self.bytes <= MOST_BYTES
+        self.fit = self.bytes <= MOST_BYTES
 
 
 def spaced(size: int) -> int:

@@ -10,11 +10,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gconv._plan.costs import Tile
 
 if TYPE_CHECKING:
     from gconv._plan.machine import Machine
     from gconv._plan.problem import Problem, Triple
+
+NO_TAPS = np.zeros(0, np.intp)
 
 
 class Source:
@@ -40,7 +45,8 @@ class Source:
         self.tile = tile
         self.band: Triple = problem.out_size
         self.panel_channels = max(problem.in_channels, 1)
-        self.in_place = self.reads_in_place()
+        self.in_block = self.panel_channels  # input channels that are summed before the next
+        self.in_place = False  # until `reads_in_place` was asked
 
     def reads_in_place(self) -> bool:
         """Whether tiles may read x itself. Rows of zeros in the padding are left out, and need no
@@ -163,6 +169,36 @@ class Source:
             self.panel_channel,
             [column % step * phase + column // step for column in columns],
         )
+
+    def taps(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Where each tap lies in the panel (or x), and its weight, in the order of the sum: blocks
+        of input channels, planes, rows, channels, columns."""
+        p = self.p
+        plane, row, channel, columns = self.tap_steps()
+        read = p.weights if p.packs else p.weights_in_order
+        kd, kh, kw = (np.arange(k) for k in p.kernel)
+        whole_panel = self.in_place or self.panel_channels >= p.in_channels
+        x_taps, w_taps = [NO_TAPS], [NO_TAPS]
+        for first in range(0, p.in_channels, self.in_block):
+            c = np.arange(first, min(first + self.in_block, p.in_channels))
+            where = c if whole_panel else c - first
+            x_tap = (
+                kd[:, None, None, None] * plane + kh[:, None, None] * row
+                + where[:, None] * channel + np.array(columns)
+            )
+            w_tap = (
+                kd[:, None, None, None] * read.axis[0] + kh[:, None, None] * read.axis[1]
+                + c[:, None] * read.input + kw * read.axis[2]
+            )
+            x_taps.append(self.ordered(x_tap))
+            w_taps.append(self.ordered(w_tap))
+        return (
+            np.concatenate(x_taps).astype(np.intp), np.concatenate(w_taps).astype(np.intp)
+        )
+
+    def ordered(self, taps: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Taps of shape (planes, rows, channels, columns) in the order of the sum."""
+        return taps.ravel()
 
     @property
     def band_pixels(self) -> int:

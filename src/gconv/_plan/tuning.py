@@ -203,7 +203,17 @@ RECORDS = (ZEN4, GENERAL)
 
 
 def record_for(vendor: str, family: int, model: int) -> Tuning:
-    """The record of a CPU: of the first that names it, else the general one."""
+    """The record of a CPU: the one that GCONV_TUNING names, or the first that names the CPU, or
+    the general one.
+
+    Raises
+    ------
+    ValueError
+        Where GCONV_TUNING names none.
+    """
+    forced = forced_record()
+    if forced is not None:
+        return forced
     for record in RECORDS:
         for who, which, first, last in record.cpus:
             if (vendor, family) == (who, which) and first <= model <= last:

@@ -13,18 +13,28 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gconv._families.channel.record import OWN
-from gconv._plan.costs import Costs, Tile, even_part, grid_costs, grid_of
+from gconv._plan.costs import Costs, Tile, grid_costs
 from gconv._plan.family import Array, Choose, Family, Words
-from gconv._plan.items import NO_TAPS, Layout
+from gconv._plan.items import Layout, even_part
 from gconv._plan.machine import Machine
-from gconv._plan.problem import FLAT, ItemOrder, Problem, outputs_of_taps
-from gconv._plan.record import Keep, address
+from gconv._plan.problem import FLAT, ItemOrder, Problem
+from gconv._plan.record import ADDRESS, FLAG, INT, Keep, address
 from gconv._plan.scratch import MOST_BYTES, PAGE_BYTES
+from gconv._plan.source import NO_TAPS
+
+OWN = np.dtype(
+    [
+        ("rows", INT), ("vectors", INT), ("tap_places", ADDRESS), ("column_runs", FLAG),
+        ("gathers_border", FLAG), ("prefetches", FLAG), ("rows_at_once", INT), ("border", INT),
+    ],
+    align=True,
+)
+
 
 
 class ChannelLayout(Layout):
@@ -111,7 +121,8 @@ class ChannelLayout(Layout):
             not p.zero_padding
             and not p.channel_major
             and (p.channels_last or self.channels_apart())
-            and self.table_bytes(min(p.pixels, t.sums_bytes // self.pixel_sum_bytes)) <= t.border_bytes
+            and t.border_bytes
+            >= self.table_bytes(min(p.pixels, t.sums_bytes // self.pixel_sum_bytes))
         )
 
     def table_bytes(self, pixels: int) -> int:
@@ -274,15 +285,15 @@ class Channel(Family):
     """See the module."""
 
     name = "channel"
-    records = {"channel": OWN}
-    words = {"": Words("channel lanes", "pixels", "output channels")}
+    records: ClassVar = {"channel": OWN}
+    words: ClassVar = {"": Words("channel lanes", "pixels", "output channels")}
     layout_class = ChannelLayout
 
     def estimate(self, p: Problem, machine: Machine, choose: Choose) -> str | Costs:
         """Tiles of pixels by vectors of output channels; sums in and out."""
         t, lanes = machine.tuning, machine.lanes
-        tiles = grid_of(machine.tiles[self.name]["channel"])
-        block = p.volume * max(vectors for _, vectors in tiles) * lanes * machine.itemsize
+        tiles = machine.tiles[self.name]["channel"]
+        block = p.volume * max(tiles.values()) * lanes * machine.itemsize
         if p.in_channels == 0:
             return "needs input channels"
         if block > 2 * t.weight_block_bytes:
@@ -359,10 +370,7 @@ def columns_computed(p: Problem, machine: Machine) -> float:
     t = machine.tuning
     inside = p.inside[2] / p.kernel[2]
     # Runs of pixels that meet the same columns, along a row.
-    first, last = outputs_of_taps(p, 2)
-    ends = {
-        int(end) for pair in zip(first, last, strict=True) if pair[0] < pair[1] for end in pair
-    }
+    ends = {end for pair in p.column_outputs if pair[0] < pair[1] for end in pair}
     runs = 1 + sum(0 < end < p.out_size[2] for end in ends)
     along, down = t.channel_skip_inside
     pays = (inside < along and p.out_size[2] >= t.channel_skip_run * runs) or (

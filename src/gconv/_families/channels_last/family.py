@@ -12,18 +12,27 @@ kernel) and `wide` (kernels of more than 8 columns).
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gconv._families.channels_last.record import OWN
 from gconv._families.channels_last.vectors import Vectors, vectors_of
 from gconv._plan.costs import Costs, Tile
 from gconv._plan.family import Array, Choose, Family, Words
 from gconv._plan.items import Layout
 from gconv._plan.machine import Machine
 from gconv._plan.problem import Problem
-from gconv._plan.record import Keep, address
+from gconv._plan.record import ADDRESS, ENUM, FLAG, INT, Keep, addresses
+
+OWN = np.dtype(
+    [
+        ("kernel", ENUM), ("pixels", INT), ("blocks", INT), ("wide", INT), ("first", ADDRESS),
+        ("base", ADDRESS), ("picks", ADDRESS), ("prefetches", FLAG),
+    ],
+    align=True,
+)
+
 
 FITTING, PICKED, NEIGHBOURS = "fitting", "picked", "neighbours"
 PIXELS, DESCENDING, WIDE = "pixels", "descending", "wide"
@@ -137,8 +146,8 @@ class ChannelsLast(Family):
     """See the module."""
 
     name = "channels_last"
-    records = {"channels_last": OWN}
-    words = {
+    records: ClassVar = {"channels_last": OWN}
+    words: ClassVar = {
         FITTING: Words("lanes across groups", "pixels", "channels"),
         PICKED: Words("lanes across groups, picked", "pixels", "output channels"),
         NEIGHBOURS: Words("lanes across groups, shared picks", "pixels", "output channels"),
@@ -173,8 +182,7 @@ class ChannelsLast(Family):
         return np.array(
             (
                 kinds[tile.kind.upper()], tile.rows, vectors.blocks, vectors.wide,
-                address(vectors.first, keep), address(vectors.base, keep),
-                address(vectors.picks, keep), layout.prefetches(),
+                *addresses(keep, vectors.first, vectors.base, vectors.picks), layout.prefetches(),
             ),
             OWN,
         )

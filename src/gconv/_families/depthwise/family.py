@@ -7,16 +7,23 @@ Serves groups of one input and one output channel, kernels of several rows, with
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
-from gconv._families.depthwise.record import OWN
 from gconv._plan.costs import Costs, Tile, grid_of, split
 from gconv._plan.family import Array, Choose, Family, Words
 from gconv._plan.items import Layout
 from gconv._plan.machine import Machine
 from gconv._plan.problem import Problem, Triple
-from gconv._plan.record import Keep, address
+from gconv._plan.record import ADDRESS, FLAG, INT, Keep, address
 from gconv._plan.tuning import Tuning
+
+OWN = np.dtype(
+    [("rows", INT), ("vectors", INT), ("columns", ADDRESS), ("three_columns", FLAG)],
+    align=True,
+)
+
 
 
 class DepthwiseLayout(Layout):
@@ -37,8 +44,8 @@ class Depthwise(Family):
     """See the module."""
 
     name = "depthwise"
-    records = {"depthwise": OWN}
-    words = {"": Words("depthwise rows", "rows", "columns")}
+    records: ClassVar = {"depthwise": OWN}
+    words: ClassVar = {"": Words("depthwise rows", "rows", "columns")}
     layout_class = DepthwiseLayout
 
     def estimate(self, p: Problem, machine: Machine, choose: Choose) -> str | Costs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 from gconv._plan.costs import Costs, Tile
 from gconv._plan.family import Choose, Family, Words
@@ -31,7 +32,7 @@ class Plain(Family):
     """One sum after the other, as it is defined."""
 
     name = "plain"
-    words = {"": Words("plain loop nest", "outputs", "outputs")}
+    words: ClassVar = {"": Words("plain loop nest", "outputs", "outputs")}
     layout_class = PlainLayout
 
     def estimate(self, p: Problem, machine: Machine, choose: Choose) -> str | Costs:

@@ -7,9 +7,11 @@ Serves the next few samples of a stream, for which other families take longest t
 
 from __future__ import annotations
 
-from gconv._plan.costs import Costs, Tile, even_part
+from typing import ClassVar
+
+from gconv._plan.costs import Costs, Tile
 from gconv._plan.family import Choose, Family, Words
-from gconv._plan.items import Layout
+from gconv._plan.items import Layout, even_part
 from gconv._plan.machine import Machine
 from gconv._plan.problem import Problem
 
@@ -32,7 +34,7 @@ class Short(Family):
     """See the module."""
 
     name = "short"
-    words = {"": Words("short rows", "output channels", "samples")}
+    words: ClassVar = {"": Words("short rows", "output channels", "samples")}
     layout_class = ShortLayout
 
     def estimate(self, p: Problem, machine: Machine, choose: Choose) -> str | Costs:

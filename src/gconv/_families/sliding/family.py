@@ -9,17 +9,23 @@ load some lanes of a vector and take vectors from two registers at any place.
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 
-from gconv._families.sliding.record import OWN
 from gconv._plan.costs import Costs, Tile, split
 from gconv._plan.family import Array, Choose, Family, Words
 from gconv._plan.items import Layout
 from gconv._plan.machine import Machine
 from gconv._plan.problem import Problem
-from gconv._plan.record import Keep
+from gconv._plan.record import FLAG, INT, Keep
 from gconv._plan.tuning import Tuning
+
+OWN = np.dtype(
+    [("vectors", INT), ("prefetches", FLAG)],
+    align=True,
+)
+
 
 
 class SlidingLayout(Layout):
@@ -77,8 +83,8 @@ class Sliding(Family):
     """See the module."""
 
     name = "sliding"
-    records = {"sliding": OWN}
-    words = {"": Words("sliding windows", "kernel rows", "columns")}
+    records: ClassVar = {"sliding": OWN}
+    words: ClassVar = {"": Words("sliding windows", "kernel rows", "columns")}
     specialised = True
     layout_class = SlidingLayout
 

@@ -11,17 +11,23 @@ the block is computed by the plan of a channels-last problem.
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 
-from gconv._families.through_channels_last.record import OWN
-from gconv._plan.costs import Costs, Tile, even_part
+from gconv._plan.costs import Costs, Tile
 from gconv._plan.family import Array, Choose, Family, Words, ordered_weights
-from gconv._plan.items import Layout
+from gconv._plan.items import Layout, even_part
 from gconv._plan.machine import Machine
 from gconv._plan.problem import Problem, Triple
-from gconv._plan.record import Keep, address, written
+from gconv._plan.record import ADDRESS, INT, Keep, address, written
 from gconv._plan.tuning import Tuning
+
+OWN = np.dtype(
+    [("inner", ADDRESS), ("result", INT)],
+    align=True,
+)
+
 
 
 class ThroughLayout(Layout):
@@ -107,7 +113,7 @@ class ThroughChannelsLast(Family):
     """See the module."""
 
     name = "through_channels_last"
-    records = {"through_channels_last": OWN}
+    records: ClassVar = {"through_channels_last": OWN}
     wraps = True
     layout_class = ThroughLayout
 
@@ -126,13 +132,13 @@ class ThroughChannelsLast(Family):
         if math.isinf(moved):
             return "needs a row of inputs and outputs in the second-level cache"
         inner = choose(inner_of(p, machine))
-        return [(inner.cycles + vectors * moved, inner.tile)]
+        return [(inner.cycles + vectors * moved, inner.tile._replace(inner=inner))]
 
     def layout(
         self, p: Problem, machine: Machine, tile: Tile, choose: Choose, like: Layout | None = None
     ) -> Layout:
         """The inner plan has the same bands, in arrays that lie in scratch."""
-        choice = choose(inner_of(p, machine))
+        choice = tile.inner or choose(inner_of(p, machine))
         # Items are as large for the inner problem, whatever its kernel.
         outer = super().layout(p, machine, choice.tile, choose, like)
         assert isinstance(outer, ThroughLayout)

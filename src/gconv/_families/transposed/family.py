@@ -10,21 +10,33 @@ interleaves them in registers.
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from itertools import product
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gconv._families.transposed.phases import Axis, Phase, axes_of
-from gconv._families.transposed.record import OWN, PART, UPSAMPLING
 from gconv._plan.costs import Costs, Tile
 from gconv._plan.family import Array, Choice, Choose, Family, Words, ordered_weights
 from gconv._plan.items import Layout, balanced, flops_inside, work_before
 from gconv._plan.machine import Machine
 from gconv._plan.problem import NO_EPILOGUE, Addresses, PaddingMode, Problem, Triple, c_steps
-from gconv._plan.record import Keep, address, written
+from gconv._plan.record import ADDRESS, FLAG, INT, Keep, address, written
 from gconv._plan.scratch import LINE_BYTES, Regions
+
+PART = np.dtype([("plan", ADDRESS), ("weights_at", INT)], align=True)
+OWN = np.dtype(
+    [
+        ("parts", ADDRESS), ("counts", INT, 3), ("phases", ADDRESS, 3), ("y_step", INT, 3),
+        ("y_size", INT, 3), ("bias_alone", FLAG), ("straight", FLAG), ("column_parts", INT),
+        ("outputs", INT),
+    ],
+    align=True,
+)
+UPSAMPLING = np.dtype([("parts", OWN), ("vectors", INT), ("weights", INT)], align=True)
+
 
 WHOLE_ROWS = "upsampling"
 COLUMNS = "columns"  # what the vectors of tiles must be that whole rows can take the place of
@@ -51,31 +63,29 @@ class TransposedLayout(Layout):
         parts: list[Part], kind: str = "", *, straight: bool = False,
     ) -> None:
         vars(self).update(vars(like))
+        vars(self).pop("regions", None)
         self.family, self.like, self.axes, self.parts, self.kind = family, like, axes, parts, kind
         self.straight = straight
-        self.p = like.p.replace(
+        self.p = like.p.placed(
             y_image=whole.y_image, y_channel=whole.y_channel, y_axis=whole.y_axis,
             epilogue=whole.epilogue)
         most = max(1, self.tuning.output_bytes // (self.part_outputs * self.itemsize))
         self.column_parts = 0 if self.straight else min(like.p.siblings[2], most)
         self.y_size = whole.out_size
+        self.weight_offset = 0  # the parts know where their weights begin
+        self.kernel = kind or family.name
 
     @property
     def part_outputs(self) -> int:
         """Outputs of a part in an item."""
         return self.group_block * self.channel_block * self.band_pixels
 
-    @property
-    def weight_offset(self) -> int:
-        """The parts know where their weights begin."""
-        return 0
-
     def finishes(self) -> tuple[bool, bool]:
         """Whole rows are finished in registers; interleaved ones have their residual only."""
         in_tiles, _ = super().finishes()
         return in_tiles and self.kind == WHOLE_ROWS, True
 
-    @property
+    @cached_property
     def regions(self) -> Regions:
         """Those of the parts, one after the other in the same place, and their outputs."""
         inner = max(part.layout.regions.end for part in self.parts) * self.itemsize
@@ -122,11 +132,11 @@ class Transposed(Family):
     """See the module."""
 
     name = "transposed"
-    words = {WHOLE_ROWS: Words("windows of all column phases", "kernel rows",
+    words: ClassVar = {WHOLE_ROWS: Words("windows of all column phases", "kernel rows",
                                "columns of each phase")}
     transposed = True
     wraps = True
-    records = {"transposed": OWN, WHOLE_ROWS: UPSAMPLING}
+    records: ClassVar = {"transposed": OWN, WHOLE_ROWS: UPSAMPLING}
 
     def estimate(self, p: Problem, machine: Machine, choose: Choose) -> str | Costs:
         """The largest part, so many times; whole rows take half as long."""
@@ -135,11 +145,12 @@ class Transposed(Family):
         axes = axes_of(p)
         single = single_problem(p, axes)
         if single is not None:
-            return [(choose(single, wrap=True).cycles, Tile(1, 1))]
+            choice = choose(single, wrap=True)
+            return [(choice.cycles, Tile(1, 1, inner=choice))]
         largest = largest_part(p, axes)
         choice = choose(largest)
         cycles = choice.cycles * math.prod(largest.siblings)
-        costs = [(cycles, Tile(1, 1))]
+        costs = [(cycles, Tile(1, 1, inner=choice))]
         if not choice.forced and upsamples(largest, axes, machine, choice):
             costs.append((cycles / 2, Tile(1, 1, WHOLE_ROWS)))
         return costs
@@ -151,12 +162,12 @@ class Transposed(Family):
         axes = axes_of(p)
         single = single_problem(p, axes)
         if single is not None:
-            choice = choose(single, wrap=True)
+            choice = tile.inner or choose(single, wrap=True)
             return choice.family.layout(single, machine, choice.tile, choose)
         largest = largest_part(p, axes)
         if tile.kind == WHOLE_ROWS:
             family: Family = UPSAMPLING_FAMILY
-            shared = balanced(lambda size: UpsamplingLayout(family, largest, machine, tile, size))
+            shared = balanced(UpsamplingLayout, family, largest, machine, tile)
             if shared.in_block == largest.in_channels:  # such tiles take all channels at once
                 rows = max(phase.kernel for phase in axes[1].phases)
                 vectors = machine.tiles[WHOLE_ROWS][WHOLE_ROWS][axes[2].step, rows]
@@ -164,7 +175,7 @@ class Transposed(Family):
                 whole = TransposedLayout(self, p, shared, axes, parts, WHOLE_ROWS)
                 whole.tile = Tile(rows, vectors, WHOLE_ROWS)
                 return whole
-        choice = choose(largest)
+        choice = tile.inner or choose(largest)
         shared = choice.family.layout(largest, machine, choice.tile, choose)
         straight = math.isinf(choice.cycles)  # of the last resort
         parts = all_parts(p, axes, choice.family, choice.tile, shared, choose,
@@ -198,11 +209,6 @@ class Transposed(Family):
         if layout.kind != WHOLE_ROWS:
             return own
         return np.array((own, layout.tile.vectors, regions["outputs"]), UPSAMPLING)
-
-    def engine_name(self, layout: Layout) -> str:
-        """Whole rows have a kernel of their own."""
-        assert isinstance(layout, TransposedLayout)
-        return layout.kind or self.name
 
     def says(self, layout: Layout) -> Words:
         """The kernel of the parts, or of whole rows."""
@@ -354,7 +360,7 @@ def all_parts(
             layout = family.layout(
                 problem, like.machine, tile, choose, like=None if own_outputs else like)
             if not own_outputs:  # in scratch: [column's phase][channel][band]
-                layout.p = problem.replace(
+                layout.p = problem.placed(
                     y_image=0, y_channel=math.prod(like.band), y_axis=c_steps(like.band))
             kinds[key] = layout
         parts.append(Part(layout, origin_of(p, phases), packed))

@@ -36,14 +36,14 @@ class ViaCOrder(Family):
         cycles = inner.cycles + machine.tuning.move_cycles * p.groups * moved
         if not p.channels_last and not p.transposed:
             cycles = math.inf  # x is not a channels-last array of several columns
-        return [(cycles, Tile(1, 1))]
+        return [(cycles, Tile(1, 1, inner=inner))]
 
     def layout(
         self, p: Problem, machine: Machine, tile: Tile, choose: Choose, like: Layout | None = None
     ) -> Layout:
         """The inner layout, whose result is copied."""
         inner = inner_of(p)
-        choice = choose(inner, wrap=p.transposed)
+        choice = tile.inner or choose(inner, wrap=p.transposed)
         layout = choice.family.layout(inner, machine, choice.tile, choose)
         layout.copied = True
         return layout
@@ -51,5 +51,5 @@ class ViaCOrder(Family):
 
 def inner_of(p: Problem) -> Problem:
     """The same problem with a result in C order."""
-    return p.replace(
+    return p.placed(
         y_in_order=True, y_channel=p.pixels, y_axis=c_steps(p.out_size))

@@ -11,17 +11,23 @@ from __future__ import annotations
 
 import math
 from copy import copy
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gconv._families.width.record import OWN
-from gconv._plan.costs import Costs, Tile, grid_costs, grid_of
+from gconv._plan.costs import Costs, Tile, grid_costs
 from gconv._plan.family import Array, Choose, Family, Words
 from gconv._plan.items import Layout
 from gconv._plan.machine import Machine
 from gconv._plan.problem import Problem
-from gconv._plan.record import Keep, address
+from gconv._plan.record import ADDRESS, INT, Keep, addresses
+
+OWN = np.dtype(
+    [("rows", INT), ("vectors", INT), ("masks", ADDRESS), ("mask_taps", ADDRESS)],
+    align=True,
+)
+
 
 MASKED = "masked"
 
@@ -47,8 +53,10 @@ class WidthLayout(Layout):
 
     def limit_panel(self) -> None:
         """As for any family; blocks of input channels want tiles that do not overlap."""
+        if self.in_place:
+            return
         super().limit_panel()
-        if not self.masked and self.in_block < self.p.in_channels and self.tile.vectors < 3:
+        if self.in_block < self.p.in_channels and self.tile.vectors < 3:
             # A last tile of one vector may overlap the tile before it, which has then gone on
             # from the partial sums already. Splitting by 3 leaves no such tile.
             self.tile = Tile(4, 3)
@@ -99,8 +107,8 @@ class Width(Family):
     """See the module."""
 
     name = "width"
-    records = {"width": OWN}
-    words = {
+    records: ClassVar = {"width": OWN}
+    words: ClassVar = {
         "": Words("width lanes", "output channels", "columns"),
         MASKED: Words("masked lanes", "output channels", "pixels"),
     }
@@ -119,8 +127,8 @@ class Width(Family):
             copying = each * p.groups * p.in_channels * p.pixels * for_output
         if p.room:
             copying += p.groups * t.ready_cycles
-        tiles = grid_of(machine.tiles[self.name]["width"])
-        loads = [t.split_loads] * (1 + max(vectors for _, vectors in tiles))
+        tiles = machine.tiles[self.name]["width"]
+        loads = [t.split_loads] * (1 + max(tiles.values()))
         if not p.alone:
             for vectors in range(len(loads)):
                 lines = p.in_channels * p.kernel[0] * p.kernel[1] * (vectors + (p.kernel[2] > 1))
@@ -140,7 +148,7 @@ class Width(Family):
         """Groups of several input channels, in rows that follow each other, as many columns as
         before, some taps in padding of zeros, and no more pixels than masks are worth."""
         t = machine.tuning
-        tiles = grid_of(machine.tiles[self.name]["masked"])
+        tiles = machine.tiles[self.name]["masked"]
         _, rows, columns = p.out_size
         if not (
             tiles
@@ -175,7 +183,7 @@ class Width(Family):
             masks, starts = masks_of(layout.p, layout.lanes)
         tile = layout.tile
         return np.array(
-            (tile.rows, tile.vectors, address(masks, keep), address(starts, keep)), OWN)
+            (tile.rows, tile.vectors, *addresses(keep, masks, starts)), OWN)
 
 
 NO_MASKS = np.zeros(0, np.uint8), np.zeros(0, np.intp)
