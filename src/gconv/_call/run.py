@@ -56,8 +56,9 @@ def convolve(
     """The whole way of a call, from whatever it was given to the result.
 
     Everything is checked first. `parameters_of` validates what does not depend on x, from the
-    shapes of weight and bias; `packed_for` returns the weights as a plan wants them, if they are kept; `keep` is
-    given the short cut for the next call like this one. `options` are those of `choose.plan_for`.
+    shapes of weight and bias; `packed_for` returns the weights as a plan wants them, if they are
+    kept; `keep` is given the short cut for the next call like this one. `options` are those of
+    `choose.plan_for`.
     """
     threads = resolve(name, num_threads)
     x, weight, bias = arrays.operands(name, x, weight, bias)
