@@ -299,6 +299,22 @@ def test_a_patch_for_seamless_tiling():
         gconv.from_torch(module)
 
 
+@pytest.mark.parametrize(
+    ("of", "method"),
+    [(nn.Conv2d, "_conv_forward"), (nn.Conv2d, "forward"), (nn.Conv2d, "__call__"),
+     (nn.modules.conv._ConvNd, "_call_impl"), (nn.BatchNorm2d, "forward"), (nn.ReLU, "forward"),
+     (nn.Sequential, "forward")],
+)
+def test_methods_replaced_in_pytorchs_classes(of, method, monkeypatch):
+    monkeypatch.setattr(of, method, doubled, raising=False)
+    module = nn.Sequential(nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8), nn.ReLU()).eval()
+    pattern = rf": {method} of .*{of.__name__} was replaced by .*doubled"
+    with pytest.raises(TypeError, match=pattern):
+        gconv.from_torch(module)
+    monkeypatch.undo()
+    assert_same(gconv.from_torch(module), module)
+
+
 def test_a_method_of_no_name_set_on_the_instance():
     module = nn.Conv1d(8, 8, 3)
     module.forward = functools.partial(doubled, module)

@@ -65,8 +65,9 @@ def from_torch(module: Any) -> Layer:
     ------
     TypeError
         Where the module is none of these; where what a call of it does was changed, by its class
-        (that defines ``forward``), on the instance (``module.forward = ...``,
-        ``module._conv_forward = ...``) or by a forward hook; or where its dtype is not supported.
+        (that defines ``forward``, or whose ``forward`` was replaced), on the instance
+        (``module.forward = ...``, ``module._conv_forward = ...``) or by a forward hook; or where
+        its dtype is not supported.
     ValueError
         Where its parameters are not initialised yet, or are not on the CPU, or where a batch
         normalisation is in training mode or has no running statistics.
@@ -168,12 +169,20 @@ def _refuse(where: str, module: Any, without: str = "") -> NoReturn:
 def _check_methods(module: Any, where: str, of: type) -> None:
     """Refuse a module whose class, or which itself, computes something else than `of`."""
     for method in METHODS:
-        owner = next((c for c in type(module).__mro__ if method in vars(c)), of)
+        owner = next((c for c in type(module).__mro__ if method in vars(c)), None)
+        if owner is None:
+            continue
         if owner not in of.__mro__:
             raise TypeError(
                 f"{NAME}: {_at(where)}{_name(type(module))} is not a plain torch.nn."
                 f"{of.__name__}: {_name(owner)} defines its own {method}, whose meaning a layer "
                 "would lose"
+            )
+        function = vars(owner)[method]
+        if not getattr(function, "__module__", "").startswith("torch."):
+            raise TypeError(
+                f"{NAME}: {where}: {method} of {_name(owner)} was replaced by "
+                f"{_name_of(function)}, whose meaning a layer would lose"
             )
     for attribute in ("_compiled_call_impl", *METHODS):
         own = vars(module).get(attribute)
