@@ -121,6 +121,26 @@ def test_tensors_that_numpy_cannot_see_are_refused_with_the_cause(which, fault):
     assert caught.value.__cause__ is not None
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda grads: gconv.Conv1d(WEIGHT)(grads(X)),
+        lambda grads: gconv.Conv1d(grads(WEIGHT)),
+        lambda grads: gconv.Conv1d(WEIGHT, grads(BIAS)),
+        lambda grads: gconv.conv1d(X, WEIGHT, residual=grads(WANT)),
+        lambda grads: gconv.conv_transpose1d(X, grads(WEIGHT)),
+        lambda grads: gconv.filter_bank(X, grads([[1.0, 10.0]])),
+        lambda grads: gconv.CausalConv1d(WEIGHT).step(grads(X), None),
+        lambda grads: gconv.CausalConv1d(WEIGHT).step(X, grads([[0.0]])),
+    ],
+)
+def test_tensors_that_require_grad_are_refused_by_all_that_computes(call):
+    """The results would have no gradients; `from_torch` and `fold_batch_norm` take them."""
+    torch = oracle("torch")
+    with pytest.raises(TypeError, match=r"Tensor cannot be made an array: .*requires grad"):
+        call(lambda value: torch.tensor(value, dtype=torch.float64).requires_grad_())
+
+
 def test_other_subclasses_are_plain_arrays(tmp_path):
     x = np.memmap(tmp_path / "x", np.float32, "w+", shape=(1, 4))
     x[...] = X
@@ -263,6 +283,26 @@ def test_all_else_comes_back_in_c_order(make):
     ):
         assert got.flags.c_contiguous
         assert not is_channels_last(got, 2)
+
+
+@pytest.mark.parametrize("call", ["function", "layer", "transposed"])
+@pytest.mark.parametrize("shape", [(2, 5, 6, 1), (5, 6, 1), (2, 1, 1, 4), (1, 1, 4)], ids=str)
+def test_where_x_is_in_both_orders_out_asks_for_channels_last(call, shape, dtype, rng):
+    """As the documentation says: C order is taken unless `out` says otherwise."""
+    x = np.moveaxis(integers(rng, shape, dtype), -1, -3)  # of one channel, or of one pixel
+    assert x.flags.c_contiguous
+    weight = integers(rng, (4, shape[-1], 3, 3), dtype)
+    convolve = {
+        "function": lambda **out: gconv.conv2d(x, weight, padding=2, **out),
+        "layer": lambda **out: gconv.Conv2d(weight, padding=2)(x, **out),
+        "transposed": lambda **out: gconv.conv_transpose2d(x, weight.swapaxes(0, 1), **out),
+    }[call]
+    want = convolve()
+    assert want.flags.c_contiguous
+    assert not np.moveaxis(want, -3, -1).flags.c_contiguous
+    last = np.empty(np.moveaxis(want, -3, -1).shape, dtype)
+    convolve(out=np.moveaxis(last, -1, -3))
+    np.testing.assert_array_equal(np.moveaxis(last, -1, -3), want)
 
 
 def test_the_strides_of_the_weight_never_matter():

@@ -258,10 +258,29 @@ def test_fold_batch_norm_as_pytorch_does(dtype, rng):
     with torch.no_grad():
         want = model(torch.from_numpy(x)).numpy()
         arguments = [norm.running_mean, norm.running_var, norm.weight, norm.bias]
-        arguments = [a.detach().numpy() for a in arguments]
-    folded = gconv.from_torch(module).fold_batch_norm(*arguments, norm.eps)
+    arrays = [a.detach().numpy() for a in arguments]
+    folded = gconv.from_torch(module).fold_batch_norm(*arrays, norm.eps)
     tolerance = 1e-5 if dtype == np.float32 else 1e-13
     np.testing.assert_allclose(folded(x), want, rtol=tolerance, atol=tolerance)
+    # Parameters as they are in a module require grad.
+    assert norm.weight.requires_grad
+    assert norm.bias.requires_grad
+    as_they_are = gconv.from_torch(module).fold_batch_norm(*arguments, norm.eps)
+    np.testing.assert_array_equal(as_they_are.weight, folded.weight)
+    np.testing.assert_array_equal(as_they_are.bias, folded.bias)
+
+
+@pytest.mark.parametrize("which", ["mean", "var", "weight", "bias"])
+def test_fold_batch_norm_takes_any_tensor_that_requires_grad(which):
+    torch = oracle("torch")
+    tensors = {name: torch.rand(8) for name in ("mean", "var", "weight", "bias")}
+    layer = gconv.ConvTranspose1d(np.ones((2, 8, 3), np.float32))
+    want = layer.fold_batch_norm(**tensors)
+    tensors[which] = (tensors[which] * 1).requires_grad_()
+    got = layer.fold_batch_norm(**tensors)
+    np.testing.assert_array_equal(got.weight, want.weight)
+    np.testing.assert_array_equal(got.bias, want.bias)
+    assert tensors[which].requires_grad
 
 
 def test_fold_batch_norm_rounds_once():

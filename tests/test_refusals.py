@@ -1,9 +1,11 @@
 """Every input that must be refused is: with the right error, a message that helps, nothing done."""
 
+import importlib.util
 import re
 
 import numpy as np
 import pytest
+from oracles import oracle
 
 import gconv
 
@@ -358,17 +360,172 @@ def test_dtypes_that_are_not_supported(which, other):
         gconv.Conv2d(arrays["weight"], arrays["bias"])(arrays["x"])
 
 
-@pytest.mark.parametrize("which", ["x", "weight", "bias"])
-def test_integers_are_told_what_to_do(which):
-    arrays = {"x": f32(*X), "weight": f32(*W), "bias": f32(4)}
-    arrays[which] = arrays[which].astype(np.int32)
-    message = refused(TypeError, names("int32"), gconv.conv2d, **arrays)
-    assert f"use {which}.astype(numpy.float32)" in message
+def fold(layer_weight, **statistics):
+    return gconv.Conv2d(layer_weight).fold_batch_norm(**statistics)
 
 
-def test_all_integers_are_told_what_to_do():
+def convolved(layer, layer_weight, x, residual):
+    return layer(layer_weight)(x, residual=residual)
+
+
+def causal_step(layer_weight, chunk, state):
+    return gconv.CausalConv1d(layer_weight).step(chunk, state)
+
+
+#: What takes arrays: the call, and the shapes of its arrays by name.
+CALLS = {
+    "conv1d": (gconv.conv1d, {"x": (4, 7), "weight": (2, 4, 3), "bias": (2,), "residual": (2, 5)}),
+    "conv2d": (gconv.conv2d, {"x": (4, 7, 7), "weight": (2, 4, 3, 3), "bias": (2,)}),
+    "conv3d": (gconv.conv3d, {"x": (1, 3, 3, 3), "weight": (2, 1, 3, 3, 3), "bias": (2,)}),
+    "conv_transpose1d": (gconv.conv_transpose1d, {"x": (4, 7), "weight": (4, 2, 3), "bias": (2,)}),
+    "conv_transpose2d": (
+        gconv.conv_transpose2d,
+        {"x": (4, 3, 3), "weight": (4, 2, 3, 3), "bias": (2,), "residual": (2, 5, 5)},
+    ),
+    "conv_transpose3d": (gconv.conv_transpose3d, {"x": (4, 3, 3, 3), "weight": (4, 2, 3, 3, 3)}),
+    "filter_bank": (gconv.filter_bank, {"x": (3, 7, 7), "kernels": (2, 3, 3)}),
+    "Conv1d": (gconv.Conv1d, {"weight": (2, 4, 3), "bias": (2,)}),
+    "ConvTranspose2d": (gconv.ConvTranspose2d, {"weight": (4, 2, 3, 3), "bias": (2,)}),
+    "a layer": (
+        lambda **arrays: convolved(gconv.Conv2d, **arrays),
+        {"layer_weight": (2, 4, 3, 3), "x": (4, 7, 7), "residual": (2, 5, 5)},
+    ),
+    "a transposed layer": (
+        lambda **arrays: convolved(gconv.ConvTranspose2d, **arrays),
+        {"layer_weight": (4, 2, 3, 3), "x": (4, 3, 3), "residual": (2, 5, 5)},
+    ),
+    "fold_batch_norm": (fold, {"layer_weight": (2, 4, 3, 3), "mean": (2,), "var": (2,)}),
+    "a step": (causal_step, {"layer_weight": (2, 4, 3), "chunk": (4, 7), "state": (4, 2)}),
+}
+#: Each call with each of its arrays that has to go with another one.
+PLACES = [
+    (name, which)
+    for name, (_, shapes) in CALLS.items()
+    for which in shapes
+    if which != "layer_weight"
+]
+
+#: Numbers in other dtypes, and from packages that extend NumPy's.
+NUMBERS = [np.uint8, np.int16, np.int64, np.bool_, np.float16, np.longdouble, ">i4", ">f2"]
+if importlib.util.find_spec("ml_dtypes"):  # where it is not, these cannot come
+    import ml_dtypes
+
+    NUMBERS += [ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn]
+
+
+def hints_in(message):
+    """Return what a message says to use, as (argument, expression) pairs."""
+    return [(code.split(".")[0], code) for code in re.findall(r"; use (.*?)(?=;|$)", message)]
+
+
+@pytest.mark.parametrize("wanted", [np.float32, np.float64])
+@pytest.mark.parametrize("other", NUMBERS, ids=lambda dtype: np.dtype(dtype).name)
+@pytest.mark.parametrize(("name", "which"), PLACES)
+def test_the_hint_for_a_dtype_goes_with_the_other_arrays(name, which, other, wanted):
+    """What the message says works when it is done."""
+    function, shapes = CALLS[name]
+    arrays = {argument: np.ones(shape, wanted) for argument, shape in shapes.items()}
+    arrays[which] = arrays[which].astype(other)
+    message = refused(TypeError, names(which), function, **arrays)
+    [(argument, code)] = hints_in(message)
+    assert (argument, code) == (which, f"{which}.astype(numpy.{np.dtype(wanted)})")
+    function(**arrays | {which: eval(code, {"numpy": np, which: arrays[which]})})
+
+
+@pytest.mark.parametrize("wanted", [np.float32, np.float64])
+@pytest.mark.parametrize("other", [np.complex64, np.complex128])
+@pytest.mark.parametrize(("name", "which"), PLACES)
+def test_complex_numbers_are_two_calls(name, which, other, wanted):
+    function, shapes = CALLS[name]
+    arrays = {argument: np.ones(shape, wanted) for argument, shape in shapes.items()}
+    arrays[which] = arrays[which].astype(other)
+    message = refused(TypeError, names(which), function, **arrays)
+    convert = f".astype(numpy.{np.dtype(wanted)})"
+    parts = re.findall(r"two calls, one with (\S+) and one with (\S+?)(?:,|$)", message)
+    assert parts == [(f"{which}.real{convert}", f"{which}.imag{convert}")]
+    for code in parts[0]:
+        function(**arrays | {which: eval(code, {"numpy": np, which: arrays[which]})})
+
+
+def test_complex_numbers_in_two_calls(rng):
+    x = rng.standard_normal((2, 4, 7, 7)) + 1j * rng.standard_normal((2, 4, 7, 7))
+    weight, bias = rng.standard_normal((6, 2, 3, 3)), rng.standard_normal(6)
+    message = refused(TypeError, "", gconv.conv2d, x, weight, bias, groups=2)
+    assert message.endswith(", a real bias in the first alone")
+    got = gconv.conv2d(x.real, weight, bias, groups=2)
+    got = got + 1j * gconv.conv2d(x.imag, weight, groups=2)
+    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(2, 3))
+    windows = windows.reshape(2, 2, 2, 5, 5, 3, 3)
+    want = np.einsum("ngihwyx,goiyx->ngohw", windows, weight.reshape(2, 3, 2, 3, 3))
+    want = want.reshape(2, 6, 5, 5) + bias[:, None, None]
+    np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
+
+
+def test_integers_beside_a_list_or_nothing_else_become_float32():
     integers = np.ones((1, 1, 4, 4), int)
-    refused(TypeError, re.escape("use x.astype(numpy.float32)"), gconv.conv2d, integers, integers)
+    for weight in ([[[[1]]]], integers):
+        message = refused(TypeError, "int64", gconv.conv2d, integers, weight)
+        assert ("x", "x.astype(numpy.float32)") in hints_in(message)
+
+
+def test_every_argument_of_another_dtype_gets_its_hint():
+    arrays = {"x": f32(*X).astype(int), "weight": f32(*W).astype(np.float16), "bias": np.ones(4)}
+    message = refused(TypeError, "", gconv.conv2d, **arrays)
+    hints = dict(hints_in(message))
+    assert hints == {name: f"{name}.astype(numpy.float64)" for name in ("x", "weight")}
+    for name, code in hints.items():
+        arrays[name] = eval(code, {"numpy": np, **arrays})
+    assert gconv.conv2d(**arrays).dtype == np.float64
+
+
+def test_the_hint_for_an_object_with_an_array_converts_it():
+    class Wrapped:
+        def __init__(self, array):
+            self.array = array
+
+        def __array__(self, dtype=None, copy=None):
+            return self.array
+
+    x, weight = Wrapped(f32(*X).astype(int)), Wrapped(f32(*W).astype(np.float64))
+    message = refused(TypeError, "", gconv.conv2d, x, weight)
+    [code] = re.findall(r"; use (.*)", message)
+    assert gconv.conv2d(eval(code, {"numpy": np, "x": x}), weight).dtype == np.float64
+
+
+@pytest.mark.parametrize("dtype", [object, "U3", "S3", "M8[s]", "m8[s]", "V4"])
+def test_what_holds_no_numbers_gets_no_hint(dtype):
+    message = refused(TypeError, "", gconv.conv2d, np.empty(X, dtype), f32(*W))
+    assert ";" not in message
+
+
+def test_supported_dtypes_get_no_hint():
+    message = refused(TypeError, "", gconv.conv2d, f32(*X).astype(">f8"), f32(*W))
+    assert ";" not in message
+
+
+@pytest.mark.parametrize("wanted", ["float32", "float64"])
+@pytest.mark.parametrize("which", ["x", "weight"])
+@pytest.mark.parametrize(
+    "other", ["uint8", "int64", "bool", "float16", "bfloat16", "float8_e4m3fn", "complex64"]
+)
+@pytest.mark.parametrize("beside", ["tensor", "array"])
+def test_the_hint_for_a_tensor_is_pytorchs(other, which, wanted, beside):
+    torch = oracle("torch")
+    arrays = {"x": np.ones(X, wanted), "weight": np.ones(W, wanted)}
+    if beside == "tensor":
+        arrays = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    arrays[which] = torch.ones(arrays[which].shape).to(getattr(torch, other))
+    names_here = {"torch": torch, which: arrays[which]}
+    for call in (
+        lambda x, weight: gconv.conv2d(x, weight),
+        lambda x, weight: gconv.conv2d(x, weight, residual=np.ones((2, 4, 6, 7), wanted)),
+    ):
+        message = refused(TypeError, names(which), call, **arrays)
+        codes = re.findall(r"(?:; use|one with) (.*?)(?= and|,|;|$)", message)
+        assert len(codes) == (2 if other == "complex64" else 1)
+        for code in codes:
+            assert code.endswith(f".to(torch.{wanted})")
+            assert call(**arrays | {which: eval(code, names_here)}).dtype == wanted
 
 
 @pytest.mark.parametrize("which", ["x", "weight", "bias"])
@@ -415,6 +572,7 @@ def test_lists_that_are_no_array(which, bad):
     with pytest.raises(TypeError, match=rf"^conv1d: .*\b{which}\b") as caught:
         gconv.conv1d(**arrays)
     assert caught.value.__cause__ is not None
+    assert ("two calls" in str(caught.value)) == (bad == [[1j]])
 
 
 @pytest.mark.parametrize("which", ["x", "weight", "bias"])

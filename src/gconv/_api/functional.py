@@ -127,7 +127,8 @@ def conv2d(
     numpy.ndarray
         Shape (N, C_out, H_out, W_out), or (C_out, H_out, W_out) for an unbatched x, where
         ``H_out = (H + before + after - dilation * (kH - 1) - 1) // stride + 1``.
-        Channels-last in memory where x is, C order otherwise; `out` itself where it is given.
+        Channels-last in memory where x is, C order otherwise (also where x is both: see the
+        notes); `out` itself where it is given.
 
     Raises
     ------
@@ -158,6 +159,12 @@ def conv2d(
     ``"hardswish"`` is ``x * clip(x + 3, 0, 6) / 6``, likewise 0 there, ``("leaky_relu", slope)``
     is ``slope * x`` below 0 and x elsewhere, ``"relu6"`` is ``("clip", 0, 6)``; bounds and slope
     are rounded to the dtype.
+
+    An x of one channel, or of one pixel, lies in memory as C order and as channels-last at once:
+    grey images (N, H, W, 1) seen as (N, 1, H, W), say. C order is taken, so that the result,
+    turned back to (N, H, W, C), is not contiguous. Where it shall be, give an `out` in that order
+    (one pass more over the result): ``y = numpy.empty((N, H_out, W_out, C_out), x.dtype)``, and
+    ``out=y.transpose(0, 3, 1, 2)``.
 
     References
     ----------
@@ -332,7 +339,8 @@ def conv_transpose2d(
     numpy.ndarray
         Shape (N, C_out, H_out, W_out), or (C_out, H_out, W_out) for an unbatched x, where ``H_out
         = (H - 1) * stride - before - after + dilation * (kH - 1) + output_padding + 1``.
-        Channels-last in memory where x is, C order otherwise; `out` itself where it is given.
+        Channels-last in memory where x is, C order otherwise (also where x is both: see the
+        notes of `conv2d`); `out` itself where it is given.
 
     Raises
     ------
@@ -436,7 +444,8 @@ def filter_bank(
     Parameters
     ----------
     x : array_like
-        Shape (N, C, *spatial) or (C, *spatial), with one to three spatial dimensions.
+        Shape (N, C, *spatial) or (C, *spatial), with one to three spatial dimensions. A picture
+        of shape (H, W, 3) has H channels here: pass ``picture.transpose(2, 0, 1)``.
     kernels : array_like
         Shape (M, *k): M kernels with as many dimensions as x has spatial ones.
     stride, padding, dilation, padding_mode, activation, num_threads
@@ -454,6 +463,11 @@ def filter_bank(
     ValueError, TypeError, MemoryError
         As `conv2d`.
 
+    Notes
+    -----
+    The channels come before the spatial dimensions, and no shape tells that they do not: as
+    (C, *spatial), an x of shape (H, W, 3) is H channels of W × 3 pixels, and is filtered as such.
+
     Examples
     --------
     A difference and a mean on every channel of two images:
@@ -463,6 +477,12 @@ def filter_bank(
     >>> kernels = np.array([[[-1, 1]], [[0.5, 0.5]]], dtype=np.float32)
     >>> gconv.filter_bank(images, kernels).shape
     (2, 3, 2, 32, 31)
+
+    On a picture whose channels come last:
+
+    >>> picture = np.random.default_rng(0).random((32, 48, 3), dtype=np.float32)
+    >>> gconv.filter_bank(picture.transpose(2, 0, 1), kernels).shape
+    (3, 2, 32, 47)
     """
     name = "filter_bank"
     workers = threads.resolve(name, num_threads)

@@ -217,7 +217,7 @@ class Layer(call.LayerBase):
         ----------
         mean, var : array_like
             The running statistics, shape (C_out,) and of the layer's dtype. No variance may be
-            negative.
+            negative. Tensors may require grad, as the parameters of a module do.
         weight, bias : array_like, optional
             The normalisation's own scale and shift, of the same shape and dtype; 1 and 0 if
             left out.
@@ -258,7 +258,7 @@ class Layer(call.LayerBase):
         for argument, value in given.items():
             if value is None and argument in values:
                 continue
-            array = arrays.operand_like(name, argument, value, self.weight)
+            array = arrays.operand_like(name, argument, arrays.detached(value), self.weight)
             if array.shape != (channels,):
                 raise ValueError(
                     f"{name}: {argument} must have shape ({channels},), one value for each "
@@ -387,7 +387,8 @@ _DESCRIPTION = """Grouped {convolution} over {axes}, as a layer.
     Notes
     -----
     ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as `{function}`
-    does, with the same errors. Any number of threads may call one layer at once.
+    does, with the same errors and the same order of the result in memory. Any number of threads
+    may call one layer at once.
 
     Examples
     --------{examples}"""

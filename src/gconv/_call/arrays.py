@@ -6,6 +6,7 @@ of a new result is chosen. Shapes are the geometry's business.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -43,17 +44,17 @@ def operands(
     """
     given = {x_name: x, weight_name: weight, "bias": bias}
     arrays = {
-        argument: _as_array(name, argument, value)
+        argument: _as_array(name, argument, value, _others(argument, given))
         for argument, value in given.items()
         if not _is_plain(value) and (value is not None or argument != "bias")
     }
-    dtype = next((_native_dtype(a) for a in arrays.values()), np.dtype(np.float64))
+    dtype = next((_native_dtype(a.dtype) for a in arrays.values()), np.dtype(np.float64))
     if dtype in DTYPES:
         for argument, value in given.items():
             if argument not in arrays and (value is not None or argument != "bias"):
                 arrays[argument] = _from_plain(name, argument, value, dtype)
-    if any(_native_dtype(a) != dtype for a in arrays.values()) or dtype not in DTYPES:
-        raise TypeError(_dtype_message(name, arrays))
+    if any(_native_dtype(a.dtype) != dtype for a in arrays.values()) or dtype not in DTYPES:
+        raise TypeError(_dtype_message(name, arrays, given))
     return (
         _native(arrays[x_name]),
         _native(arrays[weight_name]),
@@ -69,21 +70,31 @@ def operand_like(name: str, argument: str, value: ArrayLike, layer_weight: Array
     TypeError
         Where it cannot be made an array, or is one of another dtype.
     """
-    dtype = layer_weight.dtype
+    must_be = f"must be {layer_weight.dtype}, as the layer is, but is"
+    return _operand_of(name, argument, value, layer_weight.dtype, must_be)
+
+
+def _operand_of(
+    name: str, argument: str, value: ArrayLike, dtype: np.dtype[Any], must_be: str
+) -> Array:
+    """An operand as an array of a given dtype; `must_be` begins what the error says of another."""
     if _is_plain(value):
         return _from_plain(name, argument, value, dtype)
-    array = _as_array(name, argument, value)
-    if _native_dtype(array) != dtype:
-        hint = f"; use {argument}.astype(numpy.{dtype})" if array.dtype.kind in "biu" else ""
-        raise TypeError(
-            f"{name}: {argument} must be {dtype}, as the layer is, but is {array.dtype}{hint}"
-        )
+    array = _as_array(name, argument, value, [dtype])
+    if _native_dtype(array.dtype) != dtype:
+        hint = _hint(argument, value, array.dtype, [dtype])
+        raise TypeError(f"{name}: {argument} {must_be} {array.dtype}{hint}")
     return _native(array)
 
 
-def _native_dtype(array: Array) -> np.dtype[Any]:
+def detached(value: Any) -> Any:
+    """A tensor that requires grad, without it; anything else as it is."""
+    return value.detach() if getattr(value, "requires_grad", False) is True else value
+
+
+def _native_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype in native byte order, where it has one at all (a new kind of text has none)."""
-    return array.dtype if array.dtype.isnative else array.dtype.newbyteorder("=")
+    return dtype if dtype.isnative else dtype.newbyteorder("=")
 
 
 def _is_plain(value: object) -> bool:
@@ -95,6 +106,11 @@ def _from_plain(
 ) -> Array:
     try:
         array = np.asarray(value)
+        if array.dtype.kind == "c":
+            raise ValueError(
+                "its elements are complex: make two calls, one of the real and one of the "
+                "imaginary parts"
+            )
         if array.dtype.kind not in "biuf":  # None would become NaN, and a text a number
             raise ValueError(f"elements of {array.dtype} are no real numbers")
         return array.astype(dtype)
@@ -104,7 +120,8 @@ def _from_plain(
         ) from error
 
 
-def _as_array(name: str, argument: str, value: object) -> Array:
+def _as_array(name: str, argument: str, value: object, others: list[Any]) -> Array:
+    """An argument as an array; what it goes with, arrays or their dtype, is for the hint alone."""
     if isinstance(value, (np.ma.MaskedArray, np.matrix)):
         raise TypeError(
             f"{name}: {argument} must not be a {type(value).__name__}, whose meaning a "
@@ -113,8 +130,10 @@ def _as_array(name: str, argument: str, value: object) -> Array:
     try:
         array = np.asarray(value)
     except Exception as error:  # whatever an __array__ method may raise
+        hint = _hint(argument, value, getattr(value, "dtype", None), others)
         raise TypeError(
             f"{name}: {argument} of type {type(value).__name__} cannot be made an array: {error}"
+            f"{hint}"
         ) from error
     if array.dtype == object and not isinstance(value, np.ndarray):
         raise TypeError(
@@ -123,12 +142,65 @@ def _as_array(name: str, argument: str, value: object) -> Array:
     return array
 
 
-def _dtype_message(name: str, arrays: dict[str, Array]) -> str:
+def _dtype_message(name: str, arrays: dict[str, Array], given: dict[str, Any]) -> str:
     found = ", ".join(f"{argument} is {array.dtype}" for argument, array in arrays.items())
-    for argument, array in arrays.items():
-        if array.dtype.kind in "biu":
-            return f"{name}: {found}; for integers use {argument}.astype(numpy.float32)"
-    return f"{name}: all arrays must be float32, or all float64, but {found}"
+    hints = "".join(
+        _hint(argument, given[argument], array.dtype, _others(argument, given))
+        for argument, array in arrays.items()
+    )
+    return f"{name}: all arrays must be float32, or all float64, but {found}{hints}"
+
+
+def _others(argument: str, given: dict[str, Any]) -> list[Any]:
+    return [value for other, value in given.items() if other != argument]
+
+
+def _hint(argument: str, value: Any, dtype: Any, others: list[Any]) -> str:
+    """What to write for a value of a dtype (NumPy's or PyTorch's) that is not supported, beside
+    the others; nothing where it is supported, or holds no numbers."""
+    if isinstance(dtype, np.dtype):
+        is_complex = dtype.kind == "c"
+        # The second finds the numbers of other packages: bfloat16 and its like.
+        is_real = dtype.kind in "biuf" or np.can_cast(dtype, np.float64)
+    else:
+        is_complex = getattr(dtype, "is_complex", False)
+        is_real = getattr(dtype, "is_floating_point", False)
+    if _supported(dtype) is not None or not (is_real or is_complex):
+        return ""
+    wanted = next((d for d in map(_dtype_of, others) if d is not None), DTYPES[0])
+    array, convert = argument, f".astype(numpy.{wanted})"
+    if str(getattr(value, "dtype", "")).startswith("torch."):
+        convert = f".to(torch.{wanted})"
+    elif not hasattr(value, "astype"):
+        array = f"numpy.asarray({argument})"
+    if not is_complex:
+        return f"; use {array}{convert}"
+    bias = ", a real bias in the first alone" if argument in ("x", "weight", "chunk") else ""
+    return (
+        f"; {argument} is complex: make two calls, one with {array}.real{convert} and one with "
+        f"{array}.imag{convert}{bias}"
+    )
+
+
+def _dtype_of(value: Any) -> np.dtype[Any] | None:
+    """The dtype of an array, if it is supported; lists take that of the arrays beside them."""
+    if value is None or _is_plain(value):
+        return None
+    dtype = getattr(value, "dtype", value)
+    if _supported(dtype) is None and not isinstance(dtype, np.dtype):
+        with suppress(Exception):  # whatever an __array__ method may raise
+            dtype = np.asarray(value).dtype
+    return _supported(dtype)
+
+
+def _supported(dtype: Any) -> np.dtype[Any] | None:
+    """The dtype in which gconv computes, for one of NumPy's or PyTorch's; None for any other."""
+    for ours in DTYPES:
+        if str(dtype) == f"torch.{ours}" or (
+            isinstance(dtype, np.dtype) and _native_dtype(dtype) == ours
+        ):
+            return ours
+    return None
 
 
 def _native(array: Array) -> Array:
@@ -183,20 +255,14 @@ def residual_for(
     ValueError
         Where its shape is not the result's.
     """
-    if _is_plain(residual):
-        array = _from_plain(name, "residual", residual, dtype)
-    else:
-        array = _as_array(name, "residual", residual)
-    if _native_dtype(array) != dtype:
-        raise TypeError(
-            f"{name}: residual must be of dtype {dtype}, as the result is, got {array.dtype}"
-        )
+    must_be = f"must be of dtype {dtype}, as the result is, got"
+    array = _operand_of(name, "residual", residual, dtype, must_be)
     if array.shape != shape:
         raise ValueError(
             f"{name}: residual must have the result's shape {shape} (nothing is broadcast), "
             f"got {array.shape}"
         )
-    return _native(array)
+    return array
 
 
 def same_memory(a: Array, b: Array) -> bool:
