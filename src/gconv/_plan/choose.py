@@ -16,6 +16,7 @@ from functools import cache, lru_cache
 
 import numpy as np
 
+from gconv._call.environment import read_at_import
 from gconv._call.geometry import Geometry, Shape
 from gconv._call.isa import chosen, engine, usable
 from gconv._engine import call
@@ -26,7 +27,7 @@ from gconv._plan.transposed import transposed_spec_of
 
 # ---- the current instruction set, and tests' way to another -----------------------------------
 
-_isa_name = chosen()
+_isa_name = read_at_import(chosen)
 _forced_tile: Tile | None = None
 
 
