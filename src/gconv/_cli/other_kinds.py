@@ -33,17 +33,13 @@ def read_frame(path: Path, number: int) -> Picture:
     with _opened(path) as image:
         if number > 1:
             image.seek(number - 1)
-        samples = _samples_of_16_bits(image, path)
+        samples: NDArray[Any] | None = _samples_of_16_bits(image, path)
         if samples is None:
-            wide = image.mode in ("I", "F")
-            has_white = not wide or image.format == "PPM"  # 16-bit PGM arrives as 32-bit integers
             samples = _samples(image)
-        else:
-            has_white = True
         is_png = image.format == "PNG" and number == 1
     if is_png:
         check_rows(path)
-    if not has_white:
+    if samples.dtype.kind != "u":
         return on_own_range(samples)
     return Picture(samples, 0, np.iinfo(samples.dtype).max)
 
@@ -64,7 +60,7 @@ def _samples(image: ImageFile.ImageFile) -> NDArray[Any]:
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)  # in native byte order
-    if image.mode == "I" and image.format == "PPM":
+    if image.mode == "I" and image.format == "PPM":  # 16 bits arrive as 32
         return np.asarray(image).astype(np.uint16)
     if image.mode in ("I", "F"):
         return np.asarray(image)

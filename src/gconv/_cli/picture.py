@@ -18,6 +18,10 @@ ROWS = 64
 HUGE = 1e300
 
 
+class NotSupported(ValueError):
+    """A picture that is whole, but of a kind that is not supported."""
+
+
 @dataclass(frozen=True)
 class Picture:
     """A decoded picture, upright, with the scale on which it is shown.
@@ -30,7 +34,8 @@ class Picture:
     samples : ndarray, shape (H, W) or (H, W, 3)
         Grey or red, green and blue; real numbers of any dtype, order in memory and byte order.
     black, white : float
-        The samples that are shown as 0 and as 1. Black is the greater where zero means white.
+        The samples that are shown as 0 and as 1. Black is the greater where zero means white. A
+        picture where they are equal is shown as 0.
     missing : float or None
         A sample that stands for no value, as NaN does; it is shown as 0.
     """
@@ -60,6 +65,8 @@ class Picture:
             In C order. Infinite samples are shown as 0 or 1, missing ones and NaN as 0.
         """
         block = np.atleast_3d(self.samples[first:last]).transpose(2, 0, 1)
+        if self.black == self.white:
+            return np.zeros(block.shape, np.float32)
         planes = np.empty(block.shape, np.float64 if self.has_own_range else np.float32)
         planes[...] = block
         if not self.has_own_range:
@@ -95,7 +102,7 @@ def on_own_range(
 
     Raises
     ------
-    ValueError
+    NotSupported
         No sample is finite.
     """
     least, greatest = np.inf, -np.inf
@@ -109,9 +116,7 @@ def on_own_range(
             least = min(least, float(values.min()))
             greatest = max(greatest, float(values.max()))
     if least > greatest:
-        raise ValueError("none of its samples is a finite number")
-    if least == greatest:  # a flat picture: black, or white where that is the least
-        greatest = least + max(1.0, abs(least))
+        raise NotSupported("none of its samples is a finite number")
     black, white = (greatest, least) if inverted else (least, greatest)
     return Picture(samples, black, white, missing)
 
@@ -217,10 +222,6 @@ def _is_tiff(path: Path) -> bool:
     """Whether a file begins as TIFF or BigTIFF files do."""
     with path.open("rb") as file:
         return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
-
-class NotSupported(ValueError):
-    """A picture that is whole, but of a kind that is not supported."""
 
 
 @contextmanager
