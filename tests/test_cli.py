@@ -298,6 +298,10 @@ class TestPicturesThatCannotBeDone:
         done = {name for name in files() if ".gconv." in name}
         assert done == {"a.gconv.png", "z.gconv.png"}
 
+    def test_a_pipe_is_one_line(self, capsys):
+        os.mkfifo("a.png")
+        assert "more than once" in fails_in_one_line(capsys, "a.png")
+
     def test_a_picture_of_the_kernels_size_is_large_enough(self):
         save_picture("a.png", size=(7, 7))
         assert main(["filter", "a.png", "--save"]) == 0
@@ -345,6 +349,7 @@ class TestBank:
             (np.full((2, 3, 3), np.nan), "finite"),
             (np.full((2, 3, 3), 1e300), "finite"),
             (np.full((2, 3, 3), 3e38), "finite"),
+            (np.full((2, 3, 3), 1e37), "add up"),
             (np.full((2, 3, 3), None), "pickle"),
         ],
     )
@@ -355,6 +360,17 @@ class TestBank:
         assert line.startswith("gconv filter: --bank bank.npy: ")
         assert reason in line.lower() or reason in line
         assert files() == ["a.png", "bank.npy"]
+
+    @pytest.mark.parametrize("taps", [8e36, -8e36, 1e-45])
+    def test_extreme_taps_warn_of_nothing(self, taps, capsys):
+        """Warnings are errors here."""
+        chequered = np.kron(np.indices((9, 9)).sum(axis=0) % 2, np.ones((40, 40)))
+        Image.fromarray((chequered * 255).astype(np.uint8)).save("a.png")
+        kernels = np.full((2, 3, 3), taps)
+        kernels[1, ::2] *= -1
+        np.save("bank.npy", kernels)
+        assert main(["filter", "a.png", "--bank", "bank.npy"]) == 0
+        assert capsys.readouterr().err == ""
 
     def test_a_wrong_file_is_one_line(self, capsys):
         save_picture("a.png")
@@ -544,6 +560,14 @@ class TestWithoutTheExtra:
         done = run("filter", "a.png", "b.png", before=before)
         assert done.returncode == (2 if terminal else 0)
         assert ("Rich, part of the extra gconv[cli]" in done.stderr) == terminal
+
+    def test_rich_is_missed_where_a_single_picture_is_large(self):
+        save_picture("a.png", size=(1500, 1200), mode="L")
+        before = "sys.modules['rich'] = None; sys.stderr.isatty = lambda: True"
+        done = run("filter", "a.png", "--save", before=before)
+        assert done.returncode == 2
+        assert done.stderr == "gconv filter: a.png: needs Rich, part of the extra gconv[cli]\n"
+        assert files() == ["a.png"]
 
     @pytest.mark.parametrize("then", ["", "main(['info'])"])
     def test_nothing_else_imports_it(self, then):

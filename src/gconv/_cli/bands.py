@@ -7,6 +7,7 @@ them, is reduced to its share of the sheet's thumbnails and, where that is asked
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -217,9 +218,14 @@ def _create(path: Path, shape: tuple[int, ...]) -> None:
     A full disk would otherwise be found out by writing to mapped memory, which ends the process.
     """
     open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-    if hasattr(os, "posix_fallocate"):
-        with path.open("r+b") as file:
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with path.open("r+b") as file:
+        try:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise  # the others mean that this file system cannot do it
 
 
 def _write_rows(path: Path, first: int, rows: NDArray[np.float32]) -> None:

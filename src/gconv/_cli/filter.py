@@ -1,4 +1,4 @@
-"""The main job, ``gconv filter``: every kernel on every channel of each picture, a sheet of each."""
+"""The main job, ``gconv filter``: every kernel on every channel of a picture, and a sheet of it."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -107,14 +108,17 @@ def on_own_range(
     """
     least, greatest = np.inf, -np.inf
     for first in range(0, len(samples), ROWS):
-        block = samples[first : first + ROWS]
-        present = np.isfinite(block)
-        if missing is not None:
-            present &= block != missing
-        values = block[present]
-        if values.size:
-            least = min(least, float(values.min()))
-            greatest = max(greatest, float(values.max()))
+        values = samples[first : first + ROWS]
+        low, high = values.min(), values.max()
+        if missing is not None or not np.isfinite(low) or not np.isfinite(high):
+            present = np.isfinite(values)
+            if missing is not None:
+                present &= values != missing
+            values = values[present]
+            if not values.size:
+                continue
+            low, high = values.min(), values.max()
+        least, greatest = min(least, float(low)), max(greatest, float(high))
     if least > greatest:
         raise NotSupported("none of its samples is a finite number")
     black, white = (greatest, least) if inverted else (least, greatest)
@@ -220,6 +224,9 @@ def read_picture(path: Path, page: int = 1) -> Picture:
 
 def _is_tiff(path: Path) -> bool:
     """Whether a file begins as TIFF or BigTIFF files do."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe could be read only once
+        raise NotSupported("not a file that can be read more than once")
     with path.open("rb") as file:
         return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
