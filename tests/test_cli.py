@@ -696,3 +696,14 @@ class TestTheProgram:
             )
         assert done.returncode == 2
         assert done.stderr == "gconv: stdout cannot be written: No space left on device\n"
+
+
+def test_no_warning_reaches_stderr():
+    """A palette with transparency, and more pixels than Pillow takes without one."""
+    palette = Image.fromarray(np.arange(4096, dtype=np.uint8).reshape(64, 64)).quantize(4)
+    palette.save("a.png", transparency=bytes([0, 100, 200, 255]))
+    Image.new("1", (10000, 9000)).save("b.png")
+    np.save("bank.npy", np.ones((1, 1, 1)))
+    arguments = ("filter", "a.png", "b.png", "--bank", "bank.npy")
+    done = run_python("-X", "dev", "-W", "default", "-m", "gconv", *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
