@@ -267,6 +267,8 @@ def verdicts(problem: Problem, machine: Machine) -> list[Verdict]:
     found = []
     for family in families():
         answer = ask(family, problem, machine)
-        refused = isinstance(answer, str)
-        found.append(Verdict(family, answer if refused else "", [] if refused else answer))
+        if isinstance(answer, str):
+            found.append(Verdict(family, answer, []))
+        else:
+            found.append(Verdict(family, "", answer))
     return found

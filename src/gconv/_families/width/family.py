@@ -170,8 +170,8 @@ class Width(Family):
         slower *= t.specialised * p.kernel[1] / max(p.inside[1], 1 / rows)
         planes = slower * p.groups * p.out_size[0]
         return [
-            (planes * cycles, Tile(*tile, MASKED))
-            for cycles, *tile in grid_costs(
+            (planes * cycles, Tile(rows_here, vectors, MASKED))
+            for cycles, rows_here, vectors in grid_costs(
                 t, tiles, p.out_channels, -(-rows * columns // machine.lanes), p.taps, 2.0,
                 t.read_cycles * p.taps)
         ]
