@@ -312,7 +312,7 @@ def problem_of(
         room=room,
         siblings=(0, 0, 0),
         source_padding=padding,
-        source_reach=tuple(  # type: ignore[arg-type]
+        source_reach=tuple(
             (k - 1) * d for k, d in zip(kernel, dilation, strict=True)),
         epilogue=epilogue_of(g.activation),
     )
