@@ -52,13 +52,13 @@ include "gconv/_families/transposed/kernel.pxi"
 
 
 cdef void activated_item(
-    const ConvPlan* p, const Item* item, const real* x, const real* weight, const real* packed,
-    const real* bias, real* y, char* scratch) noexcept nogil:
+    const ConvPlan* p, const Item* item, const x_t* x, const w_t* weight, const w_t* packed,
+    const sum_t* bias, y_t* y, char* scratch) noexcept nogil:
     """An item, and then the epilogue of its outputs."""
     cdef Py_ssize_t begin[3]
     cdef Py_ssize_t end[3]
     cdef Py_ssize_t group
-    cdef real* to_y
+    cdef y_t* to_y
     item_of(p)(p, item, x, weight, packed, bias, y, scratch)
     outputs_of(p, item, begin, end)
     if p.problem.y_channel == 1 and item.last_channel - item.first_channel == p.problem.out_channels:
@@ -74,8 +74,8 @@ cdef void activated_item(
 
 
 cdef void run_items(
-    const ConvPlan* p, item_function compute, Py_ssize_t first, Py_ssize_t last, const real* x,
-    const real* weight, const real* packed, const real* bias, real* y, char* scratch
+    const ConvPlan* p, item_function compute, Py_ssize_t first, Py_ssize_t last, const x_t* x,
+    const w_t* weight, const w_t* packed, const sum_t* bias, y_t* y, char* scratch
 ) noexcept nogil:
     """The items from the first up to the last, slices of a band at once."""
     cdef Py_ssize_t slices, axis
@@ -126,17 +126,17 @@ cdef void run(
         (<Header*>(scratch + i * plan.scratch.bytes)).panel_number = NOTHING
         (<Header*>(scratch + i * plan.scratch.bytes)).weights_number = NOTHING
         (<Header*>(scratch + i * plan.scratch.bytes)).cleared_column = NOTHING
-        (<Header*>(scratch + i * plan.scratch.bytes)).residual = <const real*>residual
+        (<Header*>(scratch + i * plan.scratch.bytes)).residual = <const y_t*>residual
     if threads == 1:
-        run_items(plan, compute, 0, images * plan.work.items, <const real*>x, <const real*>weight,
-                  <const real*>packed, <const real*>bias, <real*>y, scratch)
+        run_items(plan, compute, 0, images * plan.work.items, <const x_t*>x, <const w_t*>weight,
+                  <const w_t*>packed, <const sum_t*>bias, <y_t*>y, scratch)
         return
     # A thread gets consecutive items, so that it can use a panel for several of them, and compute
     # slices of a band together.
     for i in prange(threads, num_threads=threads, schedule="static", chunksize=1):
         run_items(plan, compute, share_begin(plan, images, threads, i),
-                  share_begin(plan, images, threads, i + 1), <const real*>x, <const real*>weight,
-                  <const real*>packed, <const real*>bias, <real*>y,
+                  share_begin(plan, images, threads, i + 1), <const x_t*>x, <const w_t*>weight,
+                  <const w_t*>packed, <const sum_t*>bias, <y_t*>y,
                   scratch + omp_get_thread_num() * plan.scratch.bytes)
 
 
@@ -144,7 +144,7 @@ cdef run_function RUN = run
 run_capsule = PyCapsule_New(&RUN, "gconv.run", NULL)
 
 lanes = LANES
-itemsize = sizeof(real)
+itemsize = sizeof(x_t)
 
 # Bytes of the structs that `gconv._plan.record` has as NumPy records.
 struct_sizes = {

@@ -18,8 +18,8 @@
 # (see read_here), and keep no register for them.
 cdef struct Epilogue:
     Activation activation
-    real low, high  # of leaky_relu the slope, and 0
-    real least, shift, scale
+    sum_t low, high  # of leaky_relu the slope, and 0
+    sum_t least, shift, scale
 
 
 cdef inline bint after_tiles(const ConvPlan* p, const void* residual) noexcept nogil:
@@ -48,11 +48,11 @@ cdef inline Epilogue tile_epilogue(const ConvPlan* p) noexcept nogil:
     return e
 
 
-cdef inline vec clamped(vec v, real low, real high) noexcept nogil:
+cdef inline vec clamped(vec v, sum_t low, sum_t high) noexcept nogil:
     return at_most(splat(high), at_least(splat(low), v))
 
 
-cdef inline vec leaky_relu(vec x, real slope, real zero) noexcept nogil:
+cdef inline vec leaky_relu(vec x, sum_t slope, sum_t zero) noexcept nogil:
     return if_below(splat(zero), x, splat(slope) * x, x)
 
 
@@ -79,7 +79,7 @@ cdef inline Exponential exponential(vec x) noexcept nogil:
     n = x * splat(1.4426950408889634) + splat(ROUNDER)
     halves_of_power(n, &e.first, &e.second)
     n = n - splat(ROUNDER)
-    if sizeof(real) == 4:
+    if sizeof(sum_t) == 4:
         r = x - n * splat(0.693359375)
         r = r - n * splat(-2.1219444005469058e-4)
         tail = splat(1.0 / 5040)
@@ -103,8 +103,8 @@ cdef inline Exponential exponential(vec x) noexcept nogil:
 
 
 # Below, the results of sigmoid and silu are 0: exp(-120) is less than the smallest float by far.
-cdef inline real far_below() noexcept nogil:
-    return -120 if sizeof(real) == 4 else -800
+cdef inline sum_t far_below() noexcept nogil:
+    return -120 if sizeof(sum_t) == 4 else -800
 
 
 cdef inline vec times_sigmoid(vec factor, vec x) noexcept nogil:
@@ -165,30 +165,30 @@ cdef inline vec finished(vec v, const Epilogue* e) noexcept nogil:
 
 
 cdef inline void finish_row_by(
-    real* y, const real* sums, const real* residual, Py_ssize_t n, Activation ACTIVATION,
+    y_t* y, const y_t* sums, const y_t* residual, Py_ssize_t n, Activation ACTIVATION,
     const Epilogue* e) noexcept nogil:
-    cdef real some[LANES_AT_MOST]
+    cdef y_t some[LANES_AT_MOST]
     cdef vec v
     cdef Py_ssize_t i = 0
     while i + LANES <= n:
-        v = (<const uvec*>(sums + i))[0]
+        v = load_y(sums + i)
         if residual != NULL:
-            v = v + (<const uvec*>(residual + i))[0]
-        (<uvec*>(y + i))[0] = activated(v, ACTIVATION, e)
+            v = v + load_y(residual + i)
+        store_y(y + i, activated(v, ACTIVATION, e))
         i += LANES
     if i < n:  # these must not be done twice
-        (<uvec*>some)[0] = splat(0)
-        copy_short(some, sums + i, n - i)
-        v = (<const uvec*>some)[0]
+        store_y(some, splat(0))
+        copy_few(some, sums + i, n - i, sizeof(y_t))
+        v = load_y(some)
         if residual != NULL:
-            copy_short(some, residual + i, n - i)
-            v = v + (<const uvec*>some)[0]
-        (<uvec*>some)[0] = activated(v, ACTIVATION, e)
-        copy_short(y + i, some, n - i)
+            copy_few(some, residual + i, n - i, sizeof(y_t))
+            v = v + load_y(some)
+        store_y(some, activated(v, ACTIVATION, e))
+        copy_few(y + i, some, n - i, sizeof(y_t))
 
 
 cdef void finish_row(
-    const ConvPlan* p, real* y, const real* sums, const real* residual, Py_ssize_t n
+    const ConvPlan* p, y_t* y, const y_t* sums, const y_t* residual, Py_ssize_t n
 ) noexcept nogil:
     """y = activation(sums + residual), n neighbours of each; residual may be NULL. Any of the
     three may be the same, but not overlap otherwise."""
@@ -211,7 +211,7 @@ cdef void finish_row(
 
 cdef inline void activate(
     const ConvPlan* p, const Py_ssize_t* begin, const Py_ssize_t* end, Py_ssize_t channels,
-    const real* residual, real* y) noexcept nogil:
+    const y_t* residual, y_t* y) noexcept nogil:
     """The outputs from `begin` up to `end`; y and the residual are those of the first channel.
     The residual is added where y is not in order; there it may be NULL."""
     cdef Py_ssize_t columns = end[2] - begin[2]

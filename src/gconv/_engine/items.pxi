@@ -22,7 +22,12 @@ cdef enum:
 cdef struct Header:
     Py_ssize_t panel_number, weights_number
     Py_ssize_t cleared_column  # where the column band begins whose padding is clear
-    const real* residual  # of the first output of the y that items are given; NULL: none
+    const y_t* residual  # of the first output of the y that items are given; NULL: none
+
+
+cdef inline char* region(char* scratch, Py_ssize_t elements) noexcept nogil:
+    """A region of a thread's scratch: so many elements lie before it. The panel is the first."""
+    return scratch + HEADER_BYTES + elements * <Py_ssize_t>sizeof(x_t)
 
 
 cdef struct Item:
@@ -37,8 +42,8 @@ cdef struct Item:
 # An item's results: bias and the weighted sums of x, into y. `weight` are the weights as they are,
 # or, with `packed`, the same as that; scratch is the thread's own.
 ctypedef void (*item_function)(
-    const ConvPlan* p, const Item* item, const real* x, const real* weight, const real* packed,
-    const real* bias, real* y, char* scratch) noexcept nogil
+    const ConvPlan* p, const Item* item, const x_t* x, const w_t* weight, const w_t* packed,
+    const sum_t* bias, y_t* y, char* scratch) noexcept nogil
 
 # The outputs of an item, from `begin` up to `end` of each axis of y.
 ctypedef void (*outputs_function)(
@@ -163,10 +168,10 @@ cdef inline Item find_item(
     return item
 
 
-cdef inline const real* residual_of(
-    char* scratch, const real* y, const real* place) noexcept nogil:
+cdef inline const y_t* residual_of(
+    char* scratch, const y_t* y, const y_t* place) noexcept nogil:
     """Where the residual of the output at `place` of y lies; NULL: there is none."""
-    cdef const real* residual = (<Header*>scratch).residual
+    cdef const y_t* residual = (<Header*>scratch).residual
     return residual + (place - y) if residual != NULL else NULL
 
 

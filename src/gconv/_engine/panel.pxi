@@ -154,25 +154,25 @@ cdef inline Segment segment_of_block(
 
 
 cdef inline void copy_row(
-    real* to, const real* source, Py_ssize_t step, Py_ssize_t n) noexcept nogil:
+    x_t* to, const x_t* source, Py_ssize_t step, Py_ssize_t n) noexcept nogil:
     """n elements; for short rows a call of memcpy would cost more than the copy."""
     cdef Py_ssize_t i = 0
-    cdef const uvec* pair
+    cdef const x_t* pair
     if step == 1 and n >= LANES:
         while i < n - LANES:
-            (<uvec*>(to + i))[0] = (<const uvec*>(source + i))[0]
+            store_x(to + i, load_x(source + i))
             i += LANES
-        (<uvec*>(to + n - LANES))[0] = (<const uvec*>(source + n - LANES))[0]
+        store_x(to + n - LANES, load_x(source + n - LANES))
     elif step == 1:
-        copy_short(to, source, n)
+        copy_few(to, source, n, sizeof(x_t))
     elif step == 2 and n > LANES:
         while i < n - LANES:
-            pair = <const uvec*>(source + 2 * i)
-            (<uvec*>(to + i))[0] = even_places(pair[0], pair[1])
+            pair = source + 2 * i
+            store_x(to + i, even_places(load_x(pair), load_x(pair + LANES)))
             i += LANES
         # One element earlier, so as to end with the last one and not behind it.
-        pair = <const uvec*>(source + 2 * (n - LANES) - 1)
-        (<uvec*>(to + n - LANES))[0] = odd_places(pair[0], pair[1])
+        pair = source + 2 * (n - LANES) - 1
+        store_x(to + n - LANES, odd_places(load_x(pair), load_x(pair + LANES)))
     else:
         for i in range(n):
             to[i] = source[i * step]
@@ -202,11 +202,11 @@ cdef inline Py_ssize_t columns_read(
                divide_up(p.problem.filled_end[2] - first_column(p, band, phase), p.source.phase_step))
 
 
-cdef void clear_padding(const ConvPlan* p, const Band* band, real* panel) noexcept nogil:
+cdef void clear_padding(const ConvPlan* p, const Band* band, x_t* panel) noexcept nogil:
     """Zeros where no column is ever packed: they stay while panels of this column band
     are packed."""
     cdef Py_ssize_t c, d, h, phase, i, first, last
-    cdef real* row
+    cdef x_t* row
     for phase in range(p.source.phases):
         image_columns(p, band, phase, &first, &last)
         if p.problem.padding_mode != ZEROS:
@@ -226,10 +226,10 @@ cdef void clear_padding(const ConvPlan* p, const Band* band, real* panel) noexce
 
 
 cdef inline void deinterleave(
-    real* evens, real* odds, const real* source, Py_ssize_t n) noexcept nogil:
+    x_t* evens, x_t* odds, const x_t* source, Py_ssize_t n) noexcept nogil:
     """2 n elements; those at even and those at odd places go apart."""
     cdef Py_ssize_t i
-    cdef const uvec* pair
+    cdef const x_t* pair
     if n < LANES:
         for i in range(n):
             evens[i] = source[2 * i]
@@ -237,9 +237,9 @@ cdef inline void deinterleave(
         return
     i = 0
     while True:
-        pair = <const uvec*>(source + 2 * i)
-        (<uvec*>(evens + i))[0] = even_places(pair[0], pair[1])
-        (<uvec*>(odds + i))[0] = odd_places(pair[0], pair[1])
+        pair = source + 2 * i
+        store_x(evens + i, even_places(load_x(pair), load_x(pair + LANES)))
+        store_x(odds + i, odd_places(load_x(pair), load_x(pair + LANES)))
         if i == n - LANES:
             return
         i = min(i + LANES, n - LANES)
@@ -261,13 +261,13 @@ cdef inline Margins margins_of(
 
 
 cdef inline void pack_margin(
-    const ConvPlan* p, const Segment* columns, const real* x, Py_ssize_t x_row, real* panel,
+    const ConvPlan* p, const Segment* columns, const x_t* x, Py_ssize_t x_row, x_t* panel,
     Py_ssize_t rows) noexcept nogil:
     """Columns of padding of some rows; x points to the first of these in the image, panel to
     that in the phase. There are few columns, so they go down one by one."""
     cdef Py_ssize_t i, h
-    cdef const real* element = x + columns.row * p.problem.x_axis[2]
-    cdef real* to
+    cdef const x_t* element = x + columns.row * p.problem.x_axis[2]
+    cdef x_t* to
     for i in range(columns.first, columns.last):
         to = panel + i
         for h in range(rows):
@@ -297,12 +297,12 @@ cdef void prepare_packing(
 
 cdef inline void pack_rows(
     const ConvPlan* p, const Band* band, const Packing* packing, Py_ssize_t phase,
-    const real* x, Py_ssize_t x_row, real* panel, Py_ssize_t rows) noexcept nogil:
+    const x_t* x, Py_ssize_t x_row, x_t* panel, Py_ssize_t rows) noexcept nogil:
     """A phase (or a pair of them) of some rows; x and panel point to the first row."""
     cdef Py_ssize_t step = p.source.phase_step * p.problem.x_axis[2], panel_row = p.source.pitch[1]
     cdef Py_ssize_t begin, end, n, odds, extra, h, other = 1 - packing.early
-    cdef const real* row
-    cdef real* to
+    cdef const x_t* row
+    cdef x_t* to
     if phase < 2:
         begin = packing.first[phase]
         end = packing.last[phase]
@@ -329,7 +329,7 @@ cdef inline void pack_rows(
 
 cdef inline void pack_margins(
     const ConvPlan* p, const Packing* packing, const Margins* margins, Py_ssize_t phase,
-    const real* x, Py_ssize_t x_row, real* panel, Py_ssize_t rows) noexcept nogil:
+    const x_t* x, Py_ssize_t x_row, x_t* panel, Py_ssize_t rows) noexcept nogil:
     """The columns of padding of what `pack_rows` packs; `margins` are those of `phase`, and of
     the next one where two go together."""
     cdef Py_ssize_t i
@@ -341,8 +341,8 @@ cdef inline void pack_margins(
 
 
 cdef inline void pack_parts(
-    const ConvPlan* p, const Band* band, const Packing* packing, const real* x,
-    Py_ssize_t channels, real* panel, int PARTS) noexcept nogil:
+    const ConvPlan* p, const Band* band, const Packing* packing, const x_t* x,
+    Py_ssize_t channels, x_t* panel, int PARTS) noexcept nogil:
     """The first part of each axis, the image, or all three of those that have padding."""
     cdef const Slots* planes = &packing.planes
     cdef const Slots* rows = &packing.rows
@@ -352,8 +352,8 @@ cdef inline void pack_parts(
     cdef Py_ssize_t c, plane_block, row_block, plane, phase, d, n, x_row
     cdef Segment planes_here, rows_here
     cdef Margins margins[2]
-    cdef const real* first_row
-    cdef real* to
+    cdef const x_t* first_row
+    cdef x_t* to
     for phase in range(packing.early, packing.early + 1 if packing.pairs else p.source.phases):
         if has_margins:
             margins[0] = margins_of(p, band, 0 if packing.pairs else phase)
@@ -390,8 +390,8 @@ cdef inline void pack_parts(
 # goes out or which is copied whole, slows the packing beside zeros (by 3 to 5 % of a call).
 cdef void pack_all_parts(
     const ConvPlan* p, Py_ssize_t begin_0, Py_ssize_t end_0, Py_ssize_t begin_1,
-    Py_ssize_t end_1, Py_ssize_t begin_2, Py_ssize_t end_2, const real* x, Py_ssize_t channels,
-    real* panel) noexcept nogil:
+    Py_ssize_t end_1, Py_ssize_t begin_2, Py_ssize_t end_2, const x_t* x, Py_ssize_t channels,
+    x_t* panel) noexcept nogil:
     cdef Band band
     cdef Packing packing
     band.begin[0] = begin_0
@@ -405,8 +405,8 @@ cdef void pack_all_parts(
 
 
 cdef inline void pack_panel(
-    const ConvPlan* p, const Band* band, const Packing* packing, const real* x,
-    Py_ssize_t channels, real* panel) noexcept nogil:
+    const ConvPlan* p, const Band* band, const Packing* packing, const x_t* x,
+    Py_ssize_t channels, x_t* panel) noexcept nogil:
     """The columns of a panel; x points to the first of the channels."""
     if p.problem.padding_mode == ZEROS:
         pack_parts(p, band, packing, x, channels, panel, 1)

@@ -95,18 +95,18 @@ static inline vec picked(vec v, picks which) {
    the rounds that are left stay within 128 bits. On Zen 4 1.4 times as fast as the rounds alone. */
 #if defined(WITH_AVX512)
 enum { SQUARES_BY_HALVES = 1 };
-static inline __attribute__((always_inline)) __m512 halves(const real *low, const real *high) {
+static inline __attribute__((always_inline)) __m512 halves(const x_t *low, const x_t *high) {
     const __m256 first = _mm256_loadu_ps((const float *)low);
     return _mm512_mask_broadcast_f32x8(
         _mm512_castps256_ps512(first), 0xFF00, _mm256_loadu_ps((const float *)high));
 }
 static inline __attribute__((always_inline)) void load_square_by_halves(
-    const real *p, Py_ssize_t step, vec square[LANES]) {
+    const x_t *p, Py_ssize_t step, vec square[LANES]) {
     enum { PART = LANES / 4 }; /* lanes of 128 bits */
     for (int half = 0; half < 2; half++) {
         __m512 parts[2][PART]; /* [columns][row]: of this row and those PART apart from it */
         for (int row = 0; row < PART; row++) {
-            const real *from = p + row * step + half * 2 * PART;
+            const x_t *from = p + row * step + half * 2 * PART;
             const __m512 upper = halves(from, from + PART * step);
             const __m512 lower = halves(from + 2 * PART * step, from + 3 * PART * step);
             parts[0][row] = _mm512_shuffle_f32x4(upper, lower, 0x88);
@@ -133,7 +133,7 @@ static inline __attribute__((always_inline)) void load_square_by_halves(
 }
 #else
 enum { SQUARES_BY_HALVES = 0 };
-static inline void load_square_by_halves(const real *p, Py_ssize_t step, vec square[LANES]) {}
+static inline void load_square_by_halves(const x_t *p, Py_ssize_t step, vec square[LANES]) {}
 #endif
 
 #endif

@@ -158,8 +158,8 @@ include "border.pxi"
 
 
 cdef void channel_item(
-    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
-    const real* bias, real* y, char* scratch) noexcept nogil:
+    const ConvPlan* p, const Item* given, const x_t* x, const w_t* weight, const w_t* packed,
+    const sum_t* bias, y_t* y, char* scratch) noexcept nogil:
     """Assumes group blocks of 1, and that a band's pixels are contiguous in a y in order."""
     cdef Item item = given[0]
     cdef Band* band = &item.band
@@ -173,14 +173,14 @@ cdef void channel_item(
         width * (band.end[0] - band.begin[0]) * (band.end[1] - band.begin[1])
         - (item.first_column - band.begin[2]) - (band.end[2] - item.last_column))
     cdef Header* header = <Header*>scratch
-    cdef real* sums = <real*>(scratch + HEADER_BYTES) + p.scratch.sums
-    cdef real* weights = <real*>(scratch + HEADER_BYTES) + p.scratch.weights
+    cdef sum_t* sums = <sum_t*>region(scratch, p.scratch.sums)
+    cdef w_t* weights = <w_t*>region(scratch, p.scratch.weights)
     cdef Py_ssize_t* places = <Py_ssize_t*>(sums + p.scratch.weights - p.scratch.sums) - pixels
     cdef Py_ssize_t* spots = places - pixels
     cdef Py_ssize_t o, vectors, channels, lanes, c, in_block, row_taps, plane_taps, pixel, i, j
     cdef Py_ssize_t od, oh, column, end, n
     cdef ColumnRuns runs
-    cdef real* to_y
+    cdef y_t* to_y
     cdef vec start[MOST_VECTORS]
     cdef bint at_once, to_spots
     cdef Border border
@@ -202,7 +202,7 @@ cdef void channel_item(
     border.inner = border.pixels = 0
     border.places = NULL
     if own.gathers_border:
-        border.places = <Py_ssize_t*>(<real*>(scratch + HEADER_BYTES) + own.border)
+        border.places = <Py_ssize_t*>region(scratch, own.border)
         find_border(p, &item, pixels, &source, places, spots, &border)
         runs.count = 0
     column = band.begin[2]
@@ -227,7 +227,7 @@ cdef void channel_item(
         lanes = vectors * LANES
         channels = min(lanes, item.last_channel - o)
         for j in range(lanes):
-            (<real*>start)[j] = (bias[group * p.problem.out_channels + o + j]
+            (<sum_t*>start)[j] = (bias[group * p.problem.out_channels + o + j]
                                  if bias != NULL and j < channels else 0)
         to_y = y + item.image * p.problem.y_image + (group * p.problem.out_channels + o) * p.problem.y_channel
         # Where a block of input channels takes all kernel rows at once, it visits each pixel once:

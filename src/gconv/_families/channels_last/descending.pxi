@@ -4,13 +4,13 @@ cdef pixel_function DESCENDING_TILES[2][MOST_VECTORS + 1]  # lanes pick or not, 
 # Window row LOW + 2 of the first, or any, of the output rows that wait in acc: kernel row 2 - a
 # goes to the output row `a` further down, those from LOW up to HIGH.
 cdef inline void descending_row(
-    const PixelStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* row, const some* inside,
+    const PixelStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const x_t* row, const some* inside,
     const vec held[9], picks which, Py_ssize_t LOW, Py_ssize_t HIGH, Py_ssize_t OUTPUTS,
     bint PICKS) noexcept nogil:
     cdef Py_ssize_t v, kw, a
     cdef vec xv
     for v in range(OUTPUTS + 2):
-        xv = load_some(row + v * s.x_pixel, inside[v])
+        xv = load_some_x(row + v * s.x_pixel, inside[v])
         if PICKS:
             xv = picked(xv, which)
         xv = in_register(xv)
@@ -28,19 +28,19 @@ cdef inline void descending_strip(
     cdef some inside[MOST_VECTORS + 2]
     cdef picks which = load_picks(s.picks)
     cdef const vec* bias
-    cdef const real* x = s.x
-    cdef const real* row
-    cdef real* y
+    cdef const x_t* x = s.x
+    cdef const x_t* row
+    cdef y_t* y
     cdef Py_ssize_t vector, v, a, oh, column
     for v in range(OUTPUTS + 2):
         column = s.first_column + v * s.dilation
         inside[v] = s.loaded if 0 <= column < s.in_columns else 0
     for vector in range(s.vectors):
         for v in range(9):
-            held[v] = in_register((<const vec*>s.weight)[vector * 9 + v])
+            held[v] = in_register(load_packed(s.weight + (vector * 9 + v) * LANES))
         bias_here[0] = splat(0)
         if s.bias != NULL:
-            bias_here[0] = load_some(s.bias + vector * LANES, s.channels)
+            bias_here[0] = load_some_sum(s.bias + vector * LANES, s.channels)
         bias = <const vec*>read_here(bias_here)  # there is no register for it
         if PICKS:
             x = s.x + s.base[vector]
@@ -81,8 +81,8 @@ cdef inline void descending_strip(
 
 
 cdef inline void descending_columns(
-    const ConvPlan* p, PixelStrip s, const Item* item, Py_ssize_t columns, const real* weights,
-    const real* bias) noexcept nogil:
+    const ConvPlan* p, PixelStrip s, const Item* item, Py_ssize_t columns, const w_t* weights,
+    const sum_t* bias) noexcept nogil:
     """Tiles side by side, `columns` pixels in all: all channels of one and then of the next."""
     cdef const ChannelsLastPlan* own = <const ChannelsLastPlan*>p.own
     cdef bint pick = p.problem.out_channels > 1
@@ -124,8 +124,8 @@ cdef inline void descending_columns(
 
 
 cdef inline void descending_rows(
-    const ConvPlan* p, PixelStrip s, const Item* item, const real* weights, const real* x,
-    const real* bias, real* y) noexcept nogil:
+    const ConvPlan* p, PixelStrip s, const Item* item, const w_t* weights, const x_t* x,
+    const sum_t* bias, y_t* y) noexcept nogil:
     """A band, from all its rows and columns one dilation apart to the next: these share inputs,
     the others never do."""
     cdef const Band* band = &item.band

@@ -21,12 +21,12 @@ cdef struct ChannelsLastPlan:
 
 
 cdef inline void pack_across(
-    const ConvPlan* p, Py_ssize_t first, Py_ssize_t channels, const real* weight, real* to
+    const ConvPlan* p, Py_ssize_t first, Py_ssize_t channels, const w_t* weight, w_t* to
 ) noexcept nogil:
     """The weights of a vector of output channels, [tap][input channel][LANES]."""
     cdef Py_ssize_t taps = p.problem.in_channels * p.problem.kernel[0] * p.problem.kernel[1] * p.problem.kernel[2]
     cdef Py_ssize_t lane, k
-    cdef const real* w
+    cdef const w_t* w
     for lane in range(LANES):
         w = (weight + (first + lane) // p.problem.out_channels * p.problem.w_group
              + (first + lane) % p.problem.out_channels * p.problem.w_channel)
@@ -40,8 +40,8 @@ include "pixels.pxi"
 
 
 cdef void channels_last_item(
-    const ConvPlan* p, const Item* item, const real* x, const real* weight, const real* packed,
-    const real* bias, real* y, char* scratch) noexcept nogil:
+    const ConvPlan* p, const Item* item, const x_t* x, const w_t* weight, const w_t* packed,
+    const sum_t* bias, y_t* y, char* scratch) noexcept nogil:
     """Assumes that x and y have channels of unit stride, and padding of zeros."""
     if (<const ChannelsLastPlan*>p.own).kernel <= NEIGHBOURS:
         across_item(p, item, x, weight, packed, bias, y, scratch)

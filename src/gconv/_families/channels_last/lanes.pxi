@@ -14,17 +14,17 @@
 
 
 cdef struct AcrossStrip:
-    const real* x  # first pixel, first tap, first of the vector's channels
+    const x_t* x  # first pixel, first tap, first of the vector's channels
     Py_ssize_t x_pixel
     const Py_ssize_t* x_taps
     # The taps are [first, last), the same of `rows` kernel rows, and that of `planes` planes.
     Py_ssize_t first, last, row, rows, plane, planes
-    const real* weight  # [tap][input channel][LANES]
+    const w_t* weight  # [tap][input channel][LANES]
     Py_ssize_t in_channels
     const int* picks  # [input channel][LANES]
     Py_ssize_t wide_in, wide_out  # channels that there are to load, to store
     vec bias
-    real* y
+    y_t* y
     Py_ssize_t y_pixel
     Py_ssize_t tiles
     # Whether to ask for what the next output row will read and write: `rows_below` rows of x, the
@@ -44,8 +44,8 @@ cdef across_function ACROSS_TILES[3][MOST_ROWS + 1]
 cdef inline void ask_for_next_row(
     const AcrossStrip* s, Py_ssize_t pixel, Py_ssize_t OUTPUTS) noexcept nogil:
     """OUTPUTS outputs below those from `pixel` on, and the inputs that they alone need."""
-    cdef const real* x = s.x + pixel * s.x_pixel + s.x_below
-    cdef const real* y = s.y + pixel * s.y_pixel + s.y_row
+    cdef const x_t* x = s.x + pixel * s.x_pixel + s.x_below
+    cdef const y_t* y = s.y + pixel * s.y_pixel + s.y_row
     cdef Py_ssize_t j, row
     for j in range(OUTPUTS):
         prefetch(y + j * s.y_pixel)
@@ -61,10 +61,10 @@ cdef inline void across_strip(
     cdef vec xv[MOST_ROWS]
     cdef vec wv
     cdef picks which
-    cdef const real* x = s.x
-    cdef const real* xk
-    cdef const real* w
-    cdef real* y = s.y
+    cdef const x_t* x = s.x
+    cdef const x_t* xk
+    cdef const w_t* w
+    cdef y_t* y = s.y
     cdef Py_ssize_t tile, j, k, c, plane, row, start
     for tile in range(s.tiles):
         if s.prefetches:
@@ -78,26 +78,26 @@ cdef inline void across_strip(
                     xk = x + s.x_taps[k]
                     w = s.weight + k * s.in_channels * LANES
                     if KERNEL == FITTING:
-                        wv = in_register((<const vec*>w)[0])
+                        wv = in_register(load_packed(w))
                         for j in range(OUTPUTS):
-                            acc[j] = acc[j] + wv * (<const uvec*>(xk + j * s.x_pixel))[0]
+                            acc[j] = acc[j] + wv * load_x(xk + j * s.x_pixel)
                         continue
                     for j in range(OUTPUTS):
-                        xv[j] = in_register((<const uvec*>(xk + j * s.x_pixel))[0])
+                        xv[j] = in_register(load_x(xk + j * s.x_pixel))
                     for c in range(s.in_channels):
-                        wv = in_register((<const vec*>(w + c * LANES))[0])
+                        wv = in_register(load_packed(w + c * LANES))
                         which = load_picks(s.picks + c * LANES)
                         for j in range(OUTPUTS):
                             acc[j] = acc[j] + wv * picked(xv[j], which)
         for j in range(OUTPUTS):
-            (<uvec*>(y + j * s.y_pixel))[0] = acc[j]
+            store_y(y + j * s.y_pixel, acc[j])
         x += OUTPUTS * s.x_pixel
         y += OUTPUTS * s.y_pixel
 
 
 cdef inline void across_pixels(
     const ConvPlan* p, AcrossStrip s, Py_ssize_t od, Py_ssize_t oh, Py_ssize_t column,
-    Py_ssize_t pixels, const real* x, real* y) noexcept nogil:
+    Py_ssize_t pixels, const x_t* x, y_t* y) noexcept nogil:
     """Neighbouring pixels that meet the same taps; of a plan with neighbours, any."""
     cdef const ChannelsLastPlan* own = <const ChannelsLastPlan*>p.own
     cdef Parts run = split(pixels, own.pixels)
@@ -131,7 +131,7 @@ cdef inline void across_pixels(
 
 cdef inline void across_row(
     const ConvPlan* p, AcrossStrip s, const Item* item, Py_ssize_t block, Py_ssize_t od,
-    Py_ssize_t oh, Py_ssize_t left, Py_ssize_t right, const real* x, const real* bias, real* y
+    Py_ssize_t oh, Py_ssize_t left, Py_ssize_t right, const x_t* x, const sum_t* bias, y_t* y
 ) noexcept nogil:
     """A vector of output channels of a row; the columns [left, right) meet all taps of a kernel
     row."""
@@ -154,8 +154,8 @@ cdef inline void across_row(
 
 
 cdef void across_item(
-    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
-    const real* bias, real* y, char* scratch) noexcept nogil:
+    const ConvPlan* p, const Item* given, const x_t* x, const w_t* weight, const w_t* packed,
+    const sum_t* bias, y_t* y, char* scratch) noexcept nogil:
     """Assumes that x and y have channels of unit stride, and padding of zeros."""
     cdef Item item = given[0]
     cdef Band* band = &item.band
@@ -168,7 +168,7 @@ cdef void across_item(
     # are packed on the way.
     cdef Py_ssize_t at_once = 1 if packed == NULL else last - first
     cdef Py_ssize_t left, right, block, od, oh
-    cdef real* weights = <real*>(scratch + HEADER_BYTES) + p.scratch.weights
+    cdef w_t* weights = <w_t*>region(scratch, p.scratch.weights)
     cdef AcrossStrip s
     s.x_pixel = p.problem.stride[2] * p.problem.x_axis[2]
     s.y_pixel = p.problem.y_axis[2]

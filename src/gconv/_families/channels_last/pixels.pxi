@@ -14,15 +14,15 @@
 
 
 cdef struct PixelStrip:
-    const real* x  # the first pixel's first tap; in the padding, it may not exist
+    const x_t* x  # the first pixel's first tap; in the padding, it may not exist
     Py_ssize_t x_plane, x_row, x_pixel  # from a kernel plane, row, column to the next
     Py_ssize_t first_column, in_columns, dilation  # the image column that x points to, of how many
-    real* y
+    y_t* y
     Py_ssize_t y_pixel
     Py_ssize_t out_columns  # from the first pixel of the tile on
-    const real* weight  # [vector][tap][LANES]
+    const w_t* weight  # [vector][tap][LANES]
     Py_ssize_t taps, kernel_columns
-    const real* bias
+    const sum_t* bias
     Py_ssize_t first_plane, last_plane, first_row, last_row, kernel_rows  # taps in the image
     Py_ssize_t vectors
     some channels  # lanes of the vectors that are channels
@@ -50,10 +50,10 @@ cdef inline void pixel_strip(
     cdef some inside[2 * MOST_VECTORS + MOST_ROWS]
     cdef some stored[MOST_VECTORS]
     cdef vec wv
-    cdef const real* x = s.x
-    cdef const real* weight = s.weight
-    cdef const real* row
-    cdef const vec* w
+    cdef const x_t* x = s.x
+    cdef const w_t* weight = s.weight
+    cdef const x_t* row
+    cdef const w_t* w
     cdef Py_ssize_t vector, v, kd, kh, kw, column
     for v in range((OUTPUTS - 1) * STRIDE + COLUMNS):
         column = s.first_column + v * s.dilation
@@ -64,15 +64,15 @@ cdef inline void pixel_strip(
         for v in range(OUTPUTS):
             acc[v] = splat(0)
             if s.bias != NULL:
-                acc[v] = load_some(s.bias + vector * LANES, s.channels)
+                acc[v] = load_some_sum(s.bias + vector * LANES, s.channels)
         for kd in range(s.first_plane, s.last_plane):
             for kh in range(s.first_row, s.last_row):
                 row = x + kd * s.x_plane + kh * s.x_row
-                w = <const vec*>weight + (kd * s.kernel_rows + kh) * COLUMNS
+                w = weight + (kd * s.kernel_rows + kh) * COLUMNS * LANES
                 for v in range((OUTPUTS - 1) * STRIDE + COLUMNS):
-                    xv[v] = in_register(load_some(row + v * s.x_pixel, inside[v]))
+                    xv[v] = in_register(load_some_x(row + v * s.x_pixel, inside[v]))
                 for kw in range(COLUMNS):
-                    wv = in_register(w[kw])
+                    wv = in_register(load_packed(w + kw * LANES))
                     for v in range(OUTPUTS):
                         acc[v] = acc[v] + wv * xv[v * STRIDE + kw]
         for v in range(OUTPUTS):
@@ -86,8 +86,8 @@ include "wide.pxi"
 
 
 cdef void pixel_item(
-    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
-    const real* bias, real* y, char* scratch) noexcept nogil:
+    const ConvPlan* p, const Item* given, const x_t* x, const w_t* weight, const w_t* packed,
+    const sum_t* bias, y_t* y, char* scratch) noexcept nogil:
     """Assumes what gconv._plan.tiles.pixels_fit asks for."""
     cdef Item item = given[0]
     cdef Band* band = &item.band
@@ -98,14 +98,14 @@ cdef void pixel_item(
     cdef Py_ssize_t first = item.first_group * p.problem.out_channels
     cdef Py_ssize_t whole = channels // LANES * LANES, phase, column, od, oh, v
     cdef pixel_function tile
-    cdef real* weights = <real*>(scratch + HEADER_BYTES) + p.scratch.weights
+    cdef w_t* weights = <w_t*>region(scratch, p.scratch.weights)
     cdef PixelStrip s
     if packed == NULL:
         for v in range((channels + LANES - 1) // LANES):
             pack_across(p, first + v * LANES, min(LANES, channels - v * LANES),
                         weight, weights + v * LANES * taps)
     else:
-        weights = <real*>packed + (
+        weights = <w_t*>packed + (
             item.first_group // p.work.group_block * own.blocks * taps * LANES)
     s.x_plane = p.problem.dilation[0] * p.problem.x_axis[0]
     s.x_row = p.problem.dilation[1] * p.problem.x_axis[1]

@@ -15,15 +15,15 @@ cdef struct DepthwisePlan:
 
 
 cdef struct DepthwiseStrip:
-    const real* x  # where the first tap of the first row's first pixel lies
+    const x_t* x  # where the first tap of the first row's first pixel lies
     Py_ssize_t x_plane  # from a kernel plane to the next
     Py_ssize_t x_row  # from a window row to the next
     const Py_ssize_t* columns  # where the taps of a kernel row lie
-    real* y
+    y_t* y
     Py_ssize_t y_row  # from an output row of the tile to the next
-    const real* weight
-    const real* bias
-    const real* residual  # NULL: none
+    const w_t* weight
+    const sum_t* bias
+    const y_t* residual  # NULL: none
     Epilogue epilogue
     Py_ssize_t first_plane, last_plane  # kernel planes that meet the image
     Py_ssize_t first_window, last_window  # window rows of the first tile that lie in the image
@@ -38,7 +38,7 @@ ctypedef void (*depthwise_function)(const DepthwiseStrip* s) noexcept nogil
 # One row of input into output rows LOW to HIGH - 1; w is the kernel row of row LOW. COLUMNS is
 # the number of kernel columns where it is literal and they are neighbours, else 0.
 cdef inline void window_row(
-    const DepthwiseStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* x, const real* w,
+    const DepthwiseStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const x_t* x, const w_t* w,
     Py_ssize_t end, Py_ssize_t LOW, Py_ssize_t HIGH, Py_ssize_t VECTORS, Py_ssize_t COLUMNS
 ) noexcept nogil:
     cdef vec xv[MOST_VECTORS]
@@ -47,9 +47,9 @@ cdef inline void window_row(
     cdef Py_ssize_t kw, j, v
     for kw in range(columns):
         for v in range(VECTORS):
-            xv[v] = (<const uvec*>(
+            xv[v] = load_x(
                 x + (kw if COLUMNS > 0 else s.columns[kw])
-                + (v * LANES if v < VECTORS - 1 else end)))[0]
+                + (v * LANES if v < VECTORS - 1 else end))
             if HIGH - LOW > 1:
                 xv[v] = in_register(xv[v])
         for j in range(LOW, HIGH):
@@ -60,8 +60,8 @@ cdef inline void window_row(
 
 # Window rows I < ROWS - 1 and kernel_rows - 1 + J, where not every output row has a kernel row.
 # Both return the next window row.
-cdef inline const real* rising_row(
-    const DepthwiseStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* x, const real* w,
+cdef inline const x_t* rising_row(
+    const DepthwiseStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const x_t* x, const w_t* w,
     Py_ssize_t first, Py_ssize_t last, Py_ssize_t end,
     Py_ssize_t I, Py_ssize_t ROWS, Py_ssize_t VECTORS, Py_ssize_t COLUMNS) noexcept nogil:
     cdef Py_ssize_t columns = COLUMNS if COLUMNS > 0 else s.kernel_columns
@@ -72,8 +72,8 @@ cdef inline const real* rising_row(
     return x + s.x_row
 
 
-cdef inline const real* falling_row(
-    const DepthwiseStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* x, const real* w,
+cdef inline const x_t* falling_row(
+    const DepthwiseStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const x_t* x, const w_t* w,
     Py_ssize_t first, Py_ssize_t last, Py_ssize_t end,
     Py_ssize_t J, Py_ssize_t ROWS, Py_ssize_t VECTORS, Py_ssize_t COLUMNS) noexcept nogil:
     cdef Py_ssize_t i = s.kernel_rows - 1 + J
@@ -89,10 +89,10 @@ cdef inline void depthwise_strip(
     const DepthwiseStrip* s, Py_ssize_t ROWS, Py_ssize_t VECTORS, Py_ssize_t COLUMNS
 ) noexcept nogil:
     cdef vec acc[MOST_ROWS][MOST_VECTORS]
-    cdef const real* x
-    cdef const real* w
-    cdef const real* residual
-    cdef real* y
+    cdef const x_t* x
+    cdef const w_t* w
+    cdef const y_t* residual
+    cdef y_t* y
     cdef Py_ssize_t columns = COLUMNS if COLUMNS > 0 else s.kernel_columns
     cdef Py_ssize_t down, tile, i, j, v, plane, end, first, last
     for down in range(s.tiles_down):
@@ -131,14 +131,13 @@ cdef inline void depthwise_strip(
                 residual += y - s.y
                 for j in range(ROWS):
                     for v in range(VECTORS - 1):
-                        acc[j][v] = acc[j][v] + (<const uvec*>(residual + v * LANES))[0]
-                    acc[j][VECTORS - 1] = acc[j][VECTORS - 1] + (<const uvec*>(residual + end))[0]
-                    residual = <const real*>read_here(residual + s.y_row)
+                        acc[j][v] = acc[j][v] + load_y(residual + v * LANES)
+                    acc[j][VECTORS - 1] = acc[j][VECTORS - 1] + load_y(residual + end)
+                    residual = <const y_t*>read_here(residual + s.y_row)
             activate_tile(acc, &s.epilogue, ROWS, VECTORS)
             for j in range(ROWS):
                 for v in range(VECTORS):
-                    (<uvec*>(y + j * s.y_row + (v * LANES if v < VECTORS - 1 else end)))[0] = \
-                        acc[j][v]
+                    store_y(y + j * s.y_row + (v * LANES if v < VECTORS - 1 else end), acc[j][v])
 
 
 cdef depthwise_function DEPTHWISE_TILES[MOST_ROWS + 1][MOST_VECTORS + 1]
@@ -147,12 +146,12 @@ cdef depthwise_function THREE_COLUMN_TILES[MOST_ROWS + 1][MOST_VECTORS + 1]  # k
 
 cdef inline void short_rows(
     DepthwiseStrip s, depthwise_function tile, Py_ssize_t rows, Py_ssize_t first, Py_ssize_t n,
-    real* spill) noexcept nogil:
+    y_t* spill) noexcept nogil:
     """The n < LANES pixels from s.y on, of every row; see short_lines."""
     cdef Py_ssize_t j, down, tiles_down = s.tiles_down
     cdef Py_ssize_t y_row = s.y_row
-    cdef real* y = s.y
-    cdef const real* residual = s.residual
+    cdef y_t* y = s.y
+    cdef const y_t* residual = s.residual
     s.tiles = 1
     s.tiles_down = 1
     s.final_vector = 0
@@ -164,10 +163,10 @@ cdef inline void short_rows(
     for down in range(tiles_down):
         if residual != NULL:
             for j in range(rows):
-                copy_short(spill + j * LANES - first, residual + (down * rows + j) * y_row, n)
+                copy_few(spill + j * LANES - first, residual + (down * rows + j) * y_row, n, sizeof(y_t))
         tile(&s)
         for j in range(rows):
-            copy_short(y + (down * rows + j) * y_row, spill + j * LANES - first, n)
+            copy_few(y + (down * rows + j) * y_row, spill + j * LANES - first, n, sizeof(y_t))
         s.x += rows * s.x_row
         s.first_window -= rows
         s.last_window -= rows
@@ -176,7 +175,7 @@ cdef inline void short_rows(
 cdef inline void depthwise_rows(
     const DepthwisePlan* own, DepthwiseStrip s, Py_ssize_t rows, Py_ssize_t width,
     const Parts* across,
-    real* spill) noexcept nogil:
+    y_t* spill) noexcept nogil:
     """Row tiles of `rows` rows, tile after tile."""
     cdef Py_ssize_t final_vector, done = 0
     cdef depthwise_function* tiles = (
@@ -224,8 +223,8 @@ cdef inline void depthwise_rows(
 
 
 cdef void depthwise_item(
-    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
-    const real* bias, real* y, char* scratch) noexcept nogil:
+    const ConvPlan* p, const Item* given, const x_t* x, const w_t* weight, const w_t* packed,
+    const sum_t* bias, y_t* y, char* scratch) noexcept nogil:
     """Assumes one input and one output channel per group, and rows one apart (stride 1)."""
     cdef Item item = given[0]
     cdef Band* band = &item.band
@@ -235,7 +234,7 @@ cdef void depthwise_item(
     cdef Parts across = split((width + LANES - 1) // LANES, own.vectors)
     cdef Parts down
     cdef Py_ssize_t group, od, phase, oh, top, size, rows = 0
-    cdef real* spill = <real*>(scratch + HEADER_BYTES) + p.scratch.sums
+    cdef y_t* spill = <y_t*>region(scratch, p.scratch.sums)
     cdef Source source
     cdef DepthwiseStrip s
     begin_item(p, &item, scratch)

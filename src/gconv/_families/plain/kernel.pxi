@@ -5,18 +5,18 @@
 
 
 cdef void plain_item(
-    const ConvPlan* p, const Item* item, const real* x, const real* weight, const real* packed,
-    const real* bias, real* y, char* scratch) noexcept nogil:
+    const ConvPlan* p, const Item* item, const x_t* x, const w_t* weight, const w_t* packed,
+    const sum_t* bias, y_t* y, char* scratch) noexcept nogil:
     """Assumes items of one output channel."""
     cdef Py_ssize_t group = item.first_group
     cdef Py_ssize_t o = group * p.problem.out_channels + item.first_channel
-    cdef const real* xg = x + item.image * p.problem.x_image + group * p.problem.in_channels * p.problem.x_channel
-    cdef real* yo = y + item.image * p.problem.y_image + o * p.problem.y_channel
-    cdef const real* ro = residual_of(scratch, y, yo)
-    cdef const real* wo = (
+    cdef const x_t* xg = x + item.image * p.problem.x_image + group * p.problem.in_channels * p.problem.x_channel
+    cdef y_t* yo = y + item.image * p.problem.y_image + o * p.problem.y_channel
+    cdef const y_t* ro = residual_of(scratch, y, yo)
+    cdef const w_t* wo = (
         weight + group * p.problem.w_group + item.first_channel * p.problem.w_channel)
-    cdef const real* w
-    cdef real total
+    cdef const w_t* w
+    cdef sum_t total
     cdef Py_ssize_t od, oh, ow, c, kd, kh, kw, d, h, col, place
     for od in range(p.problem.out_size[0]):
         for oh in range(p.problem.out_size[1]):

@@ -31,7 +31,7 @@ cdef inline void sliding_columns(
 
 
 cdef Ahead next_item(
-    const ConvPlan* p, const Item* item, const real* x, const real* y, Py_ssize_t group,
+    const ConvPlan* p, const Item* item, const x_t* x, const y_t* y, Py_ssize_t group,
     Py_ssize_t channel, Py_ssize_t od) noexcept nogil:
     """What the next item reads and writes in the place of a channel's plane; any addresses do."""
     cdef Source source = in_place_source(p, item, x, group)
@@ -52,8 +52,8 @@ cdef Ahead next_item(
 
 
 cdef void sliding_item(
-    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
-    const real* bias, real* y, char* scratch) noexcept nogil:
+    const ConvPlan* p, const Item* given, const x_t* x, const w_t* weight, const w_t* packed,
+    const sum_t* bias, y_t* y, char* scratch) noexcept nogil:
     """Assumes what gconv._plan.tiles.sliding_fits asks for."""
     cdef Item item = given[0]
     cdef Band* band = &item.band

@@ -23,21 +23,21 @@ cdef enum:
 
 
 cdef struct Ahead:
-    const real* x  # what is asked for next: it is about to be read,
-    const real* y  # and written
+    const x_t* x  # what is asked for next: it is about to be read,
+    const y_t* y  # and written
 
 
 cdef struct SlidingStrip:
-    const real* x  # the first tap of the first row's first pixel; in the padding, it may not exist
+    const x_t* x  # the first tap of the first row's first pixel; in the padding, it may not exist
     Py_ssize_t x_plane  # from a kernel plane to the next
     Py_ssize_t x_row  # from a window row to the next
     Py_ssize_t first_column, in_columns  # the image column that x points to, of how many
-    real* y
+    y_t* y
     Py_ssize_t y_row
     Py_ssize_t rows, out_columns
-    const real* weight
-    const real* bias
-    const real* residual  # NULL: none
+    const w_t* weight
+    const sum_t* bias
+    const y_t* residual  # NULL: none
     Epilogue epilogue
     Py_ssize_t first_plane, last_plane  # kernel planes that meet the image
     Py_ssize_t first_window, last_window  # window rows that lie in the image
@@ -57,7 +57,7 @@ ctypedef void (*sliding_function)(const SlidingStrip* s) noexcept nogil
 # Weights come from `held` where HELD, else from w.
 cdef inline void sliding_taps(
     const SlidingStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], vec places[MOST_VECTORS + 1],
-    const real* x, const some* inside, const vec held[9], const real* w,
+    const x_t* x, const some* inside, const vec held[9], const w_t* w,
     Py_ssize_t LAST, Py_ssize_t STRIDE, Py_ssize_t VECTORS, Py_ssize_t COLUMNS, bint NEIGHBOURS,
     bint HELD, Py_ssize_t FIRST) noexcept nogil:
     cdef vec xv[MOST_VECTORS]
@@ -87,15 +87,15 @@ cdef inline void sliding_taps(
 # The taps of one row of neighbours into the one output row that waits: each with the tap LANES
 # columns on, which reads the same slid vectors, each one vector further on.
 cdef inline void paired_taps(
-    const SlidingStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* x, const some* inside,
-    const real* w, Py_ssize_t VECTORS) noexcept nogil:
+    const SlidingStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const x_t* x, const some* inside,
+    const w_t* w, Py_ssize_t VECTORS) noexcept nogil:
     cdef vec places[MOST_VECTORS + 2]
     cdef vec xv[MOST_VECTORS + 1]
     cdef vec wv
     cdef Py_ssize_t kw = 0, tap, v
     while kw < s.kernel_columns:
         for v in range(VECTORS + 2):
-            places[v] = load_some(x + kw + v * LANES, inside[kw // LANES + v])
+            places[v] = load_some_x(x + kw + v * LANES, inside[kw // LANES + v])
         for tap in range(LANES):
             if kw + tap >= s.kernel_columns:
                 break
@@ -116,7 +116,7 @@ cdef inline void paired_taps(
 
 # A window row, `row`, into the output rows that wait in acc: kernel row LAST goes to the first.
 cdef inline void sliding_row(
-    const SlidingStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* row, const some* inside,
+    const SlidingStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const x_t* row, const some* inside,
     const vec held[9], Py_ssize_t LAST, Py_ssize_t KERNEL_ROWS, Py_ssize_t STRIDE,
     Py_ssize_t VECTORS, Py_ssize_t COLUMNS, bint NEIGHBOURS, bint HELD) noexcept nogil:
     cdef vec even[MOST_VECTORS + 1]
@@ -124,8 +124,8 @@ cdef inline void sliding_row(
     cdef bint ONE_PLANE = HELD or (COLUMNS > 0 and KERNEL_ROWS != 3)
     cdef Py_ssize_t columns = COLUMNS if COLUMNS > 0 else s.kernel_columns
     cdef Py_ssize_t plane, planes = 1 if ONE_PLANE else s.last_plane
-    cdef const real* x = row
-    cdef const real* w = s.weight
+    cdef const x_t* x = row
+    cdef const w_t* w = s.weight
     for plane in range(0 if ONE_PLANE else s.first_plane, planes):
         if not ONE_PLANE:
             x = row + plane * s.x_plane
@@ -150,7 +150,7 @@ cdef inline void ask_ahead(Ahead* ahead, Py_ssize_t STRIDE, Py_ssize_t VECTORS) 
         prefetch(ahead.y + v * LANES)
     ahead.x += VECTORS * STRIDE * STRIDE * LANES
     # One after the other: added as a vector, they would want a register that tiles need.
-    ahead.y = <const real*>read_here(ahead.y + VECTORS * LANES)
+    ahead.y = <const y_t*>read_here(ahead.y + VECTORS * LANES)
 
 
 # Assumes, with stride 2, no dilation of rows and columns; and where HELD, or where COLUMNS is not 0
@@ -165,8 +165,8 @@ cdef inline void sliding_strip(
     cdef some stored[MOST_VECTORS]
     cdef vec bias_here[1]
     cdef vec bias
-    cdef const real* x
-    cdef real* y
+    cdef const x_t* x
+    cdef y_t* y
     cdef Py_ssize_t WAITING = (KERNEL_ROWS + STRIDE - 1) // STRIDE  # output rows
     cdef Py_ssize_t tile, column, a, v, oh, window, blocks = 0
     bias_here[0] = splat(s.bias[0] if s.bias != NULL else 0)
@@ -206,7 +206,7 @@ cdef inline void sliding_strip(
                         ask_ahead(s.ahead, STRIDE, VECTORS)
                     if s.residual != NULL:
                         for v in range(VECTORS):
-                            acc[0][v] = acc[0][v] + load_some(
+                            acc[0][v] = acc[0][v] + load_some_y(
                                 s.residual + (y - s.y) + v * LANES, stored[v])
                 activate_tile(acc, &s.epilogue, 1, VECTORS)
                 for v in range(VECTORS):

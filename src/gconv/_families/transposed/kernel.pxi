@@ -66,11 +66,11 @@ include "interleave.pxi"
 
 cdef inline void fill_with_bias(
     const ConvPlan* p, const Py_ssize_t* begin, const Py_ssize_t* end, Py_ssize_t channels,
-    const real* bias, const real* residual, real* y) noexcept nogil:
+    const sum_t* bias, const y_t* residual, y_t* y) noexcept nogil:
     """The outputs from `begin` up to `end`, with the residual where there is one; bias, residual
     and y are those of the first channel."""
     cdef Py_ssize_t c, d, h, i, place
-    cdef real value
+    cdef sum_t value
     for c in range(channels):
         value = bias[c] if bias != NULL else 0
         for d in range(begin[0], end[0]):
@@ -85,8 +85,8 @@ cdef inline void fill_with_bias(
 
 
 cdef void straight_parts(
-    const ConvPlan* p, const Item* item, const real* x, const real* weight, const real* bias,
-    real* y, char* scratch) noexcept nogil:
+    const ConvPlan* p, const Item* item, const x_t* x, const w_t* weight, const sum_t* bias,
+    y_t* y, char* scratch) noexcept nogil:
     """One output channel of one image, by parts that write to y: where nothing of scratch would
     hold their outputs."""
     cdef const TransposedPlan* own = <const TransposedPlan*>p.own
@@ -96,9 +96,9 @@ cdef void straight_parts(
     cdef const PartPlan* part = own.parts
     cdef ConvPlan within  # the part, in a y of these strides
     cdef Header* header = <Header*>scratch
-    cdef const real* residual = header.residual
-    cdef real* first = y + item.image * p.problem.y_image + channel * p.problem.y_channel
-    cdef real* part_y
+    cdef const y_t* residual = header.residual
+    cdef y_t* first = y + item.image * p.problem.y_image + channel * p.problem.y_channel
+    cdef y_t* part_y
     if own.bias_alone or residual != NULL:
         for axis in range(3):
             begin[axis] = 0
@@ -125,8 +125,8 @@ cdef void straight_parts(
 
 
 cdef void transposed_item(
-    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
-    const real* bias, real* y, char* scratch) noexcept nogil:
+    const ConvPlan* p, const Item* given, const x_t* x, const w_t* weight, const w_t* packed,
+    const sum_t* bias, y_t* y, char* scratch) noexcept nogil:
     cdef Item item = given[0]
     cdef Band* band = &item.band
     cdef const TransposedPlan* own = <const TransposedPlan*>p.own
@@ -134,7 +134,7 @@ cdef void transposed_item(
     cdef Py_ssize_t first = item.first_group * p.problem.out_channels + item.first_channel
     cdef Py_ssize_t channels = (item.last_group - item.first_group) * (
         item.last_channel - item.first_channel)
-    cdef real* outputs = <real*>(scratch + HEADER_BYTES) + own.outputs
+    cdef y_t* outputs = <y_t*>region(scratch, own.outputs)
     # Where a part's first output would lie, if its band began with the first output of all.
     cdef Py_ssize_t behind = (
         first * of_part.y_channel + band.begin[0] * of_part.y_axis[0]
@@ -145,8 +145,8 @@ cdef void transposed_item(
     cdef Outputs rows
     cdef const PartPlan* part
     cdef Header* header = <Header*>scratch
-    cdef const real* residual = header.residual
-    cdef real* base = y
+    cdef const y_t* residual = header.residual
+    cdef y_t* base = y
     if own.straight:
         straight_parts(p, given, x, weight, bias, y, scratch)
         return

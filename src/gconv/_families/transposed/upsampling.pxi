@@ -23,13 +23,13 @@ cdef inline void find_places(
 
 cdef inline void take_weights(
     const UpsamplingStrip* s, const ConvPlan* p, Py_ssize_t step, const PartPlan* parts,
-    Py_ssize_t group, Py_ssize_t channel, const real* weight, real* to) noexcept nogil:
+    Py_ssize_t group, Py_ssize_t channel, const w_t* weight, w_t* to) noexcept nogil:
     """The weights of all phases of a row, in the order in which tiles read them."""
     cdef Py_ssize_t phase, c, kh, kw, place, rows = parts.plan.problem.kernel[1]
     cdef const ConvPlan* part
-    cdef const real* kernel
-    cdef const real* tap
-    cdef real* first
+    cdef const w_t* kernel
+    cdef const w_t* tap
+    cdef w_t* first
     for phase in range(step):
         part = parts[phase].plan
         kernel = (weight + parts[phase].weights_at + group * part.problem.w_group
@@ -62,8 +62,8 @@ cdef inline void upsample_columns(
 
 
 cdef void upsampling_item(
-    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
-    const real* bias, real* y, char* scratch) noexcept nogil:
+    const ConvPlan* p, const Item* given, const x_t* x, const w_t* weight, const w_t* packed,
+    const sum_t* bias, y_t* y, char* scratch) noexcept nogil:
     """Assumes what gconv._plan.transposed.upsamples asks for, and all input channels in one block."""
     cdef Item item = given[0]
     cdef const Band* band = &item.band
@@ -73,9 +73,9 @@ cdef void upsampling_item(
     cdef Py_ssize_t most
     cdef const TransposedPlan* own = <const TransposedPlan*>p.own
     cdef Py_ssize_t step = own.y_step[2], vectors = (<const UpsamplingPlan*>p.own).vectors
-    cdef real* weights = (
-        <real*>(scratch + HEADER_BYTES) + (<const UpsamplingPlan*>p.own).weights)
-    cdef const real* origin
+    cdef w_t* weights = (
+        <w_t*>region(scratch, (<const UpsamplingPlan*>p.own).weights))
+    cdef const x_t* origin
     cdef const PartPlan* parts
     cdef const ConvPlan* part
     cdef const upsampling_function* tiles

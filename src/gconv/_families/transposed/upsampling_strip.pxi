@@ -21,17 +21,17 @@
 # A strip of rows of y, all columns of which tiles compute (see upsampling.pxi): rows of a channel,
 # y_row apart. Window row 0 is where the first tap of the first of them lies.
 cdef struct UpsamplingStrip:
-    const real* x  # the first place of the first row; in the padding, it may not exist
+    const x_t* x  # the first place of the first row; in the padding, it may not exist
     Py_ssize_t x_row, x_channel
     Py_ssize_t channels  # of the input
     Py_ssize_t first_column, in_columns  # the image column that x points to, of how many
-    real* y
+    y_t* y
     Py_ssize_t y_row
     Py_ssize_t rows, out_columns
-    const real* weights  # [input channel][place][phase][kernel row]
+    const w_t* weights  # [input channel][place][phase][kernel row]
     Py_ssize_t w_channel  # from an input channel's to the next
-    const real* bias
-    const real* residual  # NULL: none
+    const sum_t* bias
+    const y_t* residual  # NULL: none
     Epilogue epilogue
     Py_ssize_t first_window, last_window  # window rows that lie in the image
     Py_ssize_t tiles
@@ -46,14 +46,14 @@ cdef upsampling_function UPSAMPLING_TILES[2][MOST_PHASES + 1][MOST_ROWS + 1][MOS
 
 
 cdef inline void upsampling_row(
-    const UpsamplingStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* x, const some* inside,
+    const UpsamplingStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const x_t* x, const some* inside,
     Py_ssize_t KERNEL_ROWS, Py_ssize_t STEP, Py_ssize_t VECTORS, bint SLIDES) noexcept nogil:
     """A row of x, of every channel, into the output rows that wait; a row's vectors are those of
     its first LANES columns of every phase, then those of the next ones."""
     cdef vec places[MOST_VECTORS + 1]
     cdef vec xv[MOST_VECTORS]
     cdef vec wv
-    cdef const real* w = s.weights
+    cdef const w_t* w = s.weights
     cdef Py_ssize_t c, place, phase, a, v
     for c in range(1 if SLIDES else s.channels):
         if SLIDES:
@@ -64,7 +64,7 @@ cdef inline void upsampling_row(
                     if SLIDES:
                         xv[v] = in_register(slid_by(places[v], places[v + 1], place))
                     else:
-                        xv[v] = in_register((<const uvec*>(x + v * LANES + place))[0])
+                        xv[v] = in_register(load_x(x + v * LANES + place))
                 for phase in range(STEP):
                     if s.meets[place][phase]:
                         for a in range(KERNEL_ROWS):
@@ -83,9 +83,9 @@ cdef inline void upsampling_strip(
     cdef some inside[MOST_VECTORS + 1]
     cdef some stored[MOST_VECTORS]
     cdef vec bias = splat(s.bias[0] if s.bias != NULL else 0)
-    cdef const real* x
-    cdef const real* residual
-    cdef real* y
+    cdef const x_t* x
+    cdef const y_t* residual
+    cdef y_t* y
     cdef Py_ssize_t tile, column, a, v, phase, oh
     for tile in range(s.tiles):
         column = tile * VECTORS * LANES
@@ -112,7 +112,7 @@ cdef inline void upsampling_strip(
                 if s.residual != NULL:
                     residual = s.residual + (y - s.y)
                     for v in range(VECTORS * STEP):
-                        acc[0][v] = acc[0][v] + load_some(residual + v * LANES, stored[v])
+                        acc[0][v] = acc[0][v] + load_some_y(residual + v * LANES, stored[v])
                 activate_tile(acc, &s.epilogue, 1, VECTORS * STEP)
                 for v in range(VECTORS * STEP):
                     store_some(y + v * LANES, stored[v], acc[0][v])

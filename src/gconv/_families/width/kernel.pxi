@@ -8,15 +8,15 @@ cdef struct WidthPlan:
 
 
 cdef struct WidthStrip:
-    const real* x  # where the first pixel's taps start
-    real* y  # first output channel, first pixel
+    const x_t* x  # where the first pixel's taps start
+    y_t* y  # first output channel, first pixel
     Py_ssize_t y_channel
     Py_ssize_t lines, x_line, y_line  # lines of pixels that meet the same taps, and their pitch
-    const real* weight  # of the first output channel
+    const w_t* weight  # of the first output channel
     Py_ssize_t w_channel
-    const real* bias  # NULL: none
-    const real* start  # NULL, or what is added to the bias: the partial sums in y, or a residual
-    real no_bias  # what stands for a bias that is NULL
+    const sum_t* bias  # NULL: none
+    const y_t* start  # NULL, or what is added to the bias: the partial sums in y, or a residual
+    sum_t no_bias  # what stands for a bias that is NULL
     Epilogue epilogue
     const Py_ssize_t* x_taps
     const Py_ssize_t* w_taps
@@ -33,10 +33,10 @@ cdef inline void width_strip(const WidthStrip* s, Py_ssize_t ROWS, Py_ssize_t VE
     cdef vec acc[MOST_ROWS][MOST_VECTORS]
     cdef vec xv[MOST_VECTORS]
     cdef vec wv
-    cdef const real* x
-    cdef const real* xk
-    cdef const real* wk
-    cdef real* y
+    cdef const x_t* x
+    cdef const x_t* xk
+    cdef const w_t* wk
+    cdef y_t* y
     cdef Py_ssize_t line, tile, j, v, k, plane, end
     for line in range(s.lines):
         x = s.x + line * s.x_line
@@ -52,15 +52,15 @@ cdef inline void width_strip(const WidthStrip* s, Py_ssize_t ROWS, Py_ssize_t VE
             if s.start != NULL:
                 for j in range(ROWS):
                     for v in range(VECTORS):
-                        acc[j][v] = acc[j][v] + (<const uvec*>(
+                        acc[j][v] = acc[j][v] + load_y(
                             s.start + (y - s.y) + j * s.y_channel
-                            + (v * LANES if v < VECTORS - 1 else end)))[0]
+                            + (v * LANES if v < VECTORS - 1 else end))
             for plane in range(s.planes):
                 for k in range(s.first + plane * s.plane, s.last + plane * s.plane):
                     xk = x + s.x_taps[k]
                     wk = s.weight + s.w_taps[k]
                     for v in range(VECTORS):
-                        xv[v] = (<const uvec*>(xk + (v * LANES if v < VECTORS - 1 else end)))[0]
+                        xv[v] = load_x(xk + (v * LANES if v < VECTORS - 1 else end))
                         if ROWS > 1:
                             xv[v] = in_register(xv[v])
                     for j in range(ROWS):
@@ -70,8 +70,7 @@ cdef inline void width_strip(const WidthStrip* s, Py_ssize_t ROWS, Py_ssize_t VE
             activate_tile(acc, &s.epilogue, ROWS, VECTORS)
             for j in range(ROWS):
                 for v in range(VECTORS):
-                    (<uvec*>(y + j * s.y_channel + (v * LANES if v < VECTORS - 1 else end)))[0] = \
-                        acc[j][v]
+                    store_y(y + j * s.y_channel + (v * LANES if v < VECTORS - 1 else end), acc[j][v])
             x += VECTORS * LANES
             y += VECTORS * LANES
 
@@ -80,7 +79,7 @@ cdef width_function WIDTH_TILES[MOST_ROWS + 1][MOST_VECTORS + 1]
 
 
 cdef inline void short_lines(
-    const WidthStrip* s, Py_ssize_t rows, Py_ssize_t first, Py_ssize_t n, real* spill
+    const WidthStrip* s, Py_ssize_t rows, Py_ssize_t first, Py_ssize_t n, y_t* spill
 ) noexcept nogil:
     """The n < LANES pixels from s.y on, of every line: a vector that begins with them, or ends
     with them (first = n - LANES), into scratch, and from there what belongs to the line."""
@@ -97,17 +96,17 @@ cdef inline void short_lines(
     for line in range(s.lines):
         if s.start != NULL:
             for j in range(rows):
-                copy_short(spill + j * LANES - first,
-                           s.start + line * s.y_line + j * s.y_channel, n)
+                copy_few(spill + j * LANES - first,
+                           s.start + line * s.y_line + j * s.y_channel, n, sizeof(y_t))
         WIDTH_TILES[rows][1](&one)
         for j in range(rows):
-            copy_short(s.y + line * s.y_line + j * s.y_channel, spill + j * LANES - first, n)
+            copy_few(s.y + line * s.y_line + j * s.y_channel, spill + j * LANES - first, n, sizeof(y_t))
         one.x += s.x_line
 
 
 cdef inline void width_lines(
     const ConvPlan* p, WidthStrip* s, Py_ssize_t rows, Py_ssize_t width, const Parts* across,
-    real* spill) noexcept nogil:
+    y_t* spill) noexcept nogil:
     """Lines of output pixels of `rows` channels, tile after tile."""
     cdef Py_ssize_t final_vector, done = 0
     if width < LANES:
@@ -143,8 +142,8 @@ include "masked.pxi"
 
 
 cdef void width_item(
-    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
-    const real* bias, real* y, char* scratch) noexcept nogil:
+    const ConvPlan* p, const Item* given, const x_t* x, const w_t* weight, const w_t* packed,
+    const sum_t* bias, y_t* y, char* scratch) noexcept nogil:
     cdef Item item = given[0]
     cdef Band* band = &item.band
     cdef Py_ssize_t width = band.end[2] - band.begin[2]
@@ -153,7 +152,7 @@ cdef void width_item(
     cdef Parts across = split((width + LANES - 1) // LANES, own.vectors)
     cdef Py_ssize_t group, block, c, in_block, rows, o, od, oh, next_oh, row_taps, plane_taps
     cdef Py_ssize_t first_plane, last_plane, first_row, last_row, next_first, next_last
-    cdef real* spill = <real*>(scratch + HEADER_BYTES) + p.scratch.sums
+    cdef y_t* spill = <y_t*>region(scratch, p.scratch.sums)
     cdef Source source
     cdef WidthStrip s
     if own.masks != NULL:

@@ -18,12 +18,12 @@
 
 
 cdef struct MaskedStrip:
-    const real* x  # where the first tap of a plane's first pixel lies, or would
-    const real* weight  # of the first output channel
+    const x_t* x  # where the first tap of a plane's first pixel lies, or would
+    const w_t* weight  # of the first output channel
     Py_ssize_t w_channel
-    const real* bias  # NULL: none
-    real* y  # first output channel, first pixel of the plane
-    const real* residual  # of that; NULL: none
+    const sum_t* bias  # NULL: none
+    y_t* y  # first output channel, first pixel of the plane
+    const y_t* residual  # of that; NULL: none
     Py_ssize_t y_channel
     Py_ssize_t first_pixel, last_pixel  # those of the plane that are stored
     Py_ssize_t first_vector, tiles
@@ -47,8 +47,8 @@ cdef inline void masked_strip(
     cdef vec xv[MOST_VECTORS]
     cdef some stored[MOST_VECTORS]
     cdef vec wv
-    cdef const real* x
-    cdef const real* wk
+    cdef const x_t* x
+    cdef const w_t* wk
     cdef const some* inside
     cdef Py_ssize_t tile, j, v, k, vector, pixel
     for tile in range(s.tiles):
@@ -62,14 +62,14 @@ cdef inline void masked_strip(
             for v in range(VECTORS):
                 acc[j][v] = wv
                 if s.residual != NULL:
-                    acc[j][v] = acc[j][v] + load_some(
+                    acc[j][v] = acc[j][v] + load_some_y(
                         s.residual + j * s.y_channel + pixel + v * LANES, stored[v])
         for k in range(s.first_tap, s.last_tap):
             x = s.x + pixel + s.x_taps[k]
             wk = s.weight + s.w_taps[k]
             inside = <const some*>(s.masks + s.mask_taps[k]) + vector
             for v in range(VECTORS):
-                xv[v] = in_register(load_some(x + v * LANES, inside[v]))
+                xv[v] = in_register(load_some_x(x + v * LANES, inside[v]))
             for j in range(ROWS):
                 wv = splat(wk[j * s.w_channel])
                 for v in range(VECTORS):
@@ -81,8 +81,8 @@ cdef inline void masked_strip(
 
 
 cdef void masked_item(
-    const ConvPlan* p, const Item* item, const real* x, const real* weight, const real* bias,
-    real* y, char* scratch) noexcept nogil:
+    const ConvPlan* p, const Item* item, const x_t* x, const w_t* weight, const sum_t* bias,
+    y_t* y, char* scratch) noexcept nogil:
     """Assumes that bands are whole rows, or parts of one row."""
     cdef const Band* band = &item.band
     cdef Py_ssize_t width = p.problem.out_size[2]
