@@ -9,13 +9,14 @@
 #     panel.pxi      copies input rows into scratch, padded, so that tiles need no branches
 #     items.pxi      work items, and the table of families
 #     source.pxi     where the tiles of an item read x
-#     windows.pxi    what tiles of sliding windows load of a row
+#     lines.pxi      strips of tiles whose lanes are columns of a row
+#     windows.pxi    strips of tiles that slide along whole rows
 #
 # A family's kernel.pxi has its tile (the loops that the time is spent in), its strip (tiles side by
 # side), its item, and the record that its plans have besides ConvPlan.
 #
-# Assumptions everywhere: pointers and sizes are valid (gconv._call.geometry has checked them), y and
-# scratch overlap nothing (but y may be the residual), and no function below touches Python,
+# Assumptions everywhere: pointers and sizes are valid (gconv._call.geometry has checked them), y
+# and scratch overlap nothing (but y may be the residual), and no function below touches Python,
 # allocates or fails.
 
 from cpython.pycapsule cimport PyCapsule_New
@@ -37,6 +38,7 @@ include "epilogue.pxi"
 include "panel.pxi"
 include "items.pxi"
 include "source.pxi"
+include "lines.pxi"
 include "windows.pxi"
 
 # The families. A plan names one by its place in the table.
@@ -61,7 +63,8 @@ cdef void activated_item(
     cdef y_t* to_y
     item_of(p)(p, item, x, weight, packed, bias, y, scratch)
     outputs_of(p, item, begin, end)
-    if p.problem.y_channel == 1 and item.last_channel - item.first_channel == p.problem.out_channels:
+    if (p.problem.y_channel == 1
+            and item.last_channel - item.first_channel == p.problem.out_channels):
         to_y = y + item.image * p.problem.y_image + item.first_group * p.problem.out_channels
         activate(p, begin, end, (item.last_group - item.first_group) * p.problem.out_channels,
                  residual_of(scratch, y, to_y), to_y)

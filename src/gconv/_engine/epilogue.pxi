@@ -2,20 +2,20 @@
 #
 #     y = activation(sum + residual)
 #
-# Tiles that store to y begin with the residual, or add it, and apply ReLU and its like in
-# registers. The activations with an exponential take a pass over an item's outputs when it is
-# done, while they are in the cache (activated_item); tiles would be too large with them. A y that
-# is not in C order takes that pass for all of this; its residual is another array.
+# The plan says where each step happens. Tiles may add the residual (or start from it) and apply
+# the activations without an exponential, in registers. Otherwise the item's outputs take a pass
+# when the item is done, while they are in the cache (activated_item). Activations with an
+# exponential always take that pass: tiles would be too large with them.
 #
-# A y in C order may be the residual itself. So whoever writes an output has read its residual,
-# and nobody reads one after that: vectors that overlap the one before, or that write beyond their
-# row for others to correct, go by way of scratch where there is a residual.
+# A y in C order may be the residual itself. So an output's residual is read before the output is
+# written, and never after: vectors that overlap the one before, or that write beyond their row for
+# others to correct, go by way of scratch where there is a residual.
 #
 # Every activation leaves NaN as it is.
 
 
-# What tiles apply, with the constants of hardswish. They read the bounds from memory at their end
-# (see read_here), and keep no register for them.
+# What tiles apply, with the constants of hardswish. Tiles read all of it from memory when their
+# sums are complete (see read_here), so that it takes no register from the loops over the taps.
 cdef struct Epilogue:
     Activation activation
     sum_t low, high  # of leaky_relu the slope, and 0
@@ -29,7 +29,7 @@ cdef inline bint after_tiles(const ConvPlan* p, const void* residual) noexcept n
     return p.epilogue.activation != IDENTITY and not p.epilogue.in_tiles
 
 
-cdef inline Epilogue epilogue_of(const ConvPlan* p) noexcept nogil:
+cdef inline Epilogue plan_epilogue(const ConvPlan* p) noexcept nogil:
     cdef Epilogue e
     e.activation = p.epilogue.activation
     e.low = p.epilogue.low
@@ -42,7 +42,7 @@ cdef inline Epilogue epilogue_of(const ConvPlan* p) noexcept nogil:
 
 cdef inline Epilogue tile_epilogue(const ConvPlan* p) noexcept nogil:
     """What the tiles of an item apply."""
-    cdef Epilogue e = epilogue_of(p)
+    cdef Epilogue e = plan_epilogue(p)
     if not p.epilogue.in_tiles:
         e.activation = IDENTITY
     return e
@@ -192,7 +192,7 @@ cdef void finish_row(
 ) noexcept nogil:
     """y = activation(sums + residual), n neighbours of each; residual may be NULL. Any of the
     three may be the same, but not overlap otherwise."""
-    cdef Epilogue e = epilogue_of(p)
+    cdef Epilogue e = plan_epilogue(p)
     if p.epilogue.activation == IDENTITY:
         finish_row_by(y, sums, residual, n, IDENTITY, &e)
     elif p.epilogue.activation == CLAMP:
@@ -217,17 +217,17 @@ cdef inline void activate(
     cdef Py_ssize_t columns = end[2] - begin[2]
     cdef Py_ssize_t rows = end[1] - begin[1]
     cdef Py_ssize_t planes = end[0] - begin[0]
-    cdef Py_ssize_t c, d, h, w, neighbours
+    cdef Py_ssize_t c, d, h, w, run
     cdef Py_ssize_t pixel
     if not p.problem.y_in_order:  # pixel by pixel
-        neighbours = channels if p.problem.y_channel == 1 else 1
+        run = channels if p.problem.y_channel == 1 else 1
         for d in range(begin[0], end[0]):
             for h in range(begin[1], end[1]):
                 for w in range(begin[2], end[2]):
-                    pixel = d * p.problem.y_axis[0] + h * p.problem.y_axis[1] + w * p.problem.y_axis[2]
-                    for c in range(channels // neighbours):
+                    pixel = pixel_offset(p, d, h, w)
+                    for c in range(channels // run):
                         finish_row(p, y + pixel, y + pixel,
-                                   residual + pixel if residual != NULL else NULL, neighbours)
+                                   residual + pixel if residual != NULL else NULL, run)
                         pixel += p.problem.y_channel
         return
     y += begin[0] * p.problem.y_axis[0] + begin[1] * p.problem.y_axis[1] + begin[2]
@@ -244,12 +244,11 @@ cdef inline void activate(
     for c in range(channels):
         for d in range(planes):
             for h in range(rows):
-                finish_row(p, y + c * p.problem.y_channel + d * p.problem.y_axis[0] + h * p.problem.y_axis[1],
-                           y + c * p.problem.y_channel + d * p.problem.y_axis[0] + h * p.problem.y_axis[1], NULL, columns)
+                pixel = c * p.problem.y_channel + pixel_offset(p, d, h, 0)
+                finish_row(p, y + pixel, y + pixel, NULL, columns)
 
 
-# A tile applies what its sums need to be results. It reads bounds and addresses anew (read_here):
-# kept in registers, they would leave the loops over the taps too few.
+# The activation of a tile's complete sums.
 cdef inline void activate_tile(
     vec acc[MOST_ROWS][MOST_VECTORS], const Epilogue* given, Py_ssize_t ROWS, Py_ssize_t VECTORS
 ) noexcept nogil:

@@ -1,4 +1,9 @@
-# What the tiles of an item read: a panel, or x in the panel's stead.
+# Where the tiles of an item read x: in place, or from a panel. Tap (kd, kh) of output (od, oh)
+# starts at
+#
+#     origin + od * plane + oh * row + kd * tap_plane + kh * tap_row
+
+
 cdef struct Source:
     const x_t* origin  # where the taps of output position (0, 0, begin[2]) start
     Py_ssize_t plane, row  # from an output plane's, row's first tap to the next one's
@@ -13,8 +18,7 @@ cdef inline Source in_place_source(
     source.tap_plane = p.problem.dilation[0] * p.problem.x_axis[0]
     source.tap_row = p.problem.dilation[1] * p.problem.x_axis[1]
     source.origin = (
-        x + item.image * p.problem.x_image + group * p.problem.in_channels * p.problem.x_channel
-        - p.problem.padding[0] * p.problem.x_axis[0] - p.problem.padding[1] * p.problem.x_axis[1] - p.problem.padding[2] * p.problem.x_axis[2]
+        x + x_offset(p, item.image, group * p.problem.in_channels, 0, 0, 0)
         + item.band.begin[2] * p.source.pixel_step)
     return source
 
@@ -64,6 +68,6 @@ cdef inline const w_t* weights_in_order(
     cdef Py_ssize_t k
     if p.problem.w_in_order:
         return kernel
-    for k in range(p.problem.kernel[0] * p.problem.kernel[1] * p.problem.kernel[2]):
+    for k in range(kernel_volume(p)):
         taps[k] = kernel[p.w_taps[k]]
     return taps

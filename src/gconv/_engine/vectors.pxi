@@ -1,14 +1,14 @@
-# Register tiles: ROWS x VECTORS accumulators that stay in registers while the taps are added.
+# Vectors, and register tiles: ROWS x VECTORS accumulators that stay in registers while the taps are
+# added.
 #
-# One always-inlined body for each family, called with literal ROWS and VECTORS by the short
-# functions of tiles_16.pxi and tiles_32.pxi; after inlining, every loop over them is unrolled.
-# The loop over a strip of tiles stands inside the body on purpose: in a function that computes
-# one tile only, GCC keeps the accumulators on the stack.
+# A family has one always-inlined body, its strip, that short functions call with literal ROWS and
+# VECTORS (tiles_16.pxi: tiles that fit 16 registers; tiles_32.pxi: the further ones for 32). After
+# inlining, every loop over ROWS and VECTORS is unrolled. The loop over a strip of tiles stands
+# inside the body on purpose: in a function that computes one tile, GCC keeps the accumulators on
+# the stack.
 #
-# A tile loads and stores whole vectors. Its last vector may overlap the one before, so that it
-# ends where the row ends: both then compute the same sums from the same operands. (Two tiles must
-# not overlap where sums go on from y: the plan sees to it. Nor where there is a residual, as y
-# may be that.)
+# A tile loads and stores whole vectors. The last vector of a line ends where the line ends, so it
+# may overlap the one before: both compute the same sums from the same operands.
 
 
 cdef extern from *:
@@ -56,12 +56,12 @@ cdef extern from * nogil:
     enum: REGISTERS
     enum: MASKED_LOADS
     # Some lanes.
-    ctypedef unsigned short some
-    some lanes_inside(Py_ssize_t first, Py_ssize_t size)
-    vec load_some_x(const x_t* p, some which)
-    vec load_some_sum(const sum_t* p, some which)
-    vec load_some_y(const y_t* p, some which)
-    void store_some(y_t* p, some which, vec v)
+    ctypedef unsigned short mask
+    mask lanes_inside(Py_ssize_t first, Py_ssize_t size)
+    vec load_some_x(const x_t* p, mask which)
+    vec load_some_sum(const sum_t* p, mask which)
+    vec load_some_y(const y_t* p, mask which)
+    void store_some(y_t* p, mask which, vec v)
     vec slid(vec a, vec b, Py_ssize_t n)
     vec slid_by(vec a, vec b, Py_ssize_t n)
     vec slid_far(vec a, vec b, Py_ssize_t n)
@@ -78,8 +78,6 @@ cdef enum:
     MOST_ROWS = 14
     MOST_VECTORS = 8
     LANES_AT_MOST = 16
-    LINE_BYTES = 64  # of the caches
-    ADDRESSES_HELD = 9  # addresses that channel-lane tiles keep in registers
 
 
 cdef inline void copy_few(

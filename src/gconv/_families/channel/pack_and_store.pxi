@@ -1,3 +1,6 @@
+# What channel lanes transpose: weights, as functions pack them on the way, and sums into y.
+
+
 cdef inline void store_transposed(
     const ConvPlan* p, const sum_t* sums, Py_ssize_t pitch, const Py_ssize_t* order,
     Py_ssize_t pixels, Py_ssize_t channels, const y_t* residual, y_t* y) noexcept nogil:
@@ -10,7 +13,7 @@ cdef inline void store_transposed(
     cdef Py_ssize_t pixel, channel = 0, i, j, n
     cdef Py_ssize_t whole = pixels // LANES * LANES
     cdef Epilogue epilogue = tile_epilogue(p)
-    cdef bint again  # the first pixels of the square have been stored: their residual is gone
+    cdef bint again  # the overlapping pixels were overwritten: read only the tail again
     if pixels < LANES:
         for channel in range(channels):
             store_sum(some, splat(0))
@@ -36,8 +39,8 @@ cdef inline void store_transposed(
             if again:
                 for j in range(n):
                     store_y(few, splat(0))
-                    copy_few(few + whole - pixel,
-                               residual + (channel + j) * y_channel + whole, pixels - whole, sizeof(y_t))
+                    copy_few(few + whole - pixel, residual + (channel + j) * y_channel + whole,
+                             pixels - whole, sizeof(y_t))
                     square[j] = square[j] + load_y(few)
             elif residual != NULL:
                 for j in range(n):
@@ -49,7 +52,7 @@ cdef inline void store_transposed(
                 for j in range(n):
                     store_y(few, square[j])
                     copy_few(y + (channel + j) * y_channel + whole, few + whole - pixel,
-                               pixels - whole, sizeof(y_t))
+                             pixels - whole, sizeof(y_t))
             else:
                 for j in range(n):
                     store_y(y + (channel + j) * y_channel + pixel, square[j])
@@ -79,7 +82,7 @@ cdef inline void store_pixels(
             channel += 1
 
 
-cdef inline void pack_weights(
+cdef inline void pack_channel_block(
     const ConvPlan* p, const w_t* weight, Py_ssize_t first_tap, Py_ssize_t last_tap,
     Py_ssize_t channels, Py_ssize_t width, w_t* to) noexcept nogil:
     """weight[channel][tap] of a block of input channels into to[place of tap][width], zeros
@@ -91,7 +94,8 @@ cdef inline void pack_weights(
         for tap in range(first_tap, last_tap):
             place = places[tap]
             for j in range(channels):
-                to[(place - first_tap) * width + j] = weight[j * p.problem.w_channel + p.w_taps[place]]
+                to[(place - first_tap) * width + j] = weight[
+                    j * p.problem.w_channel + p.w_taps[place]]
             for j in range(channels, width):
                 to[(place - first_tap) * width + j] = 0
         return

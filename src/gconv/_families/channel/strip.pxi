@@ -1,18 +1,26 @@
+# The tile of channel lanes: ROWS output pixels by VECTORS vectors of output channels.
+
+
+cdef enum:
+    LINE_BYTES = 64  # of the caches
+    ADDRESSES_HELD = 9  # of pixels, in registers
+
+
 cdef struct ChannelStrip:
     const x_t* x
-    # Where each pixel's taps start, and so much further on in this table those of the next of
-    # `rows`; 0: they start at the same place.
+    # Where each pixel's taps start. Those of the next kernel row start where the entry `next_row`
+    # further on says; 0: at the same place.
     const Py_ssize_t* pixels
     Py_ssize_t next_row
     const w_t* weight  # [tap][VECTORS * LANES]
-    Py_ssize_t ahead  # weights that will be wanted after these lie so far on; 0: ask for none
-    # The sums so far, [pixel][VECTORS * LANES], unless those of every pixel are `start`; the new
-    # ones take their place, or each pixel's go to its spot in y.
+    Py_ssize_t ahead  # to the weights that are wanted next, which tiles ask for; 0: do not ask
+    # Partial sums, [pixel][VECTORS * LANES]. Tiles start from these, or from `start`, and store
+    # to these, or to each pixel's spot in y.
     sum_t* sums
     const vec* start  # NULL: none
     y_t* y  # NULL: to sums
     const Py_ssize_t* spots
-    bint asks_for_y  # has what the tile will write brought into the cache while it computes
+    bint asks_for_y  # asks for the lines that the tile writes, before it computes
     const Py_ssize_t* x_taps
     # The taps are [first, last), the same of `rows` kernel rows, and that of `planes` planes.
     Py_ssize_t first, last, row, rows, plane, planes
@@ -31,9 +39,10 @@ cdef inline void channel_strip(
     cdef const w_t* w
     cdef const w_t* far
     cdef vec* sums = <vec*>s.sums
-    # Written so that the loop over the taps has registers for all that it needs: the addresses of
-    # ADDRESSES_HELD pixels, plain pointers (read_here) that a tap's offset is added to, a tap and a weight.
-    # Measured on Zen 4: 1.06 times as fast with 12 x 2 sums, 1.14 times with 14 x 1.
+    # The loop over the taps has registers for the tap, the weight, and the addresses of
+    # ADDRESSES_HELD pixels, as plain pointers (read_here) that a tap's offset is added to; the
+    # other addresses are read from memory. Measured on Zen 4: 1.06 times as fast with 12 x 2 sums,
+    # 1.14 times with 14 x 1.
     cdef const Py_ssize_t* tap
     cdef const Py_ssize_t* end
     cdef const Py_ssize_t* spots

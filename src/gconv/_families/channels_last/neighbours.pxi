@@ -1,18 +1,18 @@
 # Channels-last layers with several input channels per group and kernels of three columns, on
 # instruction sets that load some lanes of a vector.
 #
-# Lanes run across groups, as in across.pxi. A tile is neighbouring pixels of an output row, which
+# A tile is neighbouring pixels of an output row, which
 # share inputs: what the lanes pick of an input pixel serves all kernel columns, so that picks
 # hardly cost anything beside the multiply-adds. Input pixels in the padding are zeros, and rows
 # fall into tiles of nearly the same size, border and all.
 
 
-cdef inline void neighbour_strip(const AcrossStrip* s, Py_ssize_t OUTPUTS) noexcept nogil:
+cdef inline void neighbour_strip(const LaneStrip* s, Py_ssize_t OUTPUTS) noexcept nogil:
     cdef vec acc[MOST_ROWS]
     cdef vec xv[MOST_ROWS + 2]
     cdef vec wv
-    cdef some inside[MOST_ROWS + 2]
-    cdef some loaded = lanes_inside(0, s.wide_in), stored = lanes_inside(0, s.wide_out)
+    cdef mask inside[MOST_ROWS + 2]
+    cdef mask loaded = lanes_inside(0, s.wide_in), stored = lanes_inside(0, s.wide_out)
     cdef picks which
     cdef const x_t* x
     cdef const w_t* w

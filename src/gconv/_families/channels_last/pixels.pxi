@@ -5,12 +5,7 @@
 # all kernel columns. A tile goes through all channels of its pixels before the next one begins,
 # as they follow each other in memory.
 #
-# The tiles of plain 3x3 kernels go down the rows besides: a vector of an input row serves all
-# kernel rows as well, and the weights stay in registers (see sliding.pxi for the idea). These take
-# several output channels per group, too: each lane picks its input channel (see across.pxi).
-#
-# Those of wide kernels take a few kernel columns at a time, whose weights stay in registers while
-# the vectors of the input row go by.
+# descending.pxi and wide.pxi have other tiles over the same strip.
 
 
 cdef struct PixelStrip:
@@ -25,7 +20,7 @@ cdef struct PixelStrip:
     const sum_t* bias
     Py_ssize_t first_plane, last_plane, first_row, last_row, kernel_rows  # taps in the image
     Py_ssize_t vectors
-    some channels  # lanes of the vectors that are channels
+    mask channels  # lanes of the vectors that are channels
     Py_ssize_t first_tap, last_tap  # of wide kernels: the columns that some pixel has in the image
     # Of tiles that go down the rows: these, and the window rows that lie in the image; whether to
     # ask for what the next tile will want of x and of y.
@@ -35,7 +30,7 @@ cdef struct PixelStrip:
     # and the picks; the lanes that are input channels.
     const Py_ssize_t* base
     const int* picks
-    some loaded
+    mask loaded
 
 
 ctypedef void (*pixel_function)(const PixelStrip* s) noexcept nogil
@@ -47,8 +42,8 @@ cdef inline void pixel_strip(
     const PixelStrip* s, Py_ssize_t COLUMNS, Py_ssize_t STRIDE, Py_ssize_t OUTPUTS) noexcept nogil:
     cdef vec acc[MOST_VECTORS]
     cdef vec xv[2 * MOST_VECTORS + MOST_ROWS]
-    cdef some inside[2 * MOST_VECTORS + MOST_ROWS]
-    cdef some stored[MOST_VECTORS]
+    cdef mask inside[2 * MOST_VECTORS + MOST_ROWS]
+    cdef mask stored[MOST_VECTORS]
     cdef vec wv
     cdef const x_t* x = s.x
     cdef const w_t* weight = s.weight
@@ -88,11 +83,12 @@ include "wide.pxi"
 cdef void pixel_item(
     const ConvPlan* p, const Item* given, const x_t* x, const w_t* weight, const w_t* packed,
     const sum_t* bias, y_t* y, char* scratch) noexcept nogil:
-    """Assumes what gconv._plan.tiles.pixels_fit asks for."""
+    """Assumes one input channel per group, channels of unit stride, padding of zeros, and a tile
+    for the stride and the kernel."""
     cdef Item item = given[0]
     cdef Band* band = &item.band
     cdef const ChannelsLastPlan* own = <const ChannelsLastPlan*>p.own
-    cdef Py_ssize_t taps = p.problem.kernel[0] * p.problem.kernel[1] * p.problem.kernel[2]
+    cdef Py_ssize_t taps = kernel_volume(p)
     cdef Py_ssize_t dilation = p.problem.dilation[2], width = band.end[2] - band.begin[2]
     cdef Py_ssize_t channels = (item.last_group - item.first_group) * p.problem.out_channels
     cdef Py_ssize_t first = item.first_group * p.problem.out_channels
@@ -102,7 +98,7 @@ cdef void pixel_item(
     cdef PixelStrip s
     if packed == NULL:
         for v in range((channels + LANES - 1) // LANES):
-            pack_across(p, first + v * LANES, min(LANES, channels - v * LANES),
+            pack_vector(p, first + v * LANES, min(LANES, channels - v * LANES),
                         weight, weights + v * LANES * taps)
     else:
         weights = <w_t*>packed + (
@@ -133,12 +129,9 @@ cdef void pixel_item(
                 while column < band.end[2]:
                     s.out_columns = divide_up(band.end[2] - column, dilation)
                     s.first_column = column * p.problem.stride[2] - p.problem.padding[2]
-                    s.x = (x + item.image * p.problem.x_image + item.first_group
-                           + (od * p.problem.stride[0] - p.problem.padding[0]) * p.problem.x_axis[0]
-                           + (oh * p.problem.stride[1] - p.problem.padding[1]) * p.problem.x_axis[1]
-                           + s.first_column * p.problem.x_axis[2])
-                    s.y = (y + item.image * p.problem.y_image + item.first_group + od * p.problem.y_axis[0]
-                           + oh * p.problem.y_axis[1] + column * p.problem.y_axis[2])
+                    s.x = x + x_offset(p, item.image, 0, od, oh, column) + item.first_group
+                    s.y = (y + item.image * p.problem.y_image + item.first_group
+                           + pixel_offset(p, od, oh, column))
                     s.weight = weights
                     s.bias = bias + item.first_group if bias != NULL else NULL
                     s.vectors = channels // LANES

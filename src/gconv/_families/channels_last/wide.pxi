@@ -1,3 +1,7 @@
+# Tiles of neighbouring pixels for wide kernels: a few kernel columns at a time, whose weights stay
+# in registers while the vectors of the input row go by.
+
+
 cdef enum:
     MOST_WIDE = 5  # pixels; with more GCC 12 keeps the sums on the stack
     WIDE_COLUMNS = 64  # gconv._plan.tiles sees to it
@@ -9,7 +13,7 @@ cdef pixel_function WIDE_TILES[MOST_WIDE + 1]
 
 # Kernel columns [kw, kw + CHUNK) of a row.
 cdef inline void wide_columns(
-    const PixelStrip* s, vec acc[MOST_WIDE], const x_t* row, const some* inside, const w_t* w,
+    const PixelStrip* s, vec acc[MOST_WIDE], const x_t* row, const mask* inside, const w_t* w,
     Py_ssize_t kw, Py_ssize_t OUTPUTS) noexcept nogil:
     cdef vec wv[CHUNK]
     cdef vec xv
@@ -26,7 +30,7 @@ cdef inline void wide_columns(
 
 cdef inline void wide_strip(const PixelStrip* s, Py_ssize_t OUTPUTS) noexcept nogil:
     cdef vec acc[MOST_WIDE]
-    cdef some inside[WIDE_COLUMNS + MOST_WIDE]
+    cdef mask inside[WIDE_COLUMNS + MOST_WIDE]
     cdef const x_t* x = s.x
     cdef const x_t* row
     cdef const w_t* weight = s.weight
@@ -52,7 +56,8 @@ cdef inline void wide_strip(const PixelStrip* s, Py_ssize_t OUTPUTS) noexcept no
                 while kw < s.last_tap:
                     wv = in_register(load_packed(w + kw * LANES))
                     for v in range(OUTPUTS):
-                        acc[v] = acc[v] + wv * load_some_x(row + (kw + v) * s.x_pixel, inside[kw + v])
+                        acc[v] = acc[v] + wv * load_some_x(
+                            row + (kw + v) * s.x_pixel, inside[kw + v])
                     kw += 1
         for v in range(OUTPUTS):
             store_some(s.y + vector * LANES + v * s.y_pixel, s.channels, acc[v])
@@ -63,20 +68,16 @@ cdef inline void wide_strip(const PixelStrip* s, Py_ssize_t OUTPUTS) noexcept no
 cdef inline void wide_line(
     const ConvPlan* p, PixelStrip s, Py_ssize_t columns) noexcept nogil:
     """`columns` pixels one dilation apart, tile after tile."""
-    cdef Parts across = split(columns, (<const ChannelsLastPlan*>p.own).pixels)
-    cdef Py_ssize_t part, size, behind
+    cdef Pieces across = split(columns, (<const ChannelsLastPlan*>p.own).pixels)
+    cdef Py_ssize_t part, size
     for part in range(across.count):
         size = across.size + (part < across.larger)
-        # Before the image lie so many columns of the last pixel; behind it, of the first.
-        s.first_tap = 0
-        behind = s.first_column + (size - 1) * s.dilation
-        if behind < 0:
-            s.first_tap = min(s.kernel_columns, divide_up(-behind, s.dilation))
-        s.last_tap = 0
-        if s.first_column < s.in_columns:
-            s.last_tap = min(s.kernel_columns,
-                             divide_up(s.in_columns - s.first_column, s.dilation))
-        s.last_tap = max(s.first_tap, s.last_tap)
+        # The columns before the image are those of the last pixel; behind it, of the first.
+        s.first_tap = inside(
+            s.first_column + (size - 1) * s.dilation, s.dilation, 0, s.in_columns,
+            s.kernel_columns).first
+        s.last_tap = max(s.first_tap, inside(
+            s.first_column, s.dilation, 0, s.in_columns, s.kernel_columns).last)
         WIDE_TILES[size](&s)
         s.x += size * s.x_pixel
         s.y += size * s.y_pixel
@@ -107,11 +108,8 @@ cdef inline void wide_rows(
                 for phase in range(min(s.dilation, band.end[2] - band.begin[2])):
                     column = band.begin[2] + phase
                     s.first_column = column - p.problem.padding[2]
-                    s.x = (x + item.image * p.problem.x_image + channel
-                           + (od * p.problem.stride[0] - p.problem.padding[0]) * p.problem.x_axis[0]
-                           + (oh * p.problem.stride[1] - p.problem.padding[1]) * p.problem.x_axis[1]
-                           + s.first_column * p.problem.x_axis[2])
-                    s.y = (y + item.image * p.problem.y_image + channel + od * p.problem.y_axis[0]
-                           + oh * p.problem.y_axis[1] + column * p.problem.y_axis[2])
+                    s.x = x + x_offset(p, item.image, 0, od, oh, column) + channel
+                    s.y = y + item.image * p.problem.y_image + channel + pixel_offset(
+                        p, od, oh, column)
                     wide_line(p, s, divide_up(band.end[2] - column, s.dilation))
         channel += s.vectors * LANES

@@ -19,11 +19,12 @@ cdef inline void short_tile(
     cdef const x_t* row[SHORT_ROWS]
     cdef const w_t* w = weight + channel * p.problem.in_channels * p.problem.kernel[2]
     cdef Py_ssize_t taps = p.problem.in_channels * p.problem.kernel[2]
-    cdef Py_ssize_t width = p.problem.out_size[2], column = 0, j, k, offset
+    cdef Py_ssize_t width = p.problem.out_size[2], column = 0, group, j, k, offset
     cdef Epilogue epilogue = tile_epilogue(p)
     cdef y_t* to
     for j in range(ROWS):
-        row[j] = x + (channel + j) // p.problem.out_channels * p.problem.in_channels * p.problem.x_channel
+        group = (channel + j) // p.problem.out_channels
+        row[j] = x + group * p.problem.in_channels * p.problem.x_channel
     while True:
         for j in range(ROWS):
             acc[j] = splat(bias[channel + j] if bias != NULL else 0)
@@ -56,13 +57,15 @@ cdef void short_item(
     cdef Py_ssize_t channel = item.first_group * p.problem.out_channels
     cdef Py_ssize_t last = item.last_group * p.problem.out_channels
     cdef y_t* spill = <y_t*>region(scratch, p.scratch.sums)
+    cdef const y_t* y_end
     x += item.image * p.problem.x_image
     y += item.image * p.problem.y_image
+    y_end = y + last * p.problem.y_channel
     while channel + SHORT_ROWS <= last:
-        short_tile(p, channel, x, weight, bias, y, y + last * p.problem.y_channel, spill, SHORT_ROWS)
+        short_tile(p, channel, x, weight, bias, y, y_end, spill, SHORT_ROWS)
         channel += SHORT_ROWS
     while channel < last:
-        short_tile(p, channel, x, weight, bias, y, y + last * p.problem.y_channel, spill, 1)
+        short_tile(p, channel, x, weight, bias, y, y_end, spill, 1)
         channel += 1
 
 

@@ -146,7 +146,7 @@ cdef void through_channels_last_item(
     cdef Py_ssize_t outputs[3]
     cdef Py_ssize_t axis, d, h, last, pitch = inner.problem.x_axis[2], y_step = pitch
     cdef Py_ssize_t panel_begin = 0, result_begin = 0
-    cdef y_t* to_y = y + item.image * p.problem.y_image + item.first_group * p.problem.y_channel
+    cdef y_t* to_y = y + channel_offset(p, item.image, item.first_group)
     cdef y_t* to
     cdef Runs runs
     for axis in range(2, -1, -1):
@@ -161,26 +161,26 @@ cdef void through_channels_last_item(
     for axis in range(3):
         panel_begin += first[axis] * inner.problem.x_axis[axis]
     inner.problem.in_size[2] = first[2] + inputs[2]  # tiles may read on to the end of a row
-    x += (item.image * p.problem.x_image + item.first_group * p.problem.x_channel + first[0] * p.problem.x_axis[0]
-          + first[1] * p.problem.x_axis[1] + first[2])
-    to_y += band.begin[0] * p.problem.y_axis[0] + band.begin[1] * p.problem.y_axis[1] + band.begin[2]
+    x += (item.image * p.problem.x_image + item.first_group * p.problem.x_channel
+          + first[0] * p.problem.x_axis[0] + first[1] * p.problem.x_axis[1] + first[2])
+    to_y += pixel_offset(p, band.begin[0], band.begin[1], band.begin[2])
     if inputs[0] > 0 and inputs[1] > 0 and inputs[2] > 0:
         runs = runs_of(inputs, p.problem.x_axis, inner.problem.x_axis)
         for d in range(runs.planes):
             for h in range(runs.rows):
                 load_block(
-                    x + d * p.problem.x_axis[0] + h * p.problem.x_axis[1], p.problem.x_channel, runs.pixels, groups,
-                    pitch, panel + d * inner.problem.x_axis[0] + h * inner.problem.x_axis[1])
+                    x + d * p.problem.x_axis[0] + h * p.problem.x_axis[1], p.problem.x_channel,
+                    runs.pixels, groups, pitch,
+                    panel + d * inner.problem.x_axis[0] + h * inner.problem.x_axis[1])
     item_of(&inner)(
         &inner, item, panel - panel_begin - item.first_group, weight, packed, bias,
         result - result_begin - item.first_group, scratch)
     runs = runs_of(outputs, p.problem.y_axis, inner.problem.y_axis)
     for d in range(runs.planes):
         for h in range(runs.rows):
-            to = to_y + d * p.problem.y_axis[0] + h * p.problem.y_axis[1]
-            store_block(
-                p, result + d * inner.problem.y_axis[0] + h * inner.problem.y_axis[1], pitch, runs.pixels,
-                groups, residual_of(scratch, y, to), to)
+            to = to_y + pixel_offset(p, d, h, 0)
+            store_block(p, result + pixel_offset(&inner, d, h, 0), pitch, runs.pixels, groups,
+                        residual_of(scratch, y, to), to)
 
 
 register("through_channels_last", through_channels_last_item, NULL,

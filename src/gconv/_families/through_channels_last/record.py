@@ -1,4 +1,4 @@
-"""The family's own record: `ThroughChannelsLastPlan` in its kernel.pxi says what the fields mean."""
+"""The family's own record: `ThroughChannelsLastPlan` in kernel.pxi says what the fields mean."""
 
 from __future__ import annotations
 

@@ -9,10 +9,12 @@
 #     scratch, part 0    a0 a1 a2 a3 ...
 #              part 1    b0 b1 b2 b3 ...        y    a0 b0 a1 b1 a2 b2 a3 b3 ...
 #
-# Assumes that all parts have the bands, the blocks and the panel of the plan. They count as many
-# outputs as the longest phase has; what others compute beyond their end is left in scratch.
+# All parts have the bands, the blocks and the panel of the plan. All count as many outputs as the
+# longest phase has; what a part computes beyond its own end is left in scratch. Parts that write
+# `straight` to y count their own outputs instead.
 #
-# With a residual, y first gets bias and residual everywhere, and the parts' sums are added to it.
+# If there is a residual, y first gets bias and residual everywhere, and the parts' sums are added
+# to that.
 #
 # Tiles that compute all column phases (upsampling.pxi) store to y themselves: nothing in scratch,
 # and bias, residual and activation as in other tiles.
@@ -196,7 +198,7 @@ cdef void transposed_item(
 
 include "upsampling_strip.pxi"
 include "upsampling.pxi"
-include "tiles_32.pxi"
+include "tiles_masked.pxi"
 
 register("transposed", transposed_item, transposed_outputs, sizeof(TransposedPlan), {})
 register("upsampling", upsampling_item, transposed_outputs, sizeof(UpsamplingPlan), {

@@ -45,11 +45,11 @@ cdef inline void masked_strip(
     const MaskedStrip* s, Py_ssize_t ROWS, Py_ssize_t VECTORS) noexcept nogil:
     cdef vec acc[MOST_ROWS][MOST_VECTORS]
     cdef vec xv[MOST_VECTORS]
-    cdef some stored[MOST_VECTORS]
+    cdef mask stored[MOST_VECTORS]
     cdef vec wv
     cdef const x_t* x
     cdef const w_t* wk
-    cdef const some* inside
+    cdef const mask* inside
     cdef Py_ssize_t tile, j, v, k, vector, pixel
     for tile in range(s.tiles):
         vector = s.first_vector + tile * VECTORS
@@ -67,7 +67,7 @@ cdef inline void masked_strip(
         for k in range(s.first_tap, s.last_tap):
             x = s.x + pixel + s.x_taps[k]
             wk = s.weight + s.w_taps[k]
-            inside = <const some*>(s.masks + s.mask_taps[k]) + vector
+            inside = <const mask*>(s.masks + s.mask_taps[k]) + vector
             for v in range(VECTORS):
                 xv[v] = in_register(load_some_x(x + v * LANES, inside[v]))
             for j in range(ROWS):
@@ -88,8 +88,8 @@ cdef void masked_item(
     cdef Py_ssize_t width = p.problem.out_size[2]
     cdef Py_ssize_t plane_taps = p.problem.in_channels * p.problem.kernel[1] * p.problem.kernel[2]
     cdef const WidthPlan* own = <const WidthPlan*>p.own
-    cdef Parts blocks = split(item.last_channel - item.first_channel, own.rows)
-    cdef Parts across
+    cdef Pieces blocks = split(item.last_channel - item.first_channel, own.rows)
+    cdef Pieces across
     cdef Py_ssize_t group, block, rows, o, od, first_plane, last_plane
     cdef Source source
     cdef MaskedStrip s
@@ -115,8 +115,8 @@ cdef void masked_item(
                 s.first_tap = first_plane * plane_taps
                 s.last_tap = last_plane * plane_taps
                 s.x = source.origin + od * source.plane - band.begin[2]  # of the plane's pixel 0
-                s.y = (y + item.image * p.problem.y_image + (group * p.problem.out_channels + o) * p.problem.y_channel
-                       + od * p.problem.y_axis[0])
+                s.y = (y + channel_offset(p, item.image, group * p.problem.out_channels + o)
+                       + pixel_offset(p, od, 0, 0))
                 s.residual = residual_of(scratch, y, s.y)
                 s.first_vector = s.first_pixel // LANES
                 if across.larger > 0:
