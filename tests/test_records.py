@@ -20,7 +20,7 @@ ENGINE = SOURCE / "_engine" / "plan.pxd"
 def own(family: str, file: str = "kernel") -> tuple[Path, object]:
     """The source that has a family's struct, and the module of its records."""
     source = SOURCE / "_families" / family / f"{file}.pxi"
-    return source, import_module(f"gconv._families.{family}.record")
+    return source, import_module(f"gconv._families.{family}.family")
 
 
 STRUCTS = {
