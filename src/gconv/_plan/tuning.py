@@ -80,6 +80,18 @@ class Tuning(NamedTuple):
     # Below, few threads are worth waking, and items may be larger.
     small_flops: int = 20_000_000
     small_item_flops: int = 150_000
+    # Items within this factor of the wanted size are left alone.
+    item_slack: float = 1.5
+    # Bands copy the rows that they share with the next one again: at most one of so many; strips
+    # compute them anew, at most one of so many.
+    band_repeats: int = 4
+    strip_repeats: int = 8
+    # The fewest columns of an item, and of a panel as long as fewer channels would do as well: in
+    # vectors, and in tiles.
+    item_vectors: int = 16
+    panel_tiles: int = 8
+    # Siblings of a row whose outputs wait in scratch at once, at most.
+    siblings_at_once: int = 16
     # Multiply-adds that an element copied into a panel should serve, in all output channels.
     copy_uses: int = 128
 
@@ -108,6 +120,8 @@ class Tuning(NamedTuple):
     masked: float = 1.15
     masked_in_sets: float = 1.4
     masked_columns: int = 256
+    # Two bands compute the vector where one ends: vectors of a band at least.
+    masked_vectors: int = 32
     mask_bytes: int = 32 * KIB
 
     # ---- depthwise rows and sliding windows ----
@@ -147,8 +161,21 @@ class Tuning(NamedTuple):
     # A band reads its weights once for all its pixels: 1 to 1.05 times as fast as with a hundred,
     # 1.13 times where the weights come from beyond the second-level cache.
     channel_pixels: int = 300
+    # Rows of a band whose runs of pixels go down the rows.
+    channel_run_rows: int = 6
 
     # ---- channels-last tiles ----
+    # Neighbouring channels share cache lines: vectors of a block of groups at least, where x and y
+    # are in the second-level cache; beyond it, of tiles that go down the rows, and of others (1 to
+    # 1.4 times as fast with 16 as with 4).
+    near_vectors: int = 4
+    far_descending_vectors: int = 8
+    far_vectors: int = 16
+    # Rows of a band, in kernels; of bands of wide kernels whose weights are packed already; and
+    # columns that are not cut for the cache.
+    kernels_high: int = 2
+    wide_rows: int = 4
+    uncut_columns: int = 1024
     picked_tap: tuple[float, float] = (0.5, 0.8)  # for a pixel, and for each input channel
     neighbour_tap: float = 0.8
     tile_pixels: float = 5.0  # to start and store one

@@ -212,11 +212,11 @@ class ChannelLayout(Layout):
 
     def least_band(self, axis: int) -> int:
         """An item reads its weights once for all its pixels."""
-        p = self.p
-        least = 0 if self.in_place else math.ceil(4 * self.shared(axis))
-        least = max(least, self.tuning.channel_pixels // math.prod(p.out_size[axis + 1 :]))
+        p, t = self.p, self.tuning
+        least = 0 if self.in_place else math.ceil(t.band_repeats * self.shared(axis))
+        least = max(least, t.channel_pixels // math.prod(p.out_size[axis + 1 :]))
         if axis == 1 and self.skips_columns:  # its runs go down the rows
-            least = max(least, 6)
+            least = max(least, t.channel_run_rows)
         return max(1, round(least * min(1.0, self.size)))
 
     def order_items(self) -> None:

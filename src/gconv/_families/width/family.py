@@ -69,10 +69,11 @@ class WidthLayout(Layout):
         few = not self.masked and self.least_blocks() * self.unit > p.out_channels
         if not few or not p.alone:
             return 1, 1
+        fewest = (1, 1, self.tuning.panel_tiles * self.lanes)
         planes, rows, columns = (
             min(size, max(least, 2 * (kernel - 1) // stride))
             for size, least, kernel, stride in zip(
-                p.out_size, (1, 1, 8 * self.lanes), p.kernel, p.stride, strict=True)
+                p.out_size, fewest, p.kernel, p.stride, strict=True)
         )
         one = copy(self)
         one.band, one.panel_channels = (planes, rows, columns), 1
@@ -88,7 +89,8 @@ class WidthLayout(Layout):
     def least_band(self, axis: int) -> int:
         """With masks, two bands compute the vector where one ends."""
         if self.masked:
-            return max(1, 32 * self.lanes // self.p.out_size[2]) if axis == 1 else 1
+            pixels = self.tuning.masked_vectors * self.lanes
+            return max(1, pixels // self.p.out_size[2]) if axis == 1 else 1
         return super().least_band(axis)
 
     def skips(self, axis: int) -> bool:
