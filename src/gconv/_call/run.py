@@ -139,10 +139,16 @@ def new_result(shape: Shape, dtype: np.dtype[Any], batched: bool, in_order: bool
 
 
 def strides_of(array: Array, batched: bool) -> tuple[int, ...]:
-    """Strides, the batch's first, of which a plan does not depend on; 0 along an axis of one
-    element, where they mean nothing, so that all such arrays have the same plan."""
-    within = zip(array.strides[batched:], array.shape[batched:], strict=True)
-    return (0, *(stride if extent > 1 else 0 for stride, extent in within))
+    """Strides within an image behind a 0 for the batch, of which no plan depends. Along an axis of
+    one element, where a stride means nothing, it is that of C order, so that all such arrays have
+    the same plan."""
+    strides, step = [], array.itemsize
+    for stride, extent in zip(
+        reversed(array.strides[batched:]), reversed(array.shape[batched:]), strict=True
+    ):
+        strides.append(step if extent == 1 else stride)
+        step = strides[-1] * extent
+    return (0, *reversed(strides))
 
 
 def short_cut(

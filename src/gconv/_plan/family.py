@@ -58,6 +58,9 @@ class Family:
         The dtypes of the records that its kernels read, by the kernels' names in the engine.
     specialised : bool
         Whether it is for few layers only, and so wants a measured CPU.
+    in_blocks : bool
+        Whether its kernel may compute blocks of groups in a wrapper's scratch: it needs no sums
+        or panel there.
     """
 
     name: ClassVar[str]
@@ -65,6 +68,7 @@ class Family:
     transposed: ClassVar[bool | None] = False
     wraps: ClassVar[bool] = False
     specialised: ClassVar[bool] = False
+    in_blocks: ClassVar[bool] = False
     layout_class: ClassVar[type[Layout]] = Layout
     records: ClassVar[dict[str, np.dtype[Any]]] = {}
 

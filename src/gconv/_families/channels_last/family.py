@@ -156,6 +156,7 @@ class ChannelsLast(Family):
         DESCENDING: Words("tiles of pixels down the rows", "pixels", "channels"),
         WIDE: Words("tiles of pixels, wide kernels", "pixels", "channels"),
     }
+    in_blocks = True
     layout_class = ChannelsLastLayout
 
     def estimate(self, p: Problem, machine: Machine, choose: Choose) -> str | Costs:

@@ -133,6 +133,8 @@ class ThroughChannelsLast(Family):
         if math.isinf(moved):
             return "needs a row of inputs and outputs in the second-level cache"
         inner = choose(inner_of(p, machine))
+        if not inner.family.in_blocks:
+            return "needs tiles for blocks of groups that are channels-last"
         return [(inner.cycles + vectors * moved, inner.tile._replace(inner=inner))]
 
     def layout(
