@@ -1,7 +1,8 @@
 """Lanes across groups: which output channels make a vector, and what each lane reads.
 
-For channels-last arrays (`_engine/across.pxi`). A vector is LANES neighbouring output channels of
-a block of groups; where the block ends within a vector, its last one overlaps the one before.
+For channels-last arrays (`_families/channels_last`). A vector is LANES neighbouring output
+channels of a block of groups; where the block ends within a vector, its last one overlaps the one
+before.
 """
 
 from __future__ import annotations

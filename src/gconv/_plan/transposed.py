@@ -1,8 +1,8 @@
 """Plans of transposed convolutions: one part for each stride phase (see `_phases`).
 
-The parts share bands, blocks and panel; `_engine/transposed.pxi` computes one band of each of
-them and interleaves what they give. Where groups have few input channels, AVX-512 has tiles that
-compute all parts of a row and interleave them in registers (`_engine/upsampling.pxi`).
+The parts share bands, blocks and panel; `_families/transposed/kernel.pxi` computes one band of each
+of them and interleaves what they give. Where groups have few input channels, AVX-512 has tiles that
+compute all parts of a row and interleave them in registers (`_families/transposed/upsampling.pxi`).
 """
 
 from __future__ import annotations
