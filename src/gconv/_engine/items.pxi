@@ -22,11 +22,11 @@ cdef enum:
 cdef struct Header:
     Py_ssize_t panel_number, weights_number
     Py_ssize_t cleared_column  # where the column band begins whose padding is clear
-    const y_t* residual  # of the first output of the y that items are given; NULL: none
+    const y_t* residual  # of the first element of y; NULL: none
 
 
 cdef inline char* region(char* scratch, Py_ssize_t elements) noexcept nogil:
-    """A region of a thread's scratch: so many elements lie before it. The panel is the first."""
+    """A region of a thread's scratch, behind `elements` elements; the panel is the first region."""
     return scratch + HEADER_BYTES + elements * <Py_ssize_t>sizeof(x_t)
 
 
@@ -39,8 +39,8 @@ cdef struct Item:
     Packing packing
 
 
-# An item's results: bias and the weighted sums of x, into y. `weight` are the weights as they are,
-# or, with `packed`, the same as that; scratch is the thread's own.
+# Computes the outputs of an item: bias and weighted sums of x, into y. `packed` is NULL, or the
+# packed weights; then `weight` is the same. Scratch is the thread's own.
 ctypedef void (*item_function)(
     const ConvPlan* p, const Item* item, const x_t* x, const w_t* weight, const w_t* packed,
     const sum_t* bias, y_t* y, char* scratch) noexcept nogil
@@ -87,7 +87,7 @@ cdef dict largest_tiles(
 
 
 cdef inline item_function item_of(const ConvPlan* p) noexcept nogil:
-    """What computes an item of a plan; wrappers ask for those of the plans that they wrap."""
+    """What computes the items of a plan. A wrapper asks for it for the plans that it wraps."""
     return ITEMS[p.family]
 
 
@@ -177,15 +177,15 @@ cdef inline const y_t* residual_of(
     return residual + (place - y) if residual != NULL else NULL
 
 
-# `total` in the fewest parts of at most `most`, as equal as can be: `larger` parts of size + 1,
+# `total` in the fewest pieces of at most `most`, as equal as can be: `larger` pieces of size + 1,
 # then the others of `size`.
 cdef struct Pieces:
     Py_ssize_t count, size, larger
 
 
 cdef inline Pieces split(Py_ssize_t total, Py_ssize_t most) noexcept nogil:
-    cdef Pieces parts
-    parts.count = (total + most - 1) // most
-    parts.size = total // parts.count
-    parts.larger = total % parts.count
-    return parts
+    cdef Pieces pieces
+    pieces.count = (total + most - 1) // most
+    pieces.size = total // pieces.count
+    pieces.larger = total % pieces.count
+    return pieces

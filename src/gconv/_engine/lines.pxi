@@ -55,8 +55,8 @@ cdef inline void ragged_lines(
 cdef inline void compute_lines(
     Lines* s, const line_function* tiles, Py_ssize_t rows, Py_ssize_t width, const Pieces* across,
     y_t* spill) noexcept nogil:
-    """Lines of `width` pixels by tiles of `rows` rows; `tiles` are those of each number of vectors.
-    Leaves nothing of s as it was but the distances."""
+    """Lines of `width` pixels by tiles of `rows` rows: tiles[n] has n vectors. Only the distances in
+    s are left as they were."""
     cdef Py_ssize_t final_vector, done = 0, last_line = s.last_line
     if width < LANES:
         s.tiles = 1

@@ -3,18 +3,17 @@
 #
 #     panel[channel][plane][row][phase][column]
 #
-# Rows: slot 0 is the row of the first output row's first tap, and the others follow as in the
-# image; or, where that takes less (rows few, taps far apart), a slot for each pair of kernel row
-# and output row ("expanded"). Slots for rows of zeros stay empty: such taps are not computed.
-# In the other padding modes they hold the rows of the image that the mode puts there, wherever
-# these are. Planes likewise.
+# Rows: slot 0 holds the row of the first output row's first tap, and the others follow as in the
+# image. An "expanded" panel has a slot for each pair of kernel row and output row instead, which
+# takes less if rows are few and taps far apart. Slots for rows of zeros stay empty: those taps are
+# not computed. In the other padding modes they hold the rows of the image that the mode puts there.
+# Planes likewise.
 #
 # Columns: with stride s the padded columns are sorted by phase (0, s, 2s ...; 1, s + 1 ...; ...),
-# which makes the same tap of neighbouring pixels neighbours. Those of zeros are cleared once for
-# all panels of a band; in the other modes a row takes them from its own image columns.
+# so that the same tap of neighbouring pixels is neighbours. Columns of zeros are cleared once for
+# all panels of a band; in the other modes a row takes its padding from its own image columns.
 #
-# To pack matters where a layer has few output channels to share one copy among: there the copy
-# is up to a third of the time.
+# The copy takes up to a third of the time of a layer with few output channels.
 
 
 cdef struct Band:
@@ -300,7 +299,7 @@ cdef void clear_padding(const ConvPlan* p, const Band* band, x_t* panel) noexcep
 
 cdef inline void deinterleave(
     x_t* evens, x_t* odds, const x_t* source, Py_ssize_t n) noexcept nogil:
-    """2 n elements; those at even and those at odd places go apart."""
+    """2 n elements: those at even places to `evens`, those at odd places to `odds`."""
     cdef Py_ssize_t i
     cdef const x_t* pair
     if n < LANES:
@@ -403,8 +402,8 @@ cdef inline void pack_rows(
 cdef inline void pack_margins(
     const ConvPlan* p, const Packing* packing, const Margins* margins, Py_ssize_t phase,
     const x_t* x, Py_ssize_t x_row, x_t* panel, Py_ssize_t rows) noexcept nogil:
-    """The columns of padding of what `pack_rows` packs; `margins` are those of `phase`, and of
-    the next one where two go together."""
+    """The columns of padding of what `pack_rows` packs. `margins` belong to `phase`, and to the
+    next phase if two are packed together."""
     cdef Py_ssize_t i
     if packing.pairs:
         phase = 0

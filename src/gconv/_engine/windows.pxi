@@ -18,8 +18,8 @@ ctypedef void (*column_function)(const Columns* s) noexcept nogil
 cdef inline void compute_columns(
     Columns* s, const column_function* tiles, const Pieces* across, Py_ssize_t x_step,
     Py_ssize_t y_step) noexcept nogil:
-    """Tiles side by side, the wider ones first; `tiles` are those of each number of vectors, and
-    a vector takes x_step * LANES columns of x and makes y_step * LANES columns of y."""
+    """Tiles side by side, the wider ones first: tiles[n] has n vectors. A vector takes
+    x_step * LANES columns of x and makes y_step * LANES columns of y."""
     cdef Py_ssize_t size, columns
     cdef Py_ssize_t first_column = s.first_column, out_columns = s.out_columns
     for size in range(across.size + 1, across.size - 1, -1):
@@ -37,8 +37,8 @@ cdef inline void compute_columns(
     s.out_columns = out_columns
 
 
-# What a row of x is to the taps: LANES pixels to a vector from the first tap on, one vector more
-# than the tile is wide; with stride 2 those at even and those at odd places apart.
+# Loads a row of x from the first tap on: one vector more than the tile is wide. With stride 2 the
+# columns at even places go to `even`, those at odd places to `odd`.
 cdef inline void load_places(
     const x_t* x, const mask* inside, vec even[MOST_VECTORS + 1], vec odd[MOST_VECTORS + 1],
     Py_ssize_t STRIDE, Py_ssize_t VECTORS, Py_ssize_t COLUMNS) noexcept nogil:

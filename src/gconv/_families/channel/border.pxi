@@ -5,7 +5,7 @@
 
 
 cdef struct Border:
-    Py_ssize_t inner, pixels  # so many inside, so many at the border
+    Py_ssize_t inner, pixels  # pixels inside, pixels at the border
     Py_ssize_t* places
 
 

@@ -22,28 +22,27 @@ cdef struct LaneStrip:
     const w_t* weight  # [tap][input channel][LANES]
     Py_ssize_t in_channels
     const int* picks  # [input channel][LANES]
-    Py_ssize_t wide_in, wide_out  # channels that there are to load, to store
+    Py_ssize_t wide_in, wide_out  # lanes to load, to store (NEIGHBOURS)
     vec bias
     y_t* y
     Py_ssize_t y_pixel
     Py_ssize_t tiles
-    # Whether to ask for what the next output row will read and write: `rows_below` rows of x, the
-    # first of them x_below from x; and a row of y.
+    # Tiles ask for what the next output row reads and writes: `rows_below` rows of x, the first of
+    # them x_below from x; and a row of y.
     bint prefetches
     Py_ssize_t x_below, x_row, rows_below, y_row
-    # Of neighbours: the image column of the first input pixel, of how many.
-    Py_ssize_t first_column, in_columns
+    Py_ssize_t first_column, in_columns  # the image column of x, of how many (NEIGHBOURS)
 
 
 ctypedef void (*lane_function)(const LaneStrip* s) noexcept nogil
 
-# By kernel (of lanes that fit or pick, and of neighbours) and pixels.
+# By kernel (FITTING, PICKED, NEIGHBOURS) and pixels.
 cdef lane_function LANE_TILES[3][MOST_ROWS + 1]
 
 
 cdef inline void ask_for_next_row(
     const LaneStrip* s, Py_ssize_t pixel, Py_ssize_t OUTPUTS) noexcept nogil:
-    """OUTPUTS outputs below those from `pixel` on, and the inputs that they alone need."""
+    """Asks for the outputs below those from `pixel` on, and for the inputs that they alone need."""
     cdef const x_t* x = s.x + pixel * s.x_pixel + s.x_below
     cdef const y_t* y = s.y + pixel * s.y_pixel + s.y_row
     cdef Py_ssize_t j, row

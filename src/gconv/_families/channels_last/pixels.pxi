@@ -1,15 +1,14 @@
 # Channels-last depthwise layers, on instruction sets that load some lanes of a vector.
 #
-# A tile is a few neighbouring pixels of an output row. A vector holds channels of one pixel, so
-# that a tap's neighbour is another vector: each vector of an input row is loaded once and serves
-# all kernel columns. A tile goes through all channels of its pixels before the next one begins,
-# as they follow each other in memory.
+# A tile is a few neighbouring pixels of an output row. A vector holds channels of one pixel. Each
+# vector of an input row is loaded once and serves all kernel columns. A tile takes all channels of
+# its pixels, which follow each other in memory, before the next tile begins.
 #
 # descending.pxi and wide.pxi have other tiles over the same strip.
 
 
 cdef struct PixelStrip:
-    const x_t* x  # the first pixel's first tap; in the padding, it may not exist
+    const x_t* x  # the first pixel's first tap; may point outside x, never dereferenced there
     Py_ssize_t x_plane, x_row, x_pixel  # from a kernel plane, row, column to the next
     Py_ssize_t first_column, in_columns, dilation  # the image column that x points to, of how many
     y_t* y
@@ -20,14 +19,14 @@ cdef struct PixelStrip:
     const sum_t* bias
     Py_ssize_t first_plane, last_plane, first_row, last_row, kernel_rows  # taps in the image
     Py_ssize_t vectors
-    mask channels  # lanes of the vectors that are channels
-    Py_ssize_t first_tap, last_tap  # of wide kernels: the columns that some pixel has in the image
-    # Of tiles that go down the rows: these, and the window rows that lie in the image; whether to
-    # ask for what the next tile will want of x and of y.
+    mask channels  # the lanes to store
+    Py_ssize_t first_tap, last_tap  # WIDE: the columns that some pixel has in the image
+    # DESCENDING: output rows, and window rows that lie in the image; whether tiles ask for what the
+    # next tile reads and writes.
     Py_ssize_t y_row, rows, first_window, last_window
     bint prefetches
-    # And with lanes that pick, for each vector: its first input channel, counted from that of x,
-    # and the picks; the lanes that are input channels.
+    # If its lanes pick, for each vector: its first input channel, counted from that of x, and the
+    # picks. The lanes to load.
     const Py_ssize_t* base
     const int* picks
     mask loaded

@@ -147,7 +147,7 @@ cdef line_function THREE_COLUMN_TILES[MOST_ROWS + 1][MOST_VECTORS + 1]  # kernel
 cdef void depthwise_item(
     const ConvPlan* p, const Item* given, const x_t* x, const w_t* weight, const w_t* packed,
     const sum_t* bias, y_t* y, char* scratch) noexcept nogil:
-    """Assumes one input and one output channel per group, and rows one apart (stride 1)."""
+    """Assumes one input and one output channel per group, and rows of stride 1."""
     cdef Item item = given[0]
     cdef Band* band = &item.band
     cdef Py_ssize_t dilation = p.problem.dilation[1]

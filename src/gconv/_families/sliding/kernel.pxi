@@ -20,7 +20,8 @@ cdef column_function DILATED_TILES[MOST_VECTORS + 1]
 cdef Ahead next_item(
     const ConvPlan* p, const Item* item, const x_t* x, const y_t* y, Py_ssize_t group,
     Py_ssize_t channel, Py_ssize_t od) noexcept nogil:
-    """What the next item reads and writes in the place of a channel's plane; any addresses do."""
+    """What the next item reads and writes where this one has a channel's plane. The addresses are
+    only asked for: they may lie outside x and y."""
     cdef Source source = in_place_source(p, item, x, group)
     cdef Py_ssize_t first = item.band.begin[1], rows = item.band.end[1] - first
     cdef Py_ssize_t o = group * p.problem.out_channels + channel

@@ -11,11 +11,11 @@
 #                     y row 5, two kernel rows done
 #                     y row 6, one kernel row done
 #
-# With stride 2 the columns are first taken apart into those at even and those at odd places.
+# With stride 2 a row's columns are first separated into even and odd places.
 #
-# Where rows are wider than a strip, a strip reads and writes a part of every row, and hardware
-# prefetchers, which follow neighbouring lines, do little for it. So each row of a strip asks for
-# its share of what the next item reads and writes, line after line.
+# If rows are wider than a strip, a strip reads and writes a part of every row. Hardware prefetchers
+# follow neighbouring lines and do little for it. So each row of a strip asks for its share of what
+# the next item reads and writes, line after line.
 
 
 cdef enum:
@@ -23,8 +23,8 @@ cdef enum:
 
 
 cdef struct Ahead:
-    const x_t* x  # what is asked for next: it is about to be read,
-    const y_t* y  # and written
+    const x_t* x  # to be read soon: tiles ask for it,
+    const y_t* y  # and for this, to be written
 
 
 cdef struct SlidingStrip:
@@ -39,15 +39,15 @@ cdef struct SlidingStrip:
     Py_ssize_t first_plane, last_plane  # kernel planes that meet the image
     Py_ssize_t first_window, last_window  # window rows that lie in the image
     Py_ssize_t kernel_columns, dilation
-    bint paired  # of one row: taps go in pairs
-    Ahead* ahead  # NULL: ask for nothing
-    bint more  # a residual, or something to ask for
+    bint paired  # one kernel row: taps k and k + LANES share the shifted vectors
+    Ahead* ahead  # what tiles ask for; NULL: nothing
+    bint more  # there is a residual, or something to ask for
 
 
 # Kernel columns FIRST, FIRST + STRIDE ... of one row of x into the output rows that wait in acc:
 # kernel row LAST goes to the first of them, LAST - STRIDE to the second. COLUMNS is the number of
-# kernel columns where it is literal, else 0; ADJACENT says that it is, and the dilation 1.
-# Weights come from `held` where HELD, else from w.
+# kernel columns if it is literal, else 0. ADJACENT: it is literal, and the dilation 1. HELD: weights
+# come from `held`, else from w.
 cdef inline void sliding_taps(
     const SlidingStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], vec places[MOST_VECTORS + 1],
     const x_t* x, const mask* inside, const vec held[9], const w_t* w,
@@ -207,7 +207,7 @@ cdef inline void sliding_strip(
                 for v in range(VECTORS):
                     store_some(y + v * LANES, stored[v], acc[0][v])
             y += s.y_row
-            if WAITING == 1:  # such wide tiles have no register for it
+            if WAITING == 1:  # tiles of so many vectors have no register for it
                 bias = (<const vec*>read_here(bias_here))[0]
             for v in range(VECTORS):
                 for a in range(WAITING - 1):

@@ -1,5 +1,7 @@
+# Rows of outputs, part after part in scratch, become rows of y: one column of each part in turn.
+
+
 cdef struct Outputs:
-    # Rows of outputs of every part in scratch, and where they go.
     const y_t* parts
     Py_ssize_t part  # from a part to the next
     Py_ssize_t part_line, y_line  # from a row to the next
@@ -11,8 +13,8 @@ cdef struct Outputs:
 
 
 cdef enum:
-    MOST_PHASES = 8  # that are interleaved in vectors
-    MOST_PLACES = 5  # of x that all phases of a row take, in tiles that compute all of them
+    MOST_PHASES = 8  # interleaved in vectors
+    MOST_PLACES = 5  # columns of x that all phases of a row take, in upsampling
 
 
 cdef inline void interleave(vec v[MOST_PHASES], Py_ssize_t STEP) noexcept nogil:

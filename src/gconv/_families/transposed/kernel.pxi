@@ -36,7 +36,7 @@ cdef struct TransposedPlan:
     Py_ssize_t y_size[3]  # outputs of all phases
     bint bias_alone  # some phase has no taps
     bint straight  # parts count their own outputs, and write them to y
-    Py_ssize_t column_parts  # of a row of parts, so many are computed before they are interleaved
+    Py_ssize_t column_parts  # parts of a row that are computed before they are interleaved
     Py_ssize_t outputs  # elements of scratch up to the outputs of parts
 
 

@@ -14,12 +14,12 @@
 # each store, and slides and loads of some lanes would take turns with them.
 #
 # Rows wait in registers until all kernel rows are added. A complete one is interleaved there: y is written once,
-# in whole vectors, while the next rows are computed. That is what it is for: such layers make many
-# times what they read, and wait for the memory of y.
+# in whole vectors, while the next rows are computed. These layers write many times what they read,
+# and wait for the memory of y.
 
 
-# A strip of rows of y, all columns of which tiles compute: rows of a channel,
-# y_row apart. Window row 0 is where the first tap of the first of them lies.
+# Rows of a channel of y, y_row apart, whose columns of all phases are computed. The first tap of the
+# first row lies in window row 0.
 cdef struct UpsamplingStrip:
     Columns columns  # x is the first place of the first row
     Py_ssize_t x_row, x_channel
@@ -42,8 +42,8 @@ cdef column_function UPSAMPLING_TILES[2][MOST_PHASES + 1][MOST_ROWS + 1][MOST_VE
 cdef inline void upsampling_row(
     const UpsamplingStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const x_t* x, const mask* inside,
     Py_ssize_t KERNEL_ROWS, Py_ssize_t STEP, Py_ssize_t VECTORS, bint SLIDES) noexcept nogil:
-    """A row of x, of every channel, into the output rows that wait; a row's vectors are those of
-    its first LANES columns of every phase, then those of the next ones."""
+    """A row of x, of every channel, into the output rows that wait. The vectors of an output row:
+    LANES columns of each phase, then the next LANES columns of each."""
     cdef vec places[MOST_VECTORS + 1]
     cdef vec xv[MOST_VECTORS]
     cdef vec wv

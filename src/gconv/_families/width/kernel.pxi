@@ -20,7 +20,7 @@ cdef struct WidthStrip:
     const w_t* weight  # of the first output channel
     Py_ssize_t w_channel
     const sum_t* bias  # NULL: none
-    sum_t no_bias  # what stands for a bias that is NULL
+    sum_t no_bias  # added if bias is NULL
     Epilogue epilogue
     const Py_ssize_t* x_taps
     const Py_ssize_t* w_taps

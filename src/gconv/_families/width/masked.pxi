@@ -25,7 +25,7 @@ cdef struct MaskedStrip:
     y_t* y  # first output channel, first pixel of the plane
     const y_t* residual  # of that; NULL: none
     Py_ssize_t y_channel
-    Py_ssize_t first_pixel, last_pixel  # those of the plane that are stored
+    Py_ssize_t first_pixel, last_pixel  # the pixels of the plane to store
     Py_ssize_t first_vector, tiles
     Epilogue epilogue
     const Py_ssize_t* x_taps
