@@ -16,7 +16,7 @@ from gconv._bench.contenders.gconv import layer_of
 from gconv._bench.layers import Layer
 from gconv._bench.options import Parser, add_rows, add_threads
 from gconv._bench.targets import BALANCE_THREADS, MOST_BALANCE, SHARED_FLOPS
-from gconv._plan import choose
+from gconv._call import isa
 
 
 def balance(layer: Layer, threads: int) -> float:
@@ -30,13 +30,13 @@ def main(argv: list[str] | None = None) -> int:
     add_rows(parser)
     add_threads(parser, BALANCE_THREADS)
     arguments = parser.parse_args(argv)
-    isas = choose.usable_isas()
-    print(f"{'layer':24} {'MFLOP':>9} " + " ".join(f"{isa:>8}" for isa in isas))
+    isas = isa.usable()
+    print(f"{'layer':24} {'MFLOP':>9} " + " ".join(f"{name:>8}" for name in isas))
     missed = False
     for layer in arguments.rows:
         values = []
-        for isa in isas:
-            with choose.use_isa(isa):
+        for name in isas:
+            with isa.use_isa(name):
                 values.append(balance(layer, arguments.threads))
         counts = layer.flops > SHARED_FLOPS
         above = counts and max(values) > MOST_BALANCE

@@ -77,19 +77,21 @@ plans: BoundedCache[call.Plan] = BoundedCache(CACHE_BYTES)
 
 
 class Forced(NamedTuple):
-    """A family, or one tile of it, for tests and benchmarks; 0 and "" leave that open."""
+    """A family, or one tile of it, for tests and benchmarks; 0 and None leave that open."""
 
     family: str
     rows: int = 0
     vectors: int = 0
-    kind: str = ""
+    kind: str | None = None
 
 
 forced_tile: Forced | None = None  # what `use_tile` forces now
 
 
 @contextmanager
-def use_tile(family: str, rows: int = 0, vectors: int = 0, kind: str = "") -> Iterator[None]:
+def use_tile(
+    family: str, rows: int = 0, vectors: int = 0, kind: str | None = None
+) -> Iterator[None]:
     """Make plans with one kernel family, or one tile, wherever it can serve, also within a
     wrapper. Not thread-safe; for tests and benchmarks.
 
@@ -226,7 +228,7 @@ def matches(tile: Tile, forced: Forced | None) -> bool:
     """Whether a tile is one that is forced."""
     return forced is None or (
         forced.rows in (0, tile.rows) and forced.vectors in (0, tile.vectors)
-        and forced.kind in ("", tile.kind)
+        and forced.kind in (None, tile.kind)
     )
 
 
