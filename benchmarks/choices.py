@@ -308,7 +308,7 @@ def _worst(row: Row) -> list[str]:
 
 def parser() -> argparse.ArgumentParser:
     """The options of ``gconv bench --choices``."""
-    options = Parser("choices", __doc__)
+    options = Parser("--choices", __doc__)
     options.add_argument(
         "--layers", type=count, default=100, metavar="N", help="how many layers (100)"
     )
@@ -323,10 +323,18 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--json", type=writable, metavar="FILE", help="write every time here")
     options.add_argument("--markdown", type=writable, metavar="FILE", help="write the tables here")
     options.add_argument(
-        "--read", type=Path, nargs="+", metavar="FILE",
+        "--read", type=_results, nargs="+", metavar="FILE",
         help="measure nothing: the tables of these files that --json has written, together",
     )
     return options
+
+
+def _results(text: str) -> Row:
+    try:
+        results: Row = json.loads(Path(text).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{text} cannot be read: {error}") from error
+    return results
 
 
 def _kinds(text: str) -> tuple[str, ...]:
@@ -368,9 +376,8 @@ def measured(arguments: argparse.Namespace) -> Row:
     }
 
 
-def together(files: Sequence[Path]) -> Row:
+def together(runs: Sequence[Row]) -> Row:
     """Results of several runs as one, with the head of the last."""
-    runs = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     return {**runs[-1], "rows": [row for run in runs for row in run["rows"]]}
 
 
