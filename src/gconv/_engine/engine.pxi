@@ -97,7 +97,7 @@ cdef void run_items(
 cdef Py_ssize_t share_begin(
     const ConvPlan* p, Py_ssize_t images, int threads, Py_ssize_t thread) noexcept nogil:
     """The first item of a thread: as much work as can be told apart lies before it, or, of items
-    that are alike, the first threads get one more than the others. See `gconv._plan.work`."""
+    that are alike, the first threads get one more than the others. See `gconv._plan.items`."""
     cdef Py_ssize_t items = images * p.work.items
     cdef Py_ssize_t image, low = 0, middle, high = p.work.items
     cdef double before

@@ -4,7 +4,7 @@
 
 cdef enum:
     MOST_WIDE = 5  # pixels; with more GCC 12 keeps the sums on the stack
-    WIDE_COLUMNS = 64  # gconv._plan.tiles sees to it
+    WIDE_COLUMNS = 64  # the family sees to it
     CHUNK = 4  # kernel columns at a time
     WIDE_WEIGHT_BYTES = 16384  # half of the first-level cache
 

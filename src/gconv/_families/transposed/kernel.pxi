@@ -1,6 +1,6 @@
 # Transposed convolution, as a gather. Output position p along an axis of stride s takes the taps k
 # with k * dilation = p + padding (mod s): which they are depends on the phase p mod s alone, and
-# the outputs of one phase are an ordinary convolution of stride 1 with them (gconv._plan.phases). A
+# the outputs of one phase are an ordinary convolution of stride 1 with them (phases.py). A
 # phase on every axis makes a part; a part has a ConvPlan like any other.
 #
 # An item computes its band of every part, one row of parts (those that differ in the column's
