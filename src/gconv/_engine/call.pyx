@@ -41,6 +41,7 @@ cdef extern from "process.h" nogil:
 
 cdef extern from "crowd.h" nogil:
     ctypedef struct Crowd:
+        int calls
         int64_t seen
         int64_t until
     int begin_call(Crowd* crowd, int threads, int cpus, int64_t now)
@@ -151,6 +152,11 @@ cdef int all_cpus = omp_get_num_procs()
 def crowds_seen():
     """How often a crowd was seen in this process, and whether calls use one thread now."""
     return crowd.seen, crowd.until > clock_ns()
+
+
+def calls_now():
+    """The number of calls at this moment, of those that may use several threads."""
+    return crowd.calls
 
 
 cdef class CrowdDetector:

@@ -8,9 +8,10 @@
    the CPU, a thread of a call begins when the scheduler next looks, which is milliseconds later.
    So calls on several threads are timed. One thread would have taken about as long as the
    threads computed altogether; what a call takes beyond that is lost. Where calls have lost so
-   much that it is no accident, calls use one thread for a pause. Then several are tried again: a
-   late call ends that trial, and the next pause is twice as long. On many CPUs, late calls may
-   still be faster than on one thread: then they lose nothing, and nothing changes.
+   much that it is no accident, calls use one thread for a pause. Then several are tried again: two
+   late calls end that trial, and the next pause is twice as long. The crowd is over when calls have
+   gained as much as they had lost. On many CPUs, late calls may still be faster than on one thread:
+   then they lose nothing, and nothing changes.
 
    Times are nanoseconds of a monotonic clock. Fields are atomic, but not all of them together: two
    calls that end at once may count as one. */
@@ -34,16 +35,15 @@
 #define FORGOTTEN_AFTER (1000 * MILLISECONDS)
 /* About as long as OpenBLAS's workers spin. */
 #define FIRST_PAUSE (30 * MILLISECONDS)
-/* A trial costs 4 to 8 ms in a crowd, the delay of the others included: 0.5 % of this. */
+/* A trial costs some 15 ms in a crowd, the delay of the others included: 1 % of this. */
 #define LONGEST_PAUSE (1600 * MILLISECONDS)
 
 typedef struct {
     _Atomic int calls;       /* at this moment, of those that may use several threads */
     _Atomic int64_t lost;    /* by late calls; calls that gain by their threads work it off */
-    _Atomic int64_t lost_at; /* when the last of them ended, or the trial began */
-    _Atomic int64_t until;   /* when the pause ends; 0: there is none */
-    _Atomic int64_t pause;   /* how long the last pause was, */
-    _Atomic int64_t trial;   /* and when the trial after it began */
+    _Atomic int64_t lost_at; /* when the last late call ended, or the trial began */
+    _Atomic int64_t pause;   /* how long the last pause was; 0: no crowd */
+    _Atomic int64_t until;   /* when it ends; 0: it has ended */
     _Atomic int64_t seen;    /* the number of pauses */
 } Crowd;
 
@@ -58,29 +58,29 @@ static int begin_call(Crowd *crowd, int threads, int cpus, int64_t now) {
     if (calls > 1 && threads > cpus / calls) threads = cpus > calls ? cpus / calls : 1;
     if (until == 0) return threads;
     if (now < until) return 1;
-    WRITE(lost, PATIENCE);
+    /* A trial's first call is often late without a crowd: threads have gone to sleep, and the
+       scheduler may wake them on the caller's CPU (1 of 6 times on that machine). */
+    WRITE(lost, PATIENCE - MOST_LOST);
     WRITE(lost_at, now);
-    WRITE(trial, now);
     WRITE(until, 0);
     return threads;
 }
 
 /* That call ends; on several threads, these computed for so long altogether. */
 static void end_call(Crowd *crowd, int threads, int64_t begin, int64_t end, int64_t computed) {
-    int64_t lost = end - begin - computed, before = READ(lost), pause = READ(pause);
+    int64_t beyond = end - begin - computed, lost = READ(lost), pause = READ(pause);
     ADD(calls, -1);
     if (threads == 1 || READ(until) != 0) return;
-    if (end - READ(lost_at) > FORGOTTEN_AFTER) before = 0;
-    if (lost > LATE) {
-        before += lost < MOST_LOST ? lost : MOST_LOST;
+    if (end - READ(lost_at) > FORGOTTEN_AFTER || lost + beyond < 0) lost = 0;
+    else if (beyond < 0) lost += beyond;
+    if (lost == 0 && pause != 0) WRITE(pause, pause = 0);
+    if (beyond > LATE) {
+        lost += beyond < MOST_LOST ? beyond : MOST_LOST;
         WRITE(lost_at, end);
-    } else if (lost < 0) {
-        before = before + lost > 0 ? before + lost : 0;
     }
-    if (before != READ(lost)) WRITE(lost, before);
-    if (lost <= LATE || before <= PATIENCE) return;
-    pause = begin - READ(trial) < pause ? 2 * pause : FIRST_PAUSE; /* the same crowd, or another */
-    if (pause > LONGEST_PAUSE) pause = LONGEST_PAUSE;
+    if (lost != READ(lost)) WRITE(lost, lost);
+    if (lost <= PATIENCE) return;
+    pause = pause == 0 ? FIRST_PAUSE : pause < LONGEST_PAUSE / 2 ? 2 * pause : LONGEST_PAUSE;
     WRITE(pause, pause);
     WRITE(seen, READ(seen) + 1);
     WRITE(until, end + pause);
