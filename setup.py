@@ -152,7 +152,7 @@ def call_extension() -> Extension:
         [str(ENGINE / "call.pyx")],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
         include_dirs=[str(ENGINE), numpy.get_include()],
-        depends=[str(ENGINE / name) for name in ("plan.pxd", "process.h", "runtime.h")],
+        depends=[str(ENGINE / name) for name in ("plan.pxd", "process.h", "runtime.h", "crowd.h")],
     )
 
 

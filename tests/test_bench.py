@@ -179,6 +179,8 @@ OTHERS = {
     "overhead": (),
     "versus_torch": ("--rows", ROW, "--threads", "1", "--rounds", "1"),
     "beside_torch": ("--rows", ROW, "--rounds", "1"),
+    "beside_numpy": ("--rows", ROW, "--rounds", "1", "--seconds", "0.05", "--only",
+                     "small product", "8 callers"),
     "padding_modes": ("--rows", ROW, "--rounds", "1"),
     "epilogue": ("--rows", ROW, "--rounds", "1"),
 }

@@ -8,6 +8,7 @@ a plan was made for and leaves everything else to them.
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.contextvars cimport get_value
 from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
 cimport cython
@@ -28,6 +29,7 @@ cdef enum:
 cdef extern from "process.h" nogil:
     int omp_get_max_threads()
     int omp_get_level()
+    int omp_get_num_procs()
     int cpu_has_avx2()
     int cpu_has_avx512()
     const char* openmp_library()
@@ -35,6 +37,18 @@ cdef extern from "process.h" nogil:
     int child_is_serial
     int prepare_scratch()
     char* get_scratch(size_t size)
+    int64_t clock_ns()
+
+cdef extern from "crowd.h" nogil:
+    ctypedef struct Crowd:
+        int calls
+        int64_t seen
+        int64_t until
+    int begin_call(Crowd* crowd, int threads, int cpus, int64_t now)
+    void end_call(Crowd* crowd, int threads, int64_t begin, int64_t end, int64_t computed)
+
+cdef extern from "process.h" nogil:
+    Crowd crowd
 
 
 if watch_forks() != 0 or prepare_scratch() != 0:
@@ -127,6 +141,37 @@ cpdef int default_threads() except -1:
     if fixed_threads > 0:
         return fixed_threads
     return max(1, min(omp_get_max_threads(), cpu_threads))
+
+
+# ---- crowds: see crowd.h ---------------------------------------------------------------------
+
+# The CPUs of the process where no call has asked yet for its number of threads.
+cdef int all_cpus = omp_get_num_procs()
+
+
+def crowds_seen():
+    """How often a crowd was seen in this process, and whether calls use one thread now."""
+    return crowd.seen, crowd.until > clock_ns()
+
+
+def calls_now():
+    """The number of calls at this moment, of those that may use several threads."""
+    return crowd.calls
+
+
+cdef class CrowdDetector:
+    """What crowd.h decides by readings of a clock that are given."""
+
+    cdef Crowd crowd
+
+    def begin(self, int threads, int cpus, int64_t now):
+        """A call of so many threads begins: how many it uses."""
+        return begin_call(&self.crowd, threads, cpus, now)
+
+    def end(self, int threads, int64_t begin, int64_t end, int64_t computed):
+        """It ends: how often a crowd was seen."""
+        end_call(&self.crowd, threads, begin, end, computed)
+        return self.crowd.seen
 
 
 # ---- plans -----------------------------------------------------------------------------------
@@ -286,6 +331,8 @@ cdef class Plan:
         cdef int axis
         cdef ConvPlan plan = self.plan
         cdef Py_ssize_t pixel
+        cdef int64_t begin = 0, computed = 0
+        cdef bint several
         plan.problem.x_image = x_image // self.itemsize
         if y_place != NULL:
             plan.problem.y_image = y_place.image // self.itemsize
@@ -295,13 +342,19 @@ cdef class Plan:
                     plan.problem.y_axis[axis] = plan.problem.y_axis[axis] // self.pixel * pixel
         if self.flops * images < SERIAL_FLOPS or omp_get_level() > 0 or child_is_serial:
             threads = 1
+        several = threads > 1
+        if several:
+            begin = clock_ns()
+            threads = begin_call(&crowd, threads, cpu_threads or all_cpus, begin)
         if packed == NULL:
             weight = <const char*>weight + self.weight_offset
         with nogil:
             scratch = get_scratch(threads * plan.scratch.bytes)
             if scratch != NULL:
-                self.function(
+                computed = self.function(
                     &plan, images, x, weight, packed, bias, residual, y, threads, scratch)
+            if several:
+                end_call(&crowd, threads, begin, clock_ns(), computed)
         if scratch == NULL:
             raise MemoryError(
                 f"gconv: cannot allocate {threads * plan.scratch.bytes} bytes of scratch")

@@ -21,6 +21,7 @@
 
 from cpython.pycapsule cimport PyCapsule_New
 from cython.parallel cimport prange
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from gconv._engine.plan cimport (
@@ -31,6 +32,7 @@ from gconv._engine.plan cimport (
 
 cdef extern from "runtime.h" nogil:
     int omp_get_thread_num()
+    int64_t clock_ns()
 
 
 include "vectors.pxi"
@@ -115,12 +117,13 @@ cdef Py_ssize_t share_begin(
     return image * p.work.items + low
 
 
-cdef void run(
+cdef int64_t run(
     const ConvPlan* plan, Py_ssize_t images, const void* x, const void* weight,
     const void* packed, const void* bias, const void* residual, void* y, int threads,
     char* scratch) noexcept nogil:
     cdef item_function compute = item_of(plan)
     cdef Py_ssize_t i
+    cdef int64_t computed = 0
     if after_tiles(plan, residual):
         compute = activated_item
     if packed != NULL:  # tiles without channel lanes read weights that have been put in order
@@ -133,14 +136,17 @@ cdef void run(
     if threads == 1:
         run_items(plan, compute, 0, images * plan.work.items, <const x_t*>x, <const w_t*>weight,
                   <const w_t*>packed, <const sum_t*>bias, <y_t*>y, scratch)
-        return
+        return 0
     # A thread gets consecutive items, so that it can use a panel for several of them, and compute
     # slices of a band together.
     for i in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+        computed += -clock_ns()
         run_items(plan, compute, share_begin(plan, images, threads, i),
                   share_begin(plan, images, threads, i + 1), <const x_t*>x, <const w_t*>weight,
                   <const w_t*>packed, <const sum_t*>bias, <y_t*>y,
                   scratch + omp_get_thread_num() * plan.scratch.bytes)
+        computed += clock_ns()
+    return computed
 
 
 cdef run_function RUN = run
