@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -16,10 +17,10 @@ SOURCE = Path(__file__).parents[1] / "src" / "gconv"
 ENGINE = SOURCE / "_engine" / "plan.pxd"
 
 
-def own(family: str) -> tuple[Path, object]:
-    """A family's kernel, and the module of its records."""
-    kernel = SOURCE / "_families" / family / "kernel.pxi"
-    return kernel, import_module(f"gconv._families.{family}.record")
+def own(family: str, file: str = "kernel") -> tuple[Path, object]:
+    """The source that has a family's struct, and the module of its records."""
+    source = SOURCE / "_families" / family / f"{file}.pxi"
+    return source, import_module(f"gconv._families.{family}.family")
 
 
 STRUCTS = {
@@ -37,7 +38,7 @@ STRUCTS = {
     "ThroughChannelsLastPlan": (*own("through_channels_last"), "OWN"),
     "PartPlan": (*own("transposed"), "PART"),
     "TransposedPlan": (*own("transposed"), "OWN"),
-    "UpsamplingPlan": (*own("transposed"), "UPSAMPLING"),
+    "UpsamplingPlan": (*own("transposed", "upsampling"), "UPSAMPLING"),
 }
 
 
@@ -88,13 +89,11 @@ def test_an_engine_with_another_plan_is_refused(isa, dtype):
     }
     record.check(module, own_records)
 
-    class Other:
-        __name__ = "other"
-
-    Other.struct_sizes, Other.families = sizes | {"WORK": sizes["WORK"] + 8}, families
+    other = ModuleType("other")
+    other.struct_sizes, other.families = sizes | {"WORK": sizes["WORK"] + 8}, families
     with pytest.raises(ImportError, match="other has other plans"):
-        record.check(Other, own_records)
-    Other.struct_sizes = sizes
-    Other.families = families | {"width": (0, families["width"][1] + 8, {})}
-    with pytest.raises(ImportError, match="another plan of width"):
-        record.check(Other, own_records)
+        record.check(other, own_records)
+    other.struct_sizes = sizes
+    other.families = families | {"width": (0, families["width"][1] + 8, {})}
+    with pytest.raises(ImportError, match="other has another plan of width"):
+        record.check(other, own_records)
