@@ -148,7 +148,7 @@ def test_any_geometry(geometry, dtype, isa, num_threads, seed):
 
 # ---- where the result and the residual lie, and which images there are
 
-#: Each kernel and each wrapper on some instruction set: (operator, x of one image, weight, options).
+#: Each kernel and each wrapper, on some instruction set: (operator, image, weight, options).
 PLACED = {
     "one channel": ("conv", (2, 2, 8), (1, 2, 2, 2), {}),
     "depthwise": ("conv", (20, 9, 11), (20, 1, 3, 3), {"padding": 1, "groups": 20}),
@@ -299,7 +299,7 @@ def test_any_images_of_a_batch(placed, isa, dtype):
 
 
 def test_channels_of_the_array_that_x_is_part_of(placed, isa, dtype):
-    """Concatenation without a copy: x and the result are channels of one buffer, in either order."""
+    """Concatenation without a copy: x and result are channels of one buffer, in either order."""
     function, make, xs, weight, bias, options = placed
     layer, x = make(), xs["C order"]
     shape = layer.out_shape(x.shape)
