@@ -119,12 +119,14 @@ def has_pixels(isa, dtype):
 
 def test_the_family_that_is_meant_serves(isa, dtype, case):
     _, x, weight, options, family = case
+    layout = layout_of(channels_last(x), weight, **options)
     if family == PIXELS and not has_pixels(isa, dtype):
+        if layout.copied:  # faster where most columns meet padding
+            return
         family = ACROSS
     if family in (ACROSS, "width") and machine_of(isa, np.dtype(dtype)).lanes < 8:
         return  # few lanes hold the inputs of too few groups; other families may serve
     if family is not None:
-        layout = layout_of(channels_last(x), weight, **options)
         if isinstance(family, str):
             assert layout.family.name == family
         else:
