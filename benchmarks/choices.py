@@ -43,6 +43,7 @@ from gconv._plan.problem import Problem, problem_of
 WITHIN, MOST_TILES = 2.5, 12
 # The first round: the shortest of a few calls.
 FIRST_SECONDS, FIRST_CALLS = 0.002, 3
+WARM_SECONDS = 0.02
 # The second: those within a factor of the shortest, so many at most, beside the chosen one.
 CLOSE, FINALISTS = 1.3, 6
 SECOND = Schedule(rounds=3, turn_seconds=0.005)
@@ -202,10 +203,10 @@ class Contenders:
         return [timings[way.words].seconds for way in ways]
 
 
-def shortest(call: Callable[[], Any]) -> float:
+def shortest(call: Callable[[], Any], seconds: float = FIRST_SECONDS) -> float:
     """Seconds of the shortest of a few calls."""
     clock, best, start, calls = time.perf_counter, math.inf, time.perf_counter(), 0
-    while calls < FIRST_CALLS or clock() - start < FIRST_SECONDS:
+    while calls < FIRST_CALLS or clock() - start < seconds:
         before = clock()
         call()
         best = min(best, clock() - before)
@@ -220,7 +221,9 @@ def measure(layer: Generated, threads: int) -> Row:
     last = choose.families()[-1]
     settle()
     gc.disable()
-    for way in ways_of(contenders.problem, contenders.engine):
+    all_ways = ways_of(contenders.problem, contenders.engine)
+    shortest(contenders.call(all_ways[0])[0], WARM_SECONDS)  # the first would be slower by chance
+    for way in all_ways:
         call, layout = contenders.call(way)
         key = fingerprint(layout)
         # Where the panel of a forced tile does not fit, the plan is that of the last family.
