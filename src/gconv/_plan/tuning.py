@@ -88,6 +88,12 @@ class Tuning(NamedTuple):
     # ---- tiles ----
     tile_start: float = 10.0  # the loop around a tile
     latency: float = 4.0  # of a multiply-add
+    # Where multiplying and adding are two instructions, these fill the slots: cycles for a vector
+    # that is loaded, and twice as many for an element that is broadcast. Tiles whose sums and
+    # vectors take `full_tile` registers leave none for a product: a factor.
+    issue: float = 0.0
+    full_tile: int = 1000
+    full: float = 1.0
     # To copy a vector into a panel, or an element where the stride is more than 2. Of 1,500 layers
     # that width and channel lanes may serve, 3 to 5 choose best between the two.
     copy_cycles: float = 4.0
@@ -209,7 +215,13 @@ ZEN4 = Tuning(
     ),
     shorter={
         32: {"move_cycles": 1.3, "short_row": 7.0, "channel_row": 6.0},
-        16: {"move_cycles": 1.3, "short_row": 7.0, "channel_row": 6.0},
+        # Without fused multiply-adds, and without an instruction that picks lanes: of 80 layers,
+        # the way chosen took 1.14 times as long as the best with the values of longer vectors.
+        16: {
+            "move_cycles": 1.3, "short_row": 7.0, "channel_row": 6.0, "latency": 3.0,
+            "issue": 0.2, "full_tile": 15, "full": 1.1, "picked_tap": (1.5, 2.4),
+            "transpose_cycles": 1.0, "transpose_in_sets_cycles": 2.7,
+        },
     },
 )
 # For CPUs that nobody measured: Zen 4's costs, smaller caches, and families of general use unless
