@@ -4,6 +4,7 @@ import json
 import os
 import re
 
+import numpy as np
 import pytest
 from interpreter import run_python
 from oracles import oracle
@@ -312,6 +313,19 @@ def test_every_way_that_is_tried_is_forced_and_differs():
             assert words_of(forced)[0] == way.words
             assert forced.cycles >= chosen.cycles
         assert len({way.words for way in ways}) == len(ways)
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
+def test_a_record_has_other_values_for_shorter_vectors_and_plans_take_them(record):
+    for size, values in record.shorter.items():
+        shorter = record.with_vectors(size)
+        assert {name: getattr(shorter, name) for name in values} == values
+        assert all(getattr(record, name) != value for name, value in values.items())
+    assert record.with_vectors(64) == record
+    for name in isa.usable():
+        dtype = np.dtype(np.float32)
+        found = choose.machine_of(name, isa.engine(name, dtype), dtype.itemsize, record)
+        assert found.tuning == record.with_vectors(found.lanes * dtype.itemsize)
 
 
 @pytest.mark.parametrize(
