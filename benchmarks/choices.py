@@ -352,9 +352,11 @@ def _kinds(text: str) -> tuple[str, ...]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print or write what was asked for, return the exit status."""
     arguments = parser().parse_args(argv)
-    results = together(arguments.read) if arguments.read else measured(arguments)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    if arguments.read:
+        results = together(arguments.read)
+        write_json(results, arguments.json)
+    else:
+        results = measured(arguments)
     if arguments.markdown:
         arguments.markdown.write_text(markdown(results), encoding="utf-8")
     else:
@@ -363,20 +365,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measured(arguments: argparse.Namespace) -> Row:
-    """Results of new layers."""
+    """Results of new layers, written after each of them: an interrupted run is not lost."""
     warm_allocator()
     engine = isa.machine(np.dtype(np.float32))
     layers = generate(arguments.layers, arguments.seed, arguments.classes)
-    return {
+    results: Row = {
         **machine.description(["gconv"]),
         "isa": engine.isa,
         "tuning": engine.tuning.name,
         "threads": arguments.threads,
-        "rows": [
-            {"seed": arguments.seed, **measure(layer, arguments.threads)}
-            for layer in tracked(layers, lambda layer: f"{layer.kind}: {layer}")
-        ],
+        "rows": [],
     }
+    for layer in tracked(layers, lambda layer: f"{layer.kind}: {layer}"):
+        row = measure(layer, arguments.threads)
+        results["rows"].append({"seed": arguments.seed, **row})
+        write_json(results, arguments.json)
+    return results
+
+
+def write_json(results: Row, path: Path | None) -> None:
+    """Into a file, where one is wanted."""
+    if path is not None:
+        path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 def together(runs: Sequence[Row]) -> Row:

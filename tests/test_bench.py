@@ -228,7 +228,8 @@ def choices(tmp_path_factory):
     """A run of a layer of each of three classes: the finished process, results, tables."""
     folder = tmp_path_factory.mktemp("choices")
     done = bench("--choices", "--layers", 3, "--seed", 5,
-                 "--classes", "grouped,depthwise,transposed", "--json", folder / "choices.json", "--markdown", folder / "choices.md")
+                 "--classes", "grouped,depthwise,transposed",
+                 "--json", folder / "choices.json", "--markdown", folder / "choices.md")
     assert done.returncode == 0, done.stderr
     text = (folder / "choices.md").read_text(encoding="utf-8")
     return done, json.loads((folder / "choices.json").read_text()), text
