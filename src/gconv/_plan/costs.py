@@ -67,7 +67,7 @@ def grid_costs(
                 loads = vector_loads if single else vector_loads[v]  # type: ignore[index]
                 busy = max(r * v / 2, (r + v * loads) / 2, t.latency)  # type: ignore[operator]
                 busy = max(busy, r * v / 2 + t.issue * (2 * r + v))
-                if r * v + v >= t.full_tile:
+                if r > 1 and r * v + v >= t.full_tile:
                     busy *= t.full
                 cycles += n * m * (
                     taps * busy + r * v + t.tile_start + starts + waits * v)

@@ -101,6 +101,9 @@ class Tuning(NamedTuple):
     # To move an element from channels-last order to C order, or back. Of 60 layers on each
     # instruction set: 1.3 to 1.6 cycles of the clock.
     move_cycles: float = 0.8
+    # The same of a result whose channels share sets of the first-level cache, as in planes of
+    # 32 x 32 or 224 x 224: layers of 30 and 128 output channels are 2 times as fast otherwise.
+    move_in_sets_cycles: float = 3.0
     # To wait for a vector of x beyond what multiply-adds hide. Of 330 layers of width lanes, the
     # tile chosen takes 1.014 times as long as the best (1.019 without); masked ones gain 1.03 to
     # 1.06 times with 7 to 24 channels per group.
@@ -218,8 +221,8 @@ ZEN4 = Tuning(
         # Without fused multiply-adds, and without an instruction that picks lanes: of 80 layers,
         # the way chosen took 1.14 times as long as the best with the values of longer vectors.
         16: {
-            "move_cycles": 1.3, "short_row": 7.0, "channel_row": 6.0, "latency": 3.0,
-            "issue": 0.2, "full_tile": 15, "full": 1.1, "picked_tap": (1.5, 2.4),
+            "move_cycles": 1.3, "short_row": 7.0, "channel_row": 6.0, "issue": 0.2,
+            "full_tile": 15, "full": 1.1, "picked_tap": (1.5, 2.4),
             "transpose_cycles": 1.0, "transpose_in_sets_cycles": 2.7,
         },
     },
