@@ -43,6 +43,7 @@ from gconv._plan.problem import Problem, problem_of
 WITHIN, MOST_TILES = 2.5, 12
 # The first round: the shortest of a few calls.
 FIRST_SECONDS, FIRST_CALLS = 0.002, 3
+WARM_SECONDS = 0.02
 # The second: those within a factor of the shortest, so many at most, beside the chosen one.
 CLOSE, FINALISTS = 1.3, 6
 SECOND = Schedule(rounds=3, turn_seconds=0.005)
@@ -202,10 +203,10 @@ class Contenders:
         return [timings[way.words].seconds for way in ways]
 
 
-def shortest(call: Callable[[], Any]) -> float:
+def shortest(call: Callable[[], Any], seconds: float = FIRST_SECONDS) -> float:
     """Seconds of the shortest of a few calls."""
     clock, best, start, calls = time.perf_counter, math.inf, time.perf_counter(), 0
-    while calls < FIRST_CALLS or clock() - start < FIRST_SECONDS:
+    while calls < FIRST_CALLS or clock() - start < seconds:
         before = clock()
         call()
         best = min(best, clock() - before)
@@ -220,7 +221,9 @@ def measure(layer: Generated, threads: int) -> Row:
     last = choose.families()[-1]
     settle()
     gc.disable()
-    for way in ways_of(contenders.problem, contenders.engine):
+    all_ways = ways_of(contenders.problem, contenders.engine)
+    shortest(contenders.call(all_ways[0])[0], WARM_SECONDS)  # the first would be slower by chance
+    for way in all_ways:
         call, layout = contenders.call(way)
         key = fingerprint(layout)
         # Where the panel of a forced tile does not fit, the plan is that of the last family.
@@ -349,9 +352,11 @@ def _kinds(text: str) -> tuple[str, ...]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print or write what was asked for, return the exit status."""
     arguments = parser().parse_args(argv)
-    results = together(arguments.read) if arguments.read else measured(arguments)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    if arguments.read:
+        results = together(arguments.read)
+        write_json(results, arguments.json)
+    else:
+        results = measured(arguments)
     if arguments.markdown:
         arguments.markdown.write_text(markdown(results), encoding="utf-8")
     else:
@@ -360,20 +365,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measured(arguments: argparse.Namespace) -> Row:
-    """Results of new layers."""
+    """Results of new layers, written after each of them: an interrupted run is not lost."""
     warm_allocator()
     engine = isa.machine(np.dtype(np.float32))
     layers = generate(arguments.layers, arguments.seed, arguments.classes)
-    return {
+    results: Row = {
         **machine.description(["gconv"]),
         "isa": engine.isa,
         "tuning": engine.tuning.name,
         "threads": arguments.threads,
-        "rows": [
-            {"seed": arguments.seed, **measure(layer, arguments.threads)}
-            for layer in tracked(layers, lambda layer: f"{layer.kind}: {layer}")
-        ],
+        "rows": [],
     }
+    for layer in tracked(layers, lambda layer: f"{layer.kind}: {layer}"):
+        row = measure(layer, arguments.threads)
+        results["rows"].append({"seed": arguments.seed, **row})
+        write_json(results, arguments.json)
+    return results
+
+
+def write_json(results: Row, path: Path | None) -> None:
+    """Into a file, where one is wanted."""
+    if path is not None:
+        path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 def together(runs: Sequence[Row]) -> Row:

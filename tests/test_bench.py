@@ -4,6 +4,7 @@ import json
 import os
 import re
 
+import numpy as np
 import pytest
 from interpreter import run_python
 from oracles import oracle
@@ -179,8 +180,6 @@ OTHERS = {
     "overhead": (),
     "versus_torch": ("--rows", ROW, "--threads", "1", "--rounds", "1"),
     "beside_torch": ("--rows", ROW, "--rounds", "1"),
-    "beside_numpy": ("--rows", ROW, "--rounds", "1", "--seconds", "0.05", "--only",
-                     "small product", "8 callers"),
     "padding_modes": ("--rows", ROW, "--rounds", "1"),
     "epilogue": ("--rows", ROW, "--rounds", "1"),
 }
@@ -229,8 +228,8 @@ def choices(tmp_path_factory):
     """A run of a layer of each of three classes: the finished process, results, tables."""
     folder = tmp_path_factory.mktemp("choices")
     done = bench("--choices", "--layers", 3, "--seed", 5,
-                 "--classes", "grouped,depthwise,transposed", "--json", folder / "choices.json",
-                 "--markdown", folder / "choices.md")
+                 "--classes", "grouped,depthwise,transposed",
+                 "--json", folder / "choices.json", "--markdown", folder / "choices.md")
     assert done.returncode == 0, done.stderr
     text = (folder / "choices.md").read_text(encoding="utf-8")
     return done, json.loads((folder / "choices.json").read_text()), text
@@ -315,6 +314,19 @@ def test_every_way_that_is_tried_is_forced_and_differs():
             assert words_of(forced)[0] == way.words
             assert forced.cycles >= chosen.cycles
         assert len({way.words for way in ways}) == len(ways)
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
+def test_a_record_has_other_values_for_shorter_vectors_and_plans_take_them(record):
+    for size, values in record.shorter.items():
+        shorter = record.with_vectors(size)
+        assert {name: getattr(shorter, name) for name in values} == values
+        assert all(getattr(record, name) != value for name, value in values.items())
+    assert record.with_vectors(64) == record
+    for name in isa.usable():
+        dtype = np.dtype(np.float32)
+        found = choose.machine_of(name, isa.engine(name, dtype), dtype.itemsize, record)
+        assert found.tuning == record.with_vectors(found.lanes * dtype.itemsize)
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,7 @@ def machine_of(isa: str, engine: ModuleType, itemsize: int, tuning: Tuning) -> M
     records = {name: own for family in families() for name, own in family.records.items()}
     record.check(engine, records)
     tiles = {name: tiles for name, (_, _, tiles) in engine.families.items()}
+    tuning = tuning.with_vectors(engine.lanes * itemsize)
     return Machine(isa, engine, engine.lanes, itemsize, tiles, tuning)
 
 

@@ -11,7 +11,9 @@ and list the record in `RECORDS`.
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 VARIABLE = "GCONV_TUNING"
 KIB = 1024
@@ -21,7 +23,7 @@ class Tuning(NamedTuple):
     """What a plan takes for granted about a CPU.
 
     The defaults are those of Zen 4. Costs are in cycles of a core that starts two multiply-adds or
-    two loads a cycle; factors multiply the estimates of a family.
+    two loads a cycle (see `shorter`); factors multiply the estimates of a family.
     """
 
     name: str
@@ -104,12 +106,22 @@ class Tuning(NamedTuple):
     # ---- tiles ----
     tile_start: float = 10.0  # the loop around a tile
     latency: float = 4.0  # of a multiply-add
+    # Where multiplying and adding are two instructions, these fill the slots: cycles for a vector
+    # that is loaded, and twice as many for an element that is broadcast. Tiles whose sums and
+    # vectors take `full_tile` registers leave none for a product: a factor.
+    issue: float = 0.0
+    full_tile: int = 1000
+    full: float = 1.0
     # To copy a vector into a panel, or an element where the stride is more than 2. Of 1,500 layers
     # that width and channel lanes may serve, 3 to 5 choose best between the two.
     copy_cycles: float = 4.0
     copy_element_cycles: float = 1.0
-    # To move an element from channels-last order to C order, or back.
-    move_cycles: float = 2.0
+    # To move an element from channels-last order to C order, or back. Of 60 layers on each
+    # instruction set: 1.3 to 1.6 cycles of the clock.
+    move_cycles: float = 0.8
+    # The same of a result whose channels share sets of the first-level cache, as in planes of
+    # 32 x 32 or 224 x 224: layers of 30 and 128 output channels are 2 times as fast otherwise.
+    move_in_sets_cycles: float = 3.0
     # To wait for a vector of x beyond what multiply-adds hide. Of 330 layers of width lanes, the
     # tile chosen takes 1.014 times as long as the best (1.019 without); masked ones gain 1.03 to
     # 1.06 times with 7 to 24 channels per group.
@@ -118,6 +130,9 @@ class Tuning(NamedTuple):
     # second: transposed layers of 128 and 256 channels run at 55 GFLOP/s, channel lanes at 90.
     sibling_row_bytes: int = 20 * KIB
     far_loads: float = 8.0
+    # Rows shorter than a vector go through scratch: for each, its elements are copied. Up to 1.4
+    # times as fast with strides, and on planes of 7 x 7.
+    short_row: float = 3.0
     split_loads: float = 1.5  # a load at any address, over one within a cache line
 
     # ---- width lanes with masks ----
@@ -152,6 +167,9 @@ class Tuning(NamedTuple):
     # ---- channel lanes ----
     # Bias in and sums out, for a vector of sums: about six instructions.
     channel_sums: float = 6.0
+    # For each tile, to begin with the taps of another kernel row, where groups have one input
+    # channel. Up to 1.3 times as fast there.
+    channel_row: float = 3.0
     # Layers of fewer input channels leave runs of too few taps to skip columns in the padding.
     channel_skip_channels: int = 8
     # Skipped columns pay: 1.07 times as fast at 7x7 with a 3x3 kernel, not at 14x14.
@@ -183,7 +201,7 @@ class Tuning(NamedTuple):
     wide_rows: int = 4
     uncut_columns: int = 1024
     picked_tap: tuple[float, float] = (0.5, 0.8)  # for a pixel, and for each input channel
-    neighbour_tap: float = 0.8
+    neighbour_tap: float = 0.65
     tile_pixels: float = 5.0  # to start and store one
     border_tap: float = 2.0
     border_pixel: float = 30.0
@@ -209,6 +227,17 @@ class Tuning(NamedTuple):
     # part by part with 2 and 4 of them, 0.65 to 1.1 times with 8.
     upsampling_channels: int = 4
 
+    # ---- shorter vectors ----
+    # By bytes of a vector, the fields that have other values there. Zen 4 starts one multiply-add
+    # of 64 bytes a cycle, and two of shorter ones: a unit of the estimates is about two cycles of
+    # the clock with vectors of 64 bytes, one with others, and what is done for each element or
+    # row takes as long whatever the vectors.
+    shorter: Mapping[int, Mapping[str, Any]] = MappingProxyType({})
+
+    def with_vectors(self, size: int) -> Tuning:
+        """The record for vectors of so many bytes."""
+        return self._replace(**self.shorter.get(size, {}))
+
 
 ZEN4 = Tuning(
     name="zen4",
@@ -220,6 +249,16 @@ ZEN4 = Tuning(
         ("AuthenticAMD", 25, 0x60, 0x7F),
         ("AuthenticAMD", 25, 0xA0, 0xAF),
     ),
+    shorter={
+        32: {"move_cycles": 1.3, "short_row": 7.0, "channel_row": 6.0},
+        # Without fused multiply-adds, and without an instruction that picks lanes: of 80 layers,
+        # the way chosen took 1.14 times as long as the best with the values of longer vectors.
+        16: {
+            "move_cycles": 1.3, "short_row": 7.0, "channel_row": 6.0, "issue": 0.2,
+            "full_tile": 15, "full": 1.1, "picked_tap": (1.5, 2.4),
+            "transpose_cycles": 1.0, "transpose_in_sets_cycles": 2.7,
+        },
+    },
 )
 # For CPUs that nobody measured: Zen 4's costs, smaller caches, and families of general use unless
 # another is clearly faster.

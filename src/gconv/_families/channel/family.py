@@ -301,13 +301,17 @@ class Channel(Family):
         vectors, taps = -(-p.out_channels // lanes), p.taps
         if p.in_channels >= t.channel_skip_channels:
             taps = round(taps * columns_computed(p, machine))
+        starts = 0.0
+        if p.in_channels == 1:  # few taps of a kernel row follow each other
+            starts = t.channel_row * p.kernel[0] * p.kernel[1]
         # Bias in, transposed out.
         around = p.groups * t.channel_sums * vectors * p.pixels
         if p.room:
             around += p.groups * t.channel_ready_cycles
         return [
             (p.groups * p.pixels * cycles + around, Tile(rows, wide))
-            for cycles, rows, wide in grid_costs(t, tiles, None, vectors, taps, 1.0)
+            for cycles, rows, wide in grid_costs(
+                t, tiles, None, vectors, taps, 1.0, starts=starts)
         ]
 
     def own(self, layout: Layout, keep: Keep) -> Array:

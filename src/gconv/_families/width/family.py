@@ -129,16 +129,18 @@ class Width(Family):
             copying = each * p.groups * p.in_channels * p.pixels * for_output
         if p.room:
             copying += p.groups * t.ready_cycles
+        lines = p.groups * p.out_size[0] * p.out_size[1]
+        if p.out_size[2] < lanes:
+            copying += t.short_row * lines * p.out_channels
         tiles = machine.tiles[self.name]["width"]
         loads = [t.split_loads] * (1 + max(tiles.values()))
         if not p.alone:
             for vectors in range(len(loads)):
-                lines = p.in_channels * p.kernel[0] * p.kernel[1] * (vectors + (p.kernel[2] > 1))
-                if lines * lanes * machine.itemsize > t.sibling_row_bytes:
+                rows = p.in_channels * p.kernel[0] * p.kernel[1] * (vectors + (p.kernel[2] > 1))
+                if rows * lanes * machine.itemsize > t.sibling_row_bytes:
                     loads[vectors] = t.far_loads
         # Of tiles that keep multiply-adds as busy, those of more output channels read less of x.
         waits = t.read_cycles * p.taps if p.in_channels > 1 else 0.0
-        lines = p.groups * p.out_size[0] * p.out_size[1]
         costs = [
             (copying + lines * cycles, Tile(rows, vectors))
             for cycles, rows, vectors in grid_costs(
