@@ -7,7 +7,7 @@ import pytest
 from hypothesis import settings
 from oracles import may_be_skipped
 
-from gconv._plan import choose
+from gconv._call.isa import usable, use_isa
 
 # GCONV_HYPOTHESIS names one of these; continuous integration repeats the same examples.
 settings.register_profile("fast", max_examples=250, deadline=None)
@@ -28,10 +28,10 @@ def dtype(request):
     return request.param
 
 
-@pytest.fixture(params=choose.usable_isas())
+@pytest.fixture(params=usable())
 def isa(request):
     """Run the test once on each instruction set that this CPU has."""
-    with choose.use_isa(request.param):
+    with use_isa(request.param):
         yield request.param
 
 

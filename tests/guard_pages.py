@@ -7,9 +7,7 @@ error is then the case that did it. What lies beside an array holds NaN, and bes
 compared afterwards.
 """
 
-import contextlib
 import ctypes
-import functools
 import itertools
 import math
 import mmap
@@ -18,10 +16,10 @@ import sys
 
 import numpy as np
 from arrays import integers
+from kernels import KERNELS, plan_of, plans
 
 import gconv
-from gconv._plan import choose
-from gconv._plan.problem import CHANNELS_LAST, Family
+from gconv._call.isa import use_isa
 
 FUNCTIONS = {1: gconv.conv1d, 2: gconv.conv2d, 3: gconv.conv3d}
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
@@ -32,6 +30,7 @@ TRANSPOSED_LAYERS = {
     1: gconv.ConvTranspose1d, 2: gconv.ConvTranspose2d, 3: gconv.ConvTranspose3d
 }
 PAGE = mmap.PAGESIZE
+CHANNELS_LAST = [kernel for kernel in KERNELS if kernel.family == "channels_last"]
 
 
 class Room:
@@ -214,9 +213,8 @@ def check_step(rooms, dtype, batch, channels, past, size, at_end):
     np.testing.assert_array_equal(y, want)
     np.testing.assert_array_equal(state, both[:, :, size:])
     # The plan of that step, on a buffer and a result of our own.
-    geometry = layer._parameters._replace(padding=((0, 0),)).applied_to(both.shape)
-    strides = c_strides(both.shape, both.itemsize)
-    plan = choose.plan_for(geometry, both.dtype, strides, channel_major=True, room=True)
+    unpadded = layer._parameters._replace(padding=((0, 0),))
+    plan = plan_of(unpadded, both, channel_major=True, room=True)
     vector = 64 // both.itemsize
     buffer = rooms["x"].place(np.zeros(both.size + vector, dtype), (both.itemsize,), at_end)
     buffer = buffer[: both.size].reshape(both.shape)
@@ -227,7 +225,7 @@ def check_step(rooms, dtype, batch, channels, past, size, at_end):
     plan.run(buffer, placed["weight"], packed, placed["bias"], out, 1)
     np.testing.assert_array_equal(out, want)
     np.testing.assert_array_equal(rooms["out"].around(out), around)
-    return plan.spec.family
+    return plan.layout.family.name
 
 
 def check_steps(isa, dtype):
@@ -240,9 +238,9 @@ def check_steps(isa, dtype):
         for batch, at_end in ((1, True), (3, True), (2, False)):
             case = f"step {isa} {dtype} {channels} {past=} {size=} {batch=} {at_end=}"
             os.write(2, f"{case}\n".encode())
-            with choose.use_isa(isa):
+            with use_isa(isa):
                 met.add(check_step(rooms, dtype, batch, channels, past, size, at_end))
-    assert met == {Family.SHORT, Family.WIDTH, Family.CHANNEL}, met
+    assert met == {"short", "width", "channel"}, met
 
 
 def check_slices(isa, dtype):
@@ -251,7 +249,7 @@ def check_slices(isa, dtype):
     for size in (7316, 8192, 9759):
         x, weight = (integers(rng, shape, dtype) for shape in ((1, 8, size), (24, 8, 9)))
         placed = rooms["x"].place(x, c_strides(x.shape, x.itemsize), True)
-        with choose.use_isa(isa):
+        with use_isa(isa):
             layer = gconv.Conv1d(weight)
             want = layer(x, num_threads=1)
             for num_threads in range(64, 129, 2):
@@ -265,7 +263,7 @@ def check_blocks(isa, dtype):
     rooms = {name: Room(1 << 20) for name in ("x", "weight", "bias", "out", "residual")}
     sizes = ((1, 3, 3), (1, 7, 7), (2, 5, 13), (1, 1, 40))
     for channels, size, stride in itertools.product((1, 17, 35), sizes, (1, 3)):
-        for family, kernel in itertools.product(CHANNELS_LAST, (3, 5, 9)):
+        for family, kernel in itertools.product(CHANNELS_LAST, (3, 4, 5, 9)):
             x, weight = (2, channels, *size), (channels, 1, 1, kernel, kernel)
             arrays = {
                 "x": integers(rng, x, dtype),
@@ -276,8 +274,8 @@ def check_blocks(isa, dtype):
                        "groups": channels}
             want = gconv.conv3d(**arrays, **options)
             for at_end, layout in ((True, "C"), (False, "C"), (True, "spaced")):
-                os.write(2, f"blocks {isa} {dtype} {x} {weight} {options} {family!r}\n".encode())
-                with choose.use_isa(isa), choose.use_tile(family):
+                os.write(2, f"blocks {isa} {dtype} {x} {weight} {options} {family}\n".encode())
+                with plans(isa, family):
                     check(rooms, (gconv.conv3d, gconv.Conv3d), arrays, options, want, layout,
                           at_end, 1)
 
@@ -286,7 +284,7 @@ def main(isa, dtype):
     check_steps(isa, dtype)
     check_slices(isa, dtype)
     check_blocks(isa, dtype)
-    rng, families = np.random.default_rng(0), sorted(set(Family) - {Family.SHORT})
+    rng = np.random.default_rng(0)
     rooms = {name: Room(1 << 20) for name in ("x", "weight", "bias", "out", "residual")}
     done = 0
     all_cases = itertools.chain(
@@ -303,18 +301,17 @@ def main(isa, dtype):
         }
         want = operators[0](**arrays, **options)
         # The plan's own choice of kernels on plain arrays; other kernels and layouts take turns.
-        forced = functools.partial(choose.use_tile, families[number % len(families)])
         turns = (
-            (contextlib.nullcontext, "C"),
-            (forced, "C"),
-            (contextlib.nullcontext, ("channels last", "spaced")[number % 2]),
+            (None, "C"),
+            (KERNELS[number % len(KERNELS)], "C"),
+            (None, ("channels last", "spaced")[number % 2]),
         )
         at_the_end = [(True, *turn) for turn in turns]
-        for at_end, plans, layout in (*at_the_end, (False, *turns[number % len(turns)])):
+        for at_end, family, layout in (*at_the_end, (False, *turns[number % len(turns)])):
             name = operators[0].__name__
-            case = f"{isa} {dtype} {name} {x} {weight} {options} {plans} {layout} {at_end=}"
+            case = f"{isa} {dtype} {name} {x} {weight} {options} {family} {layout} {at_end=}"
             os.write(2, f"{case}\n".encode())
-            with choose.use_isa(isa), plans():
+            with plans(isa, family):
                 check(rooms, operators, arrays, options, want, layout, at_end, 1 + number % 2)
             done += 1
     print(done)

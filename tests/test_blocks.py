@@ -5,12 +5,14 @@ import contextlib
 import numpy as np
 import pytest
 from arrays import integers
+from kernels import family_of, layout_of, plain, tuned
 from reference import reference
 
 import gconv
-from gconv._call.geometry import Parameters
-from gconv._plan import choose, layout
-from gconv._plan.problem import CHANNELS_LAST, Family
+from gconv._call.isa import usable, use_isa
+from gconv._families.through_channels_last import family
+from gconv._plan.choose import use_tile
+from gconv._plan.scratch import MOST_BYTES
 
 FUNCTIONS = {1: gconv.conv1d, 2: gconv.conv2d, 3: gconv.conv3d}
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
@@ -36,6 +38,10 @@ SHAPES = {
 }
 
 
+#: The wrapper, and what it wraps unless another family is faster.
+FAMILIES = (THROUGH, INNER) = ("through_channels_last", "channels_last")
+
+
 @pytest.fixture(params=SHAPES)
 def case(request, dtype, rng):
     """(x, weight, bias, options), all small whole numbers."""
@@ -45,42 +51,40 @@ def case(request, dtype, rng):
     return *arrays, {**options, "groups": channels}
 
 
-def spec_of(x, weight, **options):
-    parameters = Parameters.of_convolution("blocks", x.ndim - 2, weight.shape, None, **options)
-    return choose.plan_for(parameters.applied_to(x.shape), x.dtype, x.strides).spec
-
-
 def expected(x, weight, bias, **options):
     """The plain loop nest's, which is compared with the reference elsewhere."""
-    with choose.use_tile(Family.PLAIN):
+    with plain():
         return FUNCTIONS[x.ndim - 2](x, weight, bias, **options)
 
 
 @contextlib.contextmanager
 def in_bands(of_bytes):
-    """Plan with panels and results of fewer bytes, so that small images have many bands."""
-    before = layout.BLOCK_BYTES, layout.SMALL_BLOCK_BYTES
-    layout.BLOCK_BYTES, layout.SMALL_BLOCK_BYTES = of_bytes, of_bytes
-    choose._cached.cache_clear()
+    """Plan with panels and results of fewer bytes, so that small images have many bands; also
+    where less than a row fits, of which the wrapper makes no estimate."""
+    estimate = family.transposing_cycles
+    family.transposing_cycles = lambda *args: 0.0
     try:
-        yield
+        with tuned(block_bytes=of_bytes, small_block_bytes=of_bytes):
+            yield
     finally:
-        layout.BLOCK_BYTES, layout.SMALL_BLOCK_BYTES = before
-        choose._cached.cache_clear()
+        family.transposing_cycles = estimate
 
 
-@pytest.mark.parametrize("family", CHANNELS_LAST)
+@pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("of_bytes", [256 * 1024, 16 * 1024, 3 * 1024])
-def test_functions_and_layers(isa, case, family, of_bytes):
+def test_functions_and_layers(isa, case, name, of_bytes):
     """Also in bands of rows, of planes and of columns."""
     x, weight, bias, options = case
     dims = x.ndim - 2
     want = expected(x, weight, bias, **options)
-    with in_bands(of_bytes), choose.use_tile(family):
-        spec = spec_of(x, weight, **options)
-        assert spec.family in CHANNELS_LAST
-        assert not spec.in_place
-        assert spec.scratch_bytes <= layout.SCRATCH_BYTES
+    with in_bands(of_bytes), use_tile(name):
+        layout = layout_of(x, weight, **options)
+        # It serves where tiles for blocks are the fastest of all that it could wrap.
+        assert layout.family.name == THROUGH or name == THROUGH
+        if layout.family.name == THROUGH:
+            assert layout.inner.family.name == INNER
+            assert not layout.in_place
+        assert layout.regions.bytes <= MOST_BYTES
         layer = LAYERS[dims](weight, bias, **options)
         results = [
             FUNCTIONS[dims](x, weight, bias, **options),
@@ -96,30 +100,30 @@ def test_small_blocks_do_cut_every_axis(isa, dtype):
     cut = set()
     for x, kernel, options in SHAPES.values():
         x, weight = np.zeros(x, dtype), np.zeros((x[1], 1, *kernel), dtype)
-        with in_bands(3 * 1024), choose.use_tile(Family.ACROSS):
-            spec = spec_of(x, weight, groups=x.shape[1], **options)
-        cut |= {axis for axis in range(3) if spec.bands[axis] > 1}
+        with in_bands(3 * 1024), use_tile(INNER):
+            layout = layout_of(x, weight, groups=x.shape[1], **options)
+        cut |= {axis for axis in range(3) if layout.bands[axis] > 1}
     assert cut == {0, 1, 2}
 
 
-@pytest.mark.parametrize("family", CHANNELS_LAST)
+@pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("activation", [None, "relu", "hardswish", "silu"])
 @pytest.mark.parametrize("in_place", [False, True], ids=["apart", "y itself"])
-def test_residual_and_activation(isa, case, rng, family, activation, in_place):
+def test_residual_and_activation(isa, case, rng, name, activation, in_place):
     x, weight, bias, options = case
     dims = x.ndim - 2
     shape = expected(x, weight, bias, **options).shape
     residual = integers(rng, shape, x.dtype)
     want = expected(x, weight, bias, residual=residual, activation=activation, **options)
-    with choose.use_tile(family):
+    with use_tile(name):
         layer = LAYERS[dims](weight, bias, activation=activation, **options)
         out = residual.copy() if in_place else np.zeros_like(residual)
         layer(x, residual=out if in_place else residual, out=out)
     np.testing.assert_array_equal(out, want)
 
 
-@pytest.mark.parametrize("family", CHANNELS_LAST)
-def test_parts_of_larger_arrays(isa, dtype, rng, family):
+@pytest.mark.parametrize("name", FAMILIES)
+def test_parts_of_larger_arrays(isa, dtype, rng, name):
     """Rows, planes and channels with gaps between them are read where they are."""
     large = integers(rng, (3, 44, 5, 12, 11), dtype)
     weight = integers(rng, (20, 1, 3, 3, 3), dtype)
@@ -127,8 +131,8 @@ def test_parts_of_larger_arrays(isa, dtype, rng, family):
                  large[:, 2:22, :, 1:9], large[:, 2:22, :, :, :8], large[::2, 1:41:2, ::2, ::3]):
         x = part[:, :20]
         options = {"padding": 1, "groups": 20}
-        with choose.use_tile(family):
-            assert spec_of(x, weight, **options).family in CHANNELS_LAST
+        with use_tile(name):
+            assert family_of(x, weight, **options) == THROUGH
             got = gconv.conv3d(x, weight, **options)
         np.testing.assert_array_equal(got, expected(x.copy(), weight, None, **options))
 
@@ -138,10 +142,12 @@ def test_parts_of_larger_arrays(isa, dtype, rng, family):
 def test_what_they_do_not_fit_goes_by_other_kernels(isa, dtype, rng, options):
     x = integers(rng, (1, 20, 7, 7), dtype)
     weight = integers(rng, (20, 20 // options["groups"], 3, 3), dtype)
-    with choose.use_tile(Family.PIXELS):
-        assert spec_of(x, weight, **options).family not in CHANNELS_LAST
+    with use_tile(INNER):
+        assert family_of(x, weight, **options) not in FAMILIES
+    with use_tile(THROUGH):
+        assert family_of(x, weight, **options) not in FAMILIES
     reversed_columns = x[..., ::-1]
-    with choose.use_tile(Family.PIXELS):
+    with use_tile(THROUGH):
         got = gconv.conv2d(reversed_columns, weight, **options)
     if "padding_mode" not in options:
         pads = {**options, "padding": ((1, 1), (1, 1))}
@@ -153,13 +159,13 @@ def test_what_they_do_not_fit_goes_by_other_kernels(isa, dtype, rng, options):
     ((1, 64, 56, 56), 4, {"stride": 4})], ids=["7x7", "stride 3", "patches"])
 def test_they_are_chosen_where_rows_are_hard_to_fill(x, kernel, options):
     """On the instruction sets whose vectors are long."""
-    for isa in {"avx512"} & set(choose.usable_isas()):
-        with choose.use_isa(isa):
-            spec = spec_of(np.zeros(x, np.float32), np.zeros((x[1], 1, kernel, kernel), np.float32),
-                           groups=x[1], **options)
-            assert spec.family in CHANNELS_LAST
-            assert not spec.in_place
-            large = spec_of(
+    for isa in {"avx512"} & set(usable()):
+        with use_isa(isa):
+            layout = layout_of(
+                np.zeros(x, np.float32), np.zeros((x[1], 1, kernel, kernel), np.float32),
+                groups=x[1], **options)
+            assert (layout.family.name, layout.inner.family.name) == FAMILIES
+            large = family_of(
                 np.zeros((1, 64, 112, 112), np.float32), np.zeros((64, 1, 3, 3), np.float32),
                 padding=1, groups=64)
-            assert large.family == Family.SLIDING
+            assert large == "sliding"

@@ -1,6 +1,5 @@
 """Activations and residuals: right in every kernel, for every number, and in place."""
 
-import contextlib
 import copy
 import math
 import pickle
@@ -11,13 +10,13 @@ from arrays import LAYOUTS, OUT_LAYOUTS, integers, normals
 from geometries import geometries
 from hypothesis import given
 from hypothesis import strategies as st
+from kernels import KERNELS, ORDINARY, Kernel, plans
 from oracles import oracle
 from reference import reference, transposed
 from tolerance import error_bound
 
 import gconv
-from gconv._plan import choose
-from gconv._plan.problem import Family
+from gconv._call.isa import usable, use_isa
 
 FUNCTIONS = {1: gconv.conv1d, 2: gconv.conv2d, 3: gconv.conv3d}
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
@@ -44,9 +43,10 @@ DEFINITIONS = {
 STEEPEST = {None: 1, ("leaky_relu", -2.0): 2, "hardswish": 1.5}
 
 dtypes = st.sampled_from([np.float32, np.float64])
-isas = st.sampled_from(choose.usable_isas())
+isas = st.sampled_from(usable())
 #: None leaves the choice to the plan, as every user does.
-families = st.none() | st.sampled_from(sorted(set(Family) - {Family.SHORT}))
+families = st.none() | st.sampled_from(ORDINARY)
+transposed_families = st.none() | st.sampled_from(KERNELS)
 layouts = st.sampled_from(sorted(set(LAYOUTS) - {"broadcast"}))
 activations = st.sampled_from(list(DEFINITIONS))
 threads = st.integers(1, 4)
@@ -56,14 +56,6 @@ seeds = st.integers(0, 2**32 - 1)
 def sigmoid(v):
     e = np.exp(-np.abs(v))
     return np.where(v < 0, e / (1 + e), 1 / (1 + e))
-
-
-@contextlib.contextmanager
-def plans(isa, family=None):
-    """Make plans for an instruction set, of one family of kernels wherever it can serve."""
-    forced = contextlib.nullcontext() if family is None else choose.use_tile(family)
-    with choose.use_isa(isa), forced:
-        yield
 
 
 def assert_activated(got, sums, magnitude, depth, activation):
@@ -130,7 +122,7 @@ def transposed_geometries(draw):
 
 
 @given(
-    transposed_geometries(), dtypes, isas, families, threads, seeds, activations, st.booleans(),
+    transposed_geometries(), dtypes, isas, transposed_families, threads, seeds, activations, st.booleans(),
     st.booleans(),
 )
 def test_any_transposed_convolution(
@@ -184,7 +176,7 @@ CASES["many channels, far taps"] = (
 CASES["no input channels"] = ((2, 0, 3, 20), (3, 0, 1, 1), {})
 
 
-@pytest.mark.parametrize("family", [None, *sorted(set(Family) - {Family.SHORT})])
+@pytest.mark.parametrize("family", [None, *ORDINARY], ids=str)
 @pytest.mark.parametrize("case", CASES)
 def test_in_place_of_the_residual(case, family, isa, dtype, rng):
     """Whole numbers: sums are exact, and a residual that is read too late would be seen."""
@@ -211,12 +203,12 @@ def test_several_blocks_of_input_channels_were_met(dtype):
     found = set()
     for name in ("many channels", "many channels, far taps"):
         x, weight, options = CASES[name]
-        for family in (Family.WIDTH, Family.CHANNEL):
-            with plans(choose.usable_isas()[0], family):
+        for family in ("width", "channel"):
+            with plans(usable()[0], Kernel(family)):
                 how = gconv.Conv2d(np.ones(weight, dtype), **options).explain(x)
             if how.in_block < weight[1]:
                 found.add(family)
-    assert found == {Family.WIDTH, Family.CHANNEL}
+    assert found == {"width", "channel"}
 
 
 @pytest.mark.parametrize("activation", list(DEFINITIONS), ids=str)
@@ -252,7 +244,7 @@ def test_residual_and_out_of_any_layout(g, residual_layout, out_layout, isa, see
     before = residual.copy()
     out = LAYOUTS[out_layout](np.full(bare.shape, np.nan, np.float32))
     function = FUNCTIONS[g.dims]
-    with choose.use_isa(isa):
+    with use_isa(isa):
         got = function(x, weight, **g.options, residual=residual, out=out, activation="relu")
         new = function(x, weight, **g.options, residual=residual, activation="relu")
     assert got is out
@@ -382,7 +374,7 @@ SPECIAL = {
 }
 
 
-@pytest.mark.parametrize("family", [None, *sorted(set(Family) - {Family.SHORT})])
+@pytest.mark.parametrize("family", [None, *ORDINARY], ids=str)
 @pytest.mark.parametrize("activation", SPECIAL, ids=str)
 def test_infinities_zeros_and_nan(activation, family, isa, dtype):
     for width in (1, 3, 40):

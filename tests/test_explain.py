@@ -1,5 +1,6 @@
 """`layer.explain` says what a call does: its numbers are those of the plan, counted one by one."""
 
+import copy
 import functools
 import itertools
 import json
@@ -9,12 +10,12 @@ import numpy as np
 import pytest
 from geometries import geometries
 from hypothesis import given
+from kernels import ORDINARY, plan_of
 
 import gconv
-from gconv._api import explain
-from gconv._plan import choose
-from gconv._plan.problem import CHANNELS_LAST, FLAT, Family
-from gconv._plan.work import balance, work_before
+from gconv._call.isa import machine_of
+from gconv._plan.items import balance, work_before
+from gconv._plan.problem import FLAT
 
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
 
@@ -26,12 +27,9 @@ def layer_of(weight_shape, dtype=np.float32, *, bias=False, **options):
     )
 
 
-def spec_of(layer, shape):
-    """The spec of the plan that a call with an x of this shape uses."""
-    x = np.zeros(shape, layer.weight.dtype)
-    geometry = layer._parameters.applied_to(x.shape, x.itemsize)
-    strides = x.strides if geometry.batched else (0, *x.strides)
-    return choose.plan_for(geometry, x.dtype, strides).spec
+def layout_of(layer, shape):
+    """The layout of the plan that a call with an x of this shape uses."""
+    return plan_of(layer._parameters, np.zeros(shape, layer.weight.dtype)).layout
 
 
 def taps_inside(g):
@@ -56,62 +54,63 @@ def test_flops_are_the_taps_counted_one_by_one(g):
     assert how.flops_inside <= how.flops
 
 
-def shares(spec, images, threads):
+def shares(layout, images, threads):
     """The work of each thread, item by item, as `find_item` in the engine finds their parts."""
+    p = layout.p
 
     def parts(total, size):
         return [range(begin, min(begin + size, total)) for begin in range(0, total, size)]
 
     @functools.cache
     def taps(axis, position):
-        counts_all = (axis == 2 and not spec.column_runs) or (
-            axis == 1 and spec.family == Family.MASKED)
+        counts_all = (axis == 2 and not getattr(layout, "skips_columns", False)) or (
+            axis == 1 and layout.tile.kind == "masked")
         return sum(
             counts_all
-            or 0 <= position * spec.stride[axis] + k * spec.dilation[axis] - spec.padding[axis]
-            < spec.in_size[axis]
-            for k in range(spec.kernel[axis])
+            or 0 <= position * p.stride[axis] + k * p.dilation[axis] - p.padding[axis]
+            < p.in_size[axis]
+            for k in range(p.kernel[axis])
         )
 
     def sliced(band):
         """The positions of each slice of a band, none for some of those of a small one."""
         places = list(itertools.product(*band))
         # Cut between them, or between those of different planes, rows or columns.
-        units = places if spec.slice_axis == FLAT else band[spec.slice_axis]
-        for number in range(spec.slices):
-            begin, end = (len(units) * n // spec.slices for n in (number, number + 1))
-            if spec.slice_axis == 2:  # whole vectors, and at least one in the last slice
+        units = places if layout.slice_axis == FLAT else band[layout.slice_axis]
+        for number in range(layout.slices):
+            begin, end = (len(units) * n // layout.slices for n in (number, number + 1))
+            if layout.slice_axis == 2:  # whole vectors, and at least one in the last slice
                 begin, end = (
-                    min(cut, max(len(units) - spec.lanes, 0)) // spec.lanes * spec.lanes
+                    min(cut, max(len(units) - layout.lanes, 0)) // layout.lanes * layout.lanes
                     for cut in (begin, end)
                 )
-                end = end if number + 1 < spec.slices else len(units)
+                end = end if number + 1 < layout.slices else len(units)
             piece = units[begin:end]
-            if spec.slice_axis == FLAT:
+            if layout.slice_axis == FLAT:
                 yield piece
             else:
-                yield [place for place in places if place[spec.slice_axis] in piece]
+                yield [place for place in places if place[layout.slice_axis] in piece]
 
-    bands = [parts(spec.out_size[axis], spec.band[axis]) for axis in range(3)]
+    bands = [parts(p.out_size[axis], layout.band[axis]) for axis in range(3)]
     work = [
-        len(groups) * len(channels) * spec.in_channels
+        len(groups) * len(channels) * p.in_channels
         * sum(math.prod(map(taps, range(3), place)) for place in piece)
         for _, groups, *band, channels in itertools.product(
             range(images),
-            parts(spec.groups, spec.group_block),
+            parts(p.groups, layout.group_block),
             *bands,
-            parts(spec.out_channels, spec.channel_block),
+            parts(p.out_channels, layout.channel_block),
         )
         for piece in sliced(band)
     ]
-    assert len(work) == spec.items * images
-    if spec.work is None:
+    assert len(work) == layout.items * images
+    if layout.work_before is None:
         least, more = divmod(len(work), threads)
         sizes = [least + (thread < more) for thread in range(threads)]
         begins = [0, *itertools.accumulate(sizes)]
     else:  # an item belongs to the thread whose share its middle lies in
         before = [0, *itertools.accumulate(work)]
-        assert list(spec.work) == before[: spec.items + 1]
+        assert list(layout.work_before) == before[: layout.items + 1]
         middles = [sum(pair) / 2 for pair in itertools.pairwise(before)]
         begins = [
             sum(middle < thread * before[-1] / threads for middle in middles)
@@ -124,7 +123,7 @@ def shares(spec, images, threads):
 @given(g=geometries())
 def test_balance_is_the_most_work_of_a_thread_over_the_mean(threads, g):
     layer = layer_of(g.weight, **g.options)
-    work = shares(spec_of(layer, g.x), g.x[0], threads)
+    work = shares(layout_of(layer, g.x), g.x[0], threads)
     want = max(work) * threads / sum(work) if sum(work) else 1.0
     assert layer.explain(g.x, threads).balance == pytest.approx(want)
 
@@ -147,15 +146,16 @@ BANDED = {
 def test_balance_where_items_differ(name, threads, isa):
     shape, weight, options = BANDED[name]
     layer = layer_of(weight, **options)
-    spec = spec_of(layer, shape)
-    work = shares(spec, shape[0], threads)
+    layout = layout_of(layer, shape)
+    work = shares(layout, shape[0], threads)
     want = max(work) * threads / sum(work)
     assert layer.explain(shape, threads).balance == pytest.approx(want)
-    axes = (0, 1, 2, FLAT) if spec.band[0] == 1 else (0, 1, 2)  # FLAT is of one plane
+    axes = (0, 1, 2, FLAT) if layout.band[0] == 1 else (0, 1, 2)  # FLAT is of one plane
     for axis, slices in itertools.product(axes, (1, 3, 5)):
-        cut = spec.replace(slices=slices, slice_axis=axis, work=None,
-                           items=spec.items // spec.slices * slices)
-        by_work = cut.replace(work=work_before(cut, 1, np.arange(cut.items + 1)))
+        cut, by_work = copy.copy(layout), copy.copy(layout)
+        cut.slices, cut.slice_axis, cut.work_before = slices, axis, None
+        by_work.slices, by_work.slice_axis = slices, axis
+        by_work.work_before = work_before(cut, 1, np.arange(cut.items + 1))
         for each in (cut, by_work):
             work = shares(each, shape[0], threads)
             want = max(work) * threads / sum(work)
@@ -169,36 +169,64 @@ def test_balance_of_one_thread_is_perfect_and_of_idle_threads_is_bad():
     assert layer.explain((0, 1, 8, 8), threads=8).balance == 1
 
 
-# Short rows serve the steps of a stream: `explain` is not about them.
-@pytest.mark.parametrize("family", sorted(set(Family) - {Family.SHORT}))
-def test_what_it_says_is_what_the_plan_holds(family, isa, dtype):
-    tiles = choose.machine(isa, np.dtype(dtype)).tiles
-    if not tiles.get(family.name.lower(), True):
-        return  # another instruction set's
-    depthwise = family in (Family.DEPTHWISE, Family.SLIDING, *CHANNELS_LAST)
+#: A forced kernel, and the family whose layout is the plan's.
+EXPLAINED = {
+    kernel: "through_channels_last" if kernel.family == "channels_last" else kernel.family
+    for kernel in ORDINARY
+    if kernel.family != "via_c_order"  # `explain` is about an x in C order
+}
+#: Kernel columns that a kind of tiles serves, where these are not 3.
+COLUMNS = {"pixels": 5, "wide": 9, "fitting": 4}
+SEVERAL = ("picked", "neighbours")  # serve several channels per group, in channels-last arrays alone
+
+
+def serves(kernel, isa, dtype):
+    """Whether the instruction set has tiles of a kind."""
+    tiles = machine_of(isa, np.dtype(dtype)).tiles
+    needed = {
+        "sliding": tiles["sliding"]["sliding"],
+        "masked": tiles["width"]["masked"],
+        "pixels": tiles["channels_last"]["pixels"],
+        "wide": tiles["channels_last"]["wide"]["pixels"],
+        "descending": tiles["channels_last"]["descending"],
+    }
+    return bool(needed.get(kernel.kind or kernel.family, True))
+
+
+@pytest.mark.parametrize("kernel", [k for k in EXPLAINED if k.kind not in SEVERAL], ids=str)
+def test_what_it_says_is_what_the_plan_holds(kernel, isa, dtype):
+    columns = COLUMNS.get(kernel.kind, 3)
+    depthwise = kernel.family in (
+        "depthwise", "sliding", "channels_last", "through_channels_last")
     groups, channels = (16, 16) if depthwise else (2, 64)
     layer = layer_of(
-        (channels, channels // groups, 3, 3), dtype, bias=True, padding=1, groups=groups
+        (channels, channels // groups, 3, columns), dtype, bias=True,
+        padding=(1, columns // 2), groups=groups
     )
     shape = (2, channels, 30, 41)
-    with choose.use_tile(family):
+    with kernel.forced():
         how = layer.explain(shape, threads=3)
-        spec = spec_of(layer, shape)
-        packed = layer._packed_for(choose.plan_for(
-            layer._parameters.applied_to(shape, dtype().itemsize), np.dtype(dtype),
-            np.zeros(shape, dtype).strides))
-    assert spec.family == family
-    assert how.kernel == explain.WORDS[family][0]
-    assert (how.instruction_set, how.dtype, how.lanes) == (isa, np.dtype(dtype).name, spec.lanes)
-    for name in ("tile_rows", "tile_vectors", "in_place", "band", "bands", "in_block",
-                 "group_block", "group_blocks", "channel_block", "channel_blocks", "slices"):
-        assert getattr(how, name) == getattr(spec, name), name
-    assert how.items_per_image == spec.items == (
+        plan = plan_of(layer._parameters, np.zeros(shape, dtype))
+        layout, packed = plan.layout, layer._packed_for(plan)
+    if not serves(kernel, isa, dtype):
+        return  # another instruction set's
+    assert layout.family.name == EXPLAINED[kernel]
+    assert layout.tile.kind == kernel.kind or kernel.kind is None
+    own = layout if kernel.family != "channels_last" else layout.inner
+    assert own.family.says(own).kernel in how.kernel
+    if not layout.family.wraps:
+        assert how.kernel == layout.family.words[kernel.kind].kernel
+    assert (how.instruction_set, how.dtype, how.lanes) == (isa, np.dtype(dtype).name, layout.lanes)
+    for name in ("in_place", "band", "bands", "in_block", "group_block", "group_blocks",
+                 "channel_block", "channel_blocks", "slices"):
+        assert getattr(how, name) == getattr(layout, name), name
+    assert (how.tile_rows, how.tile_vectors) == (layout.tile.rows, layout.tile.vectors)
+    assert how.items_per_image == layout.items == (
         how.group_blocks * math.prod(how.bands) * how.channel_blocks * how.slices
     )
-    assert how.items == 2 * spec.items
-    assert how.scratch_bytes_per_thread == spec.scratch_bytes
-    assert how.scratch_bytes == 3 * spec.scratch_bytes
+    assert how.items == 2 * layout.items
+    assert how.scratch_bytes_per_thread == layout.regions.bytes
+    assert how.scratch_bytes == 3 * layout.regions.bytes
     assert how.panel_bytes <= how.scratch_bytes_per_thread
     assert how.in_place == (how.panel_bytes == 0)
     assert how.packed_weight_bytes == (0 if packed is None else packed.nbytes)

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from interpreter import run_python
 
-from gconv._plan import choose
+from gconv._call.isa import usable
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
 
 PROGRAM = Path(__file__).with_name("guard_pages.py")
 
 
-@pytest.mark.parametrize("isa", choose.usable_isas())
+@pytest.mark.parametrize("isa", usable())
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_nothing_outside_is_touched(isa, dtype):
     done = run_python(PROGRAM, isa, dtype, timeout=120)

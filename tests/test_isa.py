@@ -7,7 +7,7 @@ from interpreter import printed, run_python
 
 import gconv
 from gconv._call import isa as isa_module
-from gconv._plan import choose
+from gconv._call.isa import usable, use_isa
 
 ISAS = ("generic", "avx2", "avx512")
 
@@ -35,15 +35,15 @@ def engines(**environment):
 
 def best():
     """The widest vectors first."""
-    return next(isa for isa in reversed(ISAS) if isa in choose.usable_isas())
+    return next(isa for isa in reversed(ISAS) if isa in usable())
 
 
 def test_generic_runs_everywhere():
-    assert "generic" in choose.usable_isas()
-    assert set(choose.usable_isas()) <= set(ISAS)
+    assert "generic" in usable()
+    assert set(usable()) <= set(ISAS)
 
 
-@pytest.mark.parametrize("isa", choose.usable_isas())
+@pytest.mark.parametrize("isa", usable())
 def test_the_environment_forces_one_and_no_other_is_loaded(isa):
     at_import, after_f32, after_f64 = engines(GCONV_ISA=isa)
     assert at_import in ([], [f"{isa}_f32"])
@@ -79,23 +79,23 @@ def test_one_that_this_cpu_lacks_is_an_error(monkeypatch):
 
 def test_the_tests_do_run_on_the_one_they_name():
     """Or the fixture `isa` would test nothing."""
-    for isa in choose.usable_isas():
+    for isa in usable():
         program = LOADED + (
-            "from gconv._plan import choose\n"
-            f"with choose.use_isa({isa!r}):\n"
+            "from gconv._call.isa import use_isa\n"
+            f"with use_isa({isa!r}):\n"
             "    gconv.conv1d(np.ones((1, 9)), np.ones((1, 1, 3)))\n"
             "print_engines()\n"
         )
         assert f"{isa}_f64" in printed("-c", program, GCONV_ISA="generic").splitlines()[-1]
-    with pytest.raises(ValueError, match="sse2"), choose.use_isa("sse2"):
+    with pytest.raises(ValueError, match="sse2"), use_isa("sse2"):
         pass
 
 
 def test_all_agree_to_within_roundings(dtype, rng):
     x, weight = normals(rng, (2, 12, 20, 21), dtype), normals(rng, (18, 4, 3, 3), dtype)
     results = {}
-    for isa in choose.usable_isas():
-        with choose.use_isa(isa):
+    for isa in usable():
+        with use_isa(isa):
             results[isa] = gconv.conv2d(x, weight, padding=1, groups=3)
     bound = 36 * np.finfo(dtype).eps * gconv.conv2d(np.abs(x), np.abs(weight), padding=1, groups=3)
     for result in results.values():
@@ -118,7 +118,7 @@ def test_show_config_says_what_is_used(capsys):
     assert "11" in line
 
 
-@pytest.mark.parametrize("isa", choose.usable_isas())
+@pytest.mark.parametrize("isa", usable())
 def test_show_config_says_which_instruction_set(isa):
     text = printed("-c", "import gconv; gconv.show_config()", GCONV_ISA=isa)
     (line,) = [line for line in text.splitlines() if "instruction set" in line]

@@ -12,7 +12,7 @@ from oracles import oracle
 from reference import reference
 
 import gconv
-from gconv._plan import choose
+from gconv._call.isa import usable
 
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
 OPTIONS = {"stride": 2, "padding": 1, "dilation": 2, "groups": 2}
@@ -376,7 +376,7 @@ def test_pickled_for_another_instruction_set(tmp_path, rng):
     x = integers(rng, (1, 8, 15, 33), np.float32)
     layer = gconv.Conv2d(integers(rng, (12, 4, 3, 3), np.float32), groups=2)
     (tmp_path / "case").write_bytes(pickle.dumps((layer, x, layer(x))))
-    for isa in choose.usable_isas():
+    for isa in usable():
         done = run_python(
             "-c",
             "import pickle, sys\n"

@@ -5,12 +5,12 @@ import contextlib
 import numpy as np
 import pytest
 from arrays import integers
+from kernels import Kernel, layout_of, plain
 
 import gconv
-from gconv._call.geometry import Parameters
-from gconv._plan import choose
-from gconv._plan.problem import Family
+from gconv._call.isa import machine_of
 
+MASKED = Kernel("width", "masked")
 FUNCTIONS = {1: gconv.conv1d, 2: gconv.conv2d, 3: gconv.conv3d}
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
 
@@ -38,19 +38,19 @@ def case(request, dtype, rng):
     return *arrays, options
 
 
-def spec_of(x, weight, **options):
-    parameters = Parameters.of_convolution("masked", x.ndim - 2, weight.shape, None, **options)
-    return choose.plan_for(parameters.applied_to(x.shape), x.dtype, x.strides).spec
-
-
 def expected(x, weight, bias, **options):
     """The plain loop nest's, which is compared with the reference elsewhere."""
-    with choose.use_tile(Family.PLAIN):
+    with plain():
         return FUNCTIONS[x.ndim - 2](x, weight, bias, **options)
 
 
 def has_masks(isa, dtype):
-    return bool(choose.machine(isa, np.dtype(dtype)).tiles["masked"])
+    return bool(machine_of(isa, np.dtype(dtype)).tiles["width"]["masked"])
+
+
+def is_masked(x, weight, **options):
+    layout = layout_of(x, weight, **options)
+    return (layout.family.name, layout.tile.kind) == MASKED
 
 
 @pytest.mark.parametrize("num_threads", [1, 2, 5])
@@ -58,8 +58,8 @@ def test_right(case, isa, dtype, num_threads):
     x, weight, bias, options = case
     want = expected(x, weight, bias, **options)
     dimensions = x.ndim - 2
-    with choose.use_tile(Family.MASKED):
-        assert (spec_of(x, weight, **options).family == Family.MASKED) == has_masks(isa, dtype)
+    with MASKED.forced():
+        assert is_masked(x, weight, **options) == has_masks(isa, dtype)
         got = FUNCTIONS[dimensions](x, weight, bias, **options, num_threads=num_threads)
         layer = LAYERS[dimensions](weight, bias, **options)
         np.testing.assert_array_equal(got, want)
@@ -71,11 +71,11 @@ def test_a_residual_that_is_also_the_output(case, isa, dtype, activation):
     x, weight, bias, options = case
     want = expected(x, weight, bias, **options)
     residual = want[..., ::-1].copy()
-    with choose.use_tile(Family.MASKED):
+    with MASKED.forced():
         out = residual.copy()
         FUNCTIONS[x.ndim - 2](
             x, weight, bias, **options, residual=out, activation=activation, out=out)
-    with choose.use_tile(Family.PLAIN):
+    with plain():
         want = FUNCTIONS[x.ndim - 2](
             x, weight, bias, **options, residual=residual, activation=activation)
     np.testing.assert_array_equal(out, want)
@@ -88,7 +88,7 @@ def test_what_the_padding_hides_stays_out(isa, dtype, rng, value):
     shape, weight_shape, options = SHAPES["28x28"]
     x, weight = integers(rng, shape, dtype), integers(rng, weight_shape, dtype)
     x[0, 3, 4, 27] = value
-    with choose.use_tile(Family.MASKED):
+    with MASKED.forced():
         got = gconv.conv2d(x, weight, **options)
     touched = np.zeros(got.shape, bool)
     touched[0, :8, 3:6, 26:] = True
@@ -100,26 +100,26 @@ def test_chosen_where_it_is_fastest(isa, dtype):
     change, or x has none to pad, or the padding holds elements of the image."""
     x, weight = np.zeros((1, 128, 56, 56), dtype), np.zeros((128, 4, 3, 3), dtype)
     same = {"padding": 1, "groups": 32}
-    assert (spec_of(x, weight, **same).family == Family.MASKED) == has_masks(isa, dtype)
+    assert is_masked(x, weight, **same) == has_masks(isa, dtype)
     for other in ({"stride": 2}, {"padding": 0}, {"padding": 2}, {"padding_mode": "reflect"}):
-        with choose.use_tile(Family.MASKED):
-            assert spec_of(x, weight, **{**same, **other}).family == Family.WIDTH
-    with choose.use_tile(Family.MASKED):
-        assert spec_of(x[..., ::-1], weight, **same).family != Family.MASKED
+        with MASKED.forced():
+            assert not is_masked(x, weight, **{**same, **other})
+    with MASKED.forced():
+        assert not is_masked(x[..., ::-1], weight, **same)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3])
 def test_not_chosen_where_most_kernel_rows_lie_in_the_padding(isa, dtype, rows):
     """The other families skip these rows; masked lanes multiply their zeros."""
     x, weight = np.zeros((1, 64, rows, 20), dtype), np.zeros((64, 4, 7, 7), dtype)
-    assert spec_of(x, weight, padding=3, groups=16).family != Family.MASKED
+    assert not is_masked(x, weight, padding=3, groups=16)
 
 
 def test_no_tap_in_the_image(isa, dtype):
     """Kernel rows that all lie in the padding leave the bias."""
     x, weight = np.ones((1, 4, 1, 20), dtype), np.ones((4, 2, 2, 3), dtype)
     options = {"padding": ((1, 2), (1, 1)), "dilation": (3, 1), "groups": 2}
-    for family in (None, Family.MASKED):
-        with choose.use_tile(family) if family else contextlib.nullcontext():
+    for forced in (contextlib.nullcontext, MASKED.forced):
+        with forced():
             got = gconv.conv2d(x, weight, np.ones(4, dtype), **options)
         np.testing.assert_array_equal(got, np.ones((1, 4, 1, 20), dtype))

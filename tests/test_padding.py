@@ -11,8 +11,8 @@ from oracles import oracle
 from tolerance import assert_right
 
 import gconv
+from gconv._call.isa import use_isa
 from gconv._plan import choose
-from gconv._plan.problem import Family
 
 
 def impulse_response(padding, size=8, kernel=3, **options):
@@ -122,7 +122,7 @@ def test_same_is_pytorchs(size, kernel, dilation, seed):
 )
 def test_channel_lanes_skip_columns_of_padding_in_place(size, options, in_place, isa, dtype, rng):
     x, weight = normals(rng, (2, 43, *size), dtype), normals(rng, (37, 43, 3, 3), dtype)
-    with choose.use_isa(isa), choose.use_tile(Family.CHANNEL):
+    with use_isa(isa), choose.use_tile("channel"):
         layer = gconv.Conv2d(weight, **options)
         assert_right(layer(x), x, weight, **options)
         assert_right(gconv.conv2d(x, weight, **options), x, weight, **options)

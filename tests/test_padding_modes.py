@@ -1,6 +1,5 @@
 """Padding that holds elements of the image: PyTorch's modes, in every kernel, on every side."""
 
-import contextlib
 import copy
 import math
 import pickle
@@ -12,22 +11,24 @@ from arrays import LAYOUTS, integers, normals
 from geometries import geometries
 from hypothesis import given
 from hypothesis import strategies as st
+from kernels import ORDINARY, plain, plan_of, plans
 from oracles import oracle
 from reference import reference
 from tolerance import assert_right
 
 import gconv
 from gconv._call.geometry import Parameters
+from gconv._call.isa import machine_of, usable
+from gconv._families.depthwise.family import three_columns
 from gconv._plan import choose
-from gconv._plan.problem import Family
 
 FUNCTIONS = {1: gconv.conv1d, 2: gconv.conv2d, 3: gconv.conv3d}
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
 
 dtypes = st.sampled_from([np.float32, np.float64])
-isas = st.sampled_from(choose.usable_isas())
+isas = st.sampled_from(usable())
 #: None leaves the choice to the plan, as every user does.
-families = st.none() | st.sampled_from(Family)
+families = st.none() | st.sampled_from(ORDINARY)
 layouts = st.sampled_from(sorted(LAYOUTS))
 threads = st.integers(1, 4)
 seeds = st.integers(0, 2**32 - 1)
@@ -44,14 +45,6 @@ def padded(x, padding, mode):
 
 def most_padding(mode, size):
     return {"reflect": size - 1, "replicate": math.inf, "circular": size}[mode]
-
-
-@contextlib.contextmanager
-def plans(isa, family=None):
-    """Make plans for an instruction set, of one family of kernels wherever it can serve."""
-    forced = contextlib.nullcontext() if family is None else choose.use_tile(family)
-    with choose.use_isa(isa), forced:
-        yield
 
 
 @st.composite
@@ -206,124 +199,124 @@ def test_nothing_to_pad_and_no_input_channels(mode):
 
 # ---- every way that a panel can be packed
 
-#: x, weight, options, the family, and what has to be true of the spec for the case to be the one.
+#: x, weight, options, the family, and what has to be true of the layout for the case to be the one.
 LAYOUT_CASES = {
     "bands of columns": (
-        (2, 9000), (4, 2, 31), {"padding": ((40, 47),)}, Family.WIDTH, lambda s: s.bands[2] > 1,
+        (2, 9000), (4, 2, 31), {"padding": ((40, 47),)}, "width", lambda s: s.bands[2] > 1,
     ),
     "bands of columns, sorted by phase": (
-        (2, 40000), (2, 2, 9), {"padding": 70, "stride": 3}, Family.WIDTH,
+        (2, 40000), (2, 2, 9), {"padding": 70, "stride": 3}, "width",
         lambda s: s.bands[2] > 1 and s.phases == 3,
     ),
     "bands of rows": (
-        (8, 70, 60), (8, 4, 3, 3), {"padding": 2, "groups": 2}, Family.WIDTH,
+        (8, 70, 60), (8, 4, 3, 3), {"padding": 2, "groups": 2}, "width",
         lambda s: s.bands[1] > 1,
     ),
     "bands of planes": (
-        (4, 12, 20, 40), (8, 4, 3, 3, 3), {"padding": 2}, Family.WIDTH, lambda s: s.bands[0] > 1,
+        (4, 12, 20, 40), (8, 4, 3, 3, 3), {"padding": 2}, "width", lambda s: s.bands[0] > 1,
     ),
     "two phases": (
-        (4, 21, 37), (8, 4, 3, 5), {"padding": (1, 3), "stride": 2}, Family.WIDTH,
+        (4, 21, 37), (8, 4, 3, 5), {"padding": (1, 3), "stride": 2}, "width",
         lambda s: s.phases == 2,
     ),
     "two phases of strided columns": (
-        (4, 21, 74), (8, 4, 3, 5), {"padding": (1, 3), "stride": 2}, Family.WIDTH,
-        lambda s: s.phases == 2 and s.x_axis[2] == 2,
+        (4, 21, 74), (8, 4, 3, 5), {"padding": (1, 3), "stride": 2}, "width",
+        lambda s: s.phases == 2 and s.p.x_axis[2] == 2,
     ),
     "expanded rows": (
-        (8, 64, 40), (8, 8, 3, 3), {"padding": 30, "dilation": (30, 4)}, Family.WIDTH,
-        lambda s: s.expanded[1],
+        (8, 64, 40), (8, 8, 3, 3), {"padding": 30, "dilation": (30, 4)}, "width",
+        lambda s: s.expanded(1),
     ),
     "expanded planes": (
-        (2, 20, 8, 33), (3, 2, 2, 2, 3), {"padding": (9, 1, 2), "stride": (9, 1, 1)}, Family.WIDTH,
-        lambda s: s.expanded[0],
+        (2, 20, 8, 33), (3, 2, 2, 2, 3), {"padding": (9, 1, 2), "stride": (9, 1, 1)}, "width",
+        lambda s: s.expanded(0),
     ),
     "several groups an item": (
-        (64, 9, 9), (64, 1, 3, 3), {"padding": 3, "groups": 64}, Family.WIDTH,
+        (64, 9, 9), (64, 1, 3, 3), {"padding": 3, "groups": 64}, "width",
         lambda s: s.group_block > 1,
     ),
     "a panel for several items": (
-        (16, 30, 30), (200, 16, 3, 3), {"padding": 1}, Family.WIDTH, lambda s: s.channel_blocks > 1,
+        (16, 30, 30), (200, 16, 3, 3), {"padding": 1}, "width", lambda s: s.channel_blocks > 1,
     ),
     "input channels in blocks": (
-        (600, 5, 40), (5, 600, 3, 3), {"padding": 1}, Family.WIDTH,
-        lambda s: s.in_block < s.in_channels,
+        (600, 5, 40), (5, 600, 3, 3), {"padding": 1}, "width",
+        lambda s: s.in_block < s.p.in_channels,
     ),
     "channel lanes in bands": (
-        (48, 33, 35), (40, 48, 3, 3), {"padding": (3, 6), "dilation": (3, 6)}, Family.CHANNEL,
+        (48, 33, 35), (40, 48, 3, 3), {"padding": (3, 6), "dilation": (3, 6)}, "channel",
         lambda s: s.bands[1] > 1 and s.in_place and s.gathers_border,
     ),
     "channel lanes, border alone": (
-        (20, 3, 4), (24, 20, 5, 5), {"padding": 2}, Family.CHANNEL, lambda s: s.gathers_border,
+        (20, 3, 4), (24, 20, 5, 5), {"padding": 2}, "channel", lambda s: s.gathers_border,
     ),
     "channel lanes, border before": (
-        (20, 9, 11), (24, 20, 3, 3), {"padding": ((2, 0), (2, 0))}, Family.CHANNEL,
+        (20, 9, 11), (24, 20, 3, 3), {"padding": ((2, 0), (2, 0))}, "channel",
         lambda s: s.gathers_border,
     ),
     "channel lanes, border behind": (
-        (20, 9, 11), (24, 20, 3, 3), {"padding": ((0, 2), (0, 2))}, Family.CHANNEL,
+        (20, 9, 11), (24, 20, 3, 3), {"padding": ((0, 2), (0, 2))}, "channel",
         lambda s: s.gathers_border,
     ),
     "channel lanes, planes": (
-        (20, 5, 9, 8), (24, 20, 3, 3, 3), {"padding": (1, 2, 1)}, Family.CHANNEL,
+        (20, 5, 9, 8), (24, 20, 3, 3, 3), {"padding": (1, 2, 1)}, "channel",
         lambda s: s.gathers_border,
     ),
     "channel lanes, channels last": (
-        (20, 9, 11), (24, 20, 3, 3), {"padding": 1}, Family.CHANNEL,
-        lambda s: s.gathers_border and s.channels_last,
+        (20, 9, 11), (24, 20, 3, 3), {"padding": 1}, "channel",
+        lambda s: s.gathers_border and s.p.channels_last,
     ),
     "channel lanes, channels on the same places of the cache": (
-        (48, 32, 32), (40, 48, 3, 3), {"padding": 1}, Family.CHANNEL, lambda s: not s.in_place,
+        (48, 32, 32), (40, 48, 3, 3), {"padding": 1}, "channel", lambda s: not s.in_place,
     ),
     "channel lanes, too many taps to look up": (
-        (20, 300), (24, 20, 96), {"padding": 48}, Family.CHANNEL, lambda s: not s.in_place,
+        (20, 300), (24, 20, 96), {"padding": 48}, "channel", lambda s: not s.in_place,
     ),
     "channel lanes with a stride": (
-        (48, 33, 35), (40, 48, 3, 3), {"padding": 2, "stride": (2, 3)}, Family.CHANNEL,
-        lambda s: s.family == Family.CHANNEL,
+        (48, 33, 35), (40, 48, 3, 3), {"padding": 2, "stride": (2, 3)}, "channel",
+        lambda s: s.family.name == "channel",
     ),
     "depthwise in bands": (
-        (3, 150, 90), (3, 1, 5, 5), {"padding": 4, "groups": 3}, Family.DEPTHWISE,
+        (3, 150, 90), (3, 1, 5, 5), {"padding": 4, "groups": 3}, "depthwise",
         lambda s: s.bands[1] > 1,
     ),
     "depthwise, dilated": (
-        (3, 33, 29), (3, 1, 3, 3), {"padding": 8, "dilation": 4, "groups": 3}, Family.DEPTHWISE,
-        lambda s: s.three_columns is False,
+        (3, 33, 29), (3, 1, 3, 3), {"padding": 8, "dilation": 4, "groups": 3}, "depthwise",
+        lambda s: not three_columns(s.p),
     ),
     "depthwise, neighbours by phase": (
         (3, 20, 60), (3, 1, 3, 3), {"padding": 3, "stride": (1, 2), "dilation": 2, "groups": 3},
-        Family.DEPTHWISE, lambda s: s.three_columns,
+        "depthwise", lambda s: three_columns(s.p),
     ),
     "depthwise, narrow": (
-        (9, 14, 5), (9, 1, 3, 3), {"padding": 1, "groups": 9}, Family.DEPTHWISE,
-        lambda s: s.family == Family.DEPTHWISE,
+        (9, 14, 5), (9, 1, 3, 3), {"padding": 1, "groups": 9}, "depthwise",
+        lambda s: s.family.name == "depthwise",
     ),
     "sliding windows in bands": (
-        (3, 150, 90), (6, 1, 3, 3), {"padding": 2, "groups": 3}, Family.SLIDING,
+        (3, 150, 90), (6, 1, 3, 3), {"padding": 2, "groups": 3}, "sliding",
         lambda s: s.bands[1] > 1 and not s.in_place,
     ),
     "sliding windows, bands of columns": (
-        (2, 5, 9000), (2, 1, 3, 3), {"padding": 1, "groups": 2}, Family.SLIDING,
+        (2, 5, 9000), (2, 1, 3, 3), {"padding": 1, "groups": 2}, "sliding",
         lambda s: s.bands[2] > 1,
     ),
     "sliding windows with a stride": (
-        (3, 33, 71), (6, 1, 5, 5), {"padding": 4, "stride": 2, "groups": 3}, Family.SLIDING,
+        (3, 33, 71), (6, 1, 5, 5), {"padding": 4, "stride": 2, "groups": 3}, "sliding",
         lambda s: s.phases == 1,
     ),
     "sliding windows, dilated": (
-        (3, 33, 29), (3, 1, 3, 3), {"padding": 8, "dilation": 4, "groups": 3}, Family.SLIDING,
-        lambda s: not s.expanded[1],
+        (3, 33, 29), (3, 1, 3, 3), {"padding": 8, "dilation": 4, "groups": 3}, "sliding",
+        lambda s: not s.expanded(1),
     ),
     "sliding windows, far apart": (
         (3, 20, 50), (3, 1, 2, 3), {"padding": (9, 16), "dilation": (18, 16), "groups": 3},
-        Family.SLIDING, lambda s: not s.expanded[1],
+        "sliding", lambda s: not s.expanded(1),
     ),
     "sliding windows, planes": (
-        (3, 5, 20, 40), (6, 1, 3, 3, 3), {"padding": (2, 1, 1), "groups": 3}, Family.SLIDING,
-        lambda s: s.panel_planes > 1,
+        (3, 5, 20, 40), (6, 1, 3, 3, 3), {"padding": (2, 1, 1), "groups": 3}, "sliding",
+        lambda s: s.slots(0) > 1,
     ),
     "rows padded, columns not": (
-        (4, 12, 40), (4, 4, 3, 1), {"padding": (1, 0)}, Family.WIDTH, lambda s: not s.in_place,
+        (4, 12, 40), (4, 4, 3, 1), {"padding": (1, 0)}, "width", lambda s: not s.in_place,
     ),
 }
 
@@ -339,21 +332,19 @@ def test_every_kind_of_panel(name, mode, isa, dtype, rng):
         x = x[..., ::2]
     if name == "channel lanes, channels last":
         x = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
-    if family == Family.SLIDING and not choose.machine(isa, np.dtype(dtype)).tiles["sliding"]:
+    if family == "sliding" and not machine_of(isa, np.dtype(dtype)).tiles[family][family]:
         return  # another instruction set's
     weight = integers(rng, weight_shape, dtype, largest=3)
     layer = LAYERS[dims](weight, **options, padding_mode=mode)
     with choose.use_tile(family):
-        geometry = layer._parameters.applied_to(x.shape, x.itemsize)
-        spec = choose.plan_for(geometry, x.dtype, x.strides).spec
-        assert spec.family == family
-        assert is_the_case(spec)
+        layout = plan_of(layer._parameters, x).layout
+        assert layout.family.name == family
+        assert is_the_case(layout)
         got = [layer(x, num_threads=num_threads) for num_threads in (1, 3)]
         got.append(FUNCTIONS[dims](x, weight, **options, padding_mode=mode, num_threads=2))
-    with choose.use_tile(Family.PLAIN):
-        want = FUNCTIONS[dims](
-            padded(x, geometry.padding, mode), weight, **options | {"padding": 0}
-        )
+    padding = layer._parameters.applied_to(x.shape).padding
+    with plain():
+        want = FUNCTIONS[dims](padded(x, padding, mode), weight, **options | {"padding": 0})
     for result in got:
         np.testing.assert_array_equal(result, want)
 

@@ -1,35 +1,24 @@
 """Every geometry, layout, precision, number of threads and instruction set gives the right sum."""
 
-import contextlib
-
 import numpy as np
 from arrays import LAYOUTS, OUT_LAYOUTS, integers, normals
 from geometries import geometries
 from hypothesis import event, given
 from hypothesis import strategies as st
+from kernels import ORDINARY, plans
 from reference import reference
 from tolerance import assert_right
 
 import gconv
-from gconv._plan import choose
-from gconv._plan.problem import Family
-
-
-@contextlib.contextmanager
-def plans(isa, family=None):
-    """Make plans for an instruction set, of one family of kernels wherever it can serve."""
-    forced = contextlib.nullcontext() if family is None else choose.use_tile(family)
-    with choose.use_isa(isa), forced:
-        yield
-
+from gconv._call.isa import usable
 
 FUNCTIONS = {1: gconv.conv1d, 2: gconv.conv2d, 3: gconv.conv3d}
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
 
 dtypes = st.sampled_from([np.float32, np.float64])
-isas = st.sampled_from(choose.usable_isas())
+isas = st.sampled_from(usable())
 #: None leaves the choice to the plan, as every user does.
-families = st.none() | st.sampled_from(Family)
+kernels = st.none() | st.sampled_from(ORDINARY)
 layouts = st.sampled_from(sorted(LAYOUTS))
 threads = st.integers(1, 4)
 seeds = st.integers(0, 2**32 - 1)
@@ -39,34 +28,34 @@ seeds = st.integers(0, 2**32 - 1)
     geometries(),
     dtypes,
     isas,
-    families,
+    kernels,
     threads,
     seeds,
     st.booleans(),
     st.tuples(layouts, layouts, layouts),
 )
 def test_whole_numbers_are_summed_exactly_in_any_layout(
-    geometry, dtype, isa, family, num_threads, seed, has_bias, layout
+    geometry, dtype, isa, kernel, num_threads, seed, has_bias, layout
 ):
     rng = np.random.default_rng(seed)
     x = LAYOUTS[layout[0]](integers(rng, geometry.x, dtype))
     weight = LAYOUTS[layout[1]](integers(rng, geometry.weight, dtype))
     bias = LAYOUTS[layout[2]](integers(rng, geometry.weight[:1], dtype)) if has_bias else None
     event(f"{geometry.dims} dimensions")
-    with plans(isa, family):
+    with plans(isa, kernel):
         got = FUNCTIONS[geometry.dims](x, weight, bias, **geometry.options, num_threads=num_threads)
     assert got.dtype == dtype
     np.testing.assert_array_equal(got, reference(x, weight, bias, **geometry.options))
 
 
-@given(geometries(batch=(1, 2)), dtypes, isas, families, threads, seeds)
+@given(geometries(batch=(1, 2)), dtypes, isas, kernels, threads, seeds)
 def test_any_numbers_are_summed_to_within_their_roundings(
-    geometry, dtype, isa, family, num_threads, seed
+    geometry, dtype, isa, kernel, num_threads, seed
 ):
     rng = np.random.default_rng(seed)
     x, weight = normals(rng, geometry.x, dtype), normals(rng, geometry.weight, dtype)
     bias = normals(rng, geometry.weight[:1], dtype)
-    with plans(isa, family):
+    with plans(isa, kernel):
         got = FUNCTIONS[geometry.dims](x, weight, bias, **geometry.options, num_threads=num_threads)
     assert_right(got, x, weight, bias, **geometry.options)
 

@@ -6,9 +6,11 @@ from arrays import normals
 from geometries import geometries
 from hypothesis import given
 from hypothesis import strategies as st
+from kernels import layout_of, tuned
 
 import gconv
-from gconv._plan import choose, layout, spec
+from gconv._call.isa import usable, use_isa
+from gconv._plan import items
 
 FUNCTIONS = {1: gconv.conv1d, 2: gconv.conv2d, 3: gconv.conv3d}
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
@@ -111,21 +113,20 @@ def test_slices_of_any_size(name, activation, isa, dtype, rng, monkeypatch):
     function = FUNCTIONS[weight.ndim - 2]
     channels_last = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
     wanted = [function(array, weight, **options, num_threads=1) for array in (x, channels_last)]
-    monkeypatch.setattr(layout, "SMALL_FLOPS", 0)
-    monkeypatch.setattr(spec, "EVEN", 0)
+    monkeypatch.setattr(items, "EVEN", 0)
     for shares in (7, 50, 5000):
-        monkeypatch.setattr(spec, "SHARES", shares)
-        choose._cached.cache_clear()
-        for num_threads in (1, 2, 3, 7, 64):
-            for array, want in zip((x, channels_last), wanted, strict=True):
-                same_bits(function(array, weight, **options, num_threads=num_threads), want)
-    choose._cached.cache_clear()
+        monkeypatch.setattr(items, "SHARES", shares)
+        with tuned(small_flops=0):
+            assert layout_of(x, weight, **options).slices > 1
+            for num_threads in (1, 2, 3, 7, 64):
+                for array, want in zip((x, channels_last), wanted, strict=True):
+                    same_bits(function(array, weight, **options, num_threads=num_threads), want)
 
 
 @given(
     geometries(batch=(2, 3)),
     st.sampled_from([np.float32, np.float64]),
-    st.sampled_from(choose.usable_isas()),
+    st.sampled_from(usable()),
     st.integers(1, 7),
     st.integers(0, 2**32 - 1),
 )
@@ -133,7 +134,7 @@ def test_any_geometry(geometry, dtype, isa, num_threads, seed):
     rng = np.random.default_rng(seed)
     x, weight = normals(rng, geometry.x, dtype), normals(rng, geometry.weight, dtype)
     function = FUNCTIONS[geometry.dims]
-    with choose.use_isa(isa):
+    with use_isa(isa):
         batch = function(x, weight, **geometry.options, num_threads=num_threads)
         for image, want in zip(x, batch, strict=True):
             same_bits(function(image, weight, **geometry.options, num_threads=1), want)

@@ -6,7 +6,7 @@ import os
 import pytest
 from interpreter import printed
 
-from gconv._plan import choose
+from gconv._call.isa import usable
 
 pytestmark = pytest.mark.skipif(
     not os.path.isfile("/proc/self/clear_refs"), reason="measures memory where Linux tells it"
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
 PROGRAM = """
 import re, sys
 import numpy as np, gconv
-from gconv._plan import choose
+from gconv._call.isa import use_isa
 
 def memory(field):
     with open("/proc/self/status") as file:
@@ -24,7 +24,7 @@ def memory(field):
 
 call, isa, dtype, num_threads, dims, x, weight, options = eval(sys.argv[1])
 x, weight = np.ones(x, dtype), np.ones(weight, dtype)
-with choose.use_isa(isa):
+with use_isa(isa):
     options["activation"] = "silu" if call == "fused" else None
     layer = getattr(gconv, f"Conv{dims}d")(weight, **options)
     out = np.ones(layer.out_shape(x.shape), dtype)
@@ -62,7 +62,7 @@ CASES = {
 
 def grown(call, name, dtype, num_threads):
     """Return by how many KiB memory grew."""
-    setting = (call, choose.usable_isas()[0], dtype, num_threads, *CASES[name])
+    setting = (call, usable()[0], dtype, num_threads, *CASES[name])
     return int(printed("-c", PROGRAM, repr(setting)))
 
 

@@ -9,46 +9,47 @@ import contextlib
 import numpy as np
 import pytest
 from arrays import integers
+from kernels import family_of, layout_of
+from kernels import plain as plain_loop_nest
 from reference import reference
 
 import gconv
-from gconv._call.geometry import Parameters
+from gconv._call.isa import machine_of, usable
 from gconv._plan import choose
-from gconv._plan.problem import Family
 
 
-def tiles(kind):
-    """Every tile of a kind that some instruction set has in some precision."""
+def limits(isa, dtype, family, table=""):
+    """The most vectors of a family's tiles, by their rows."""
+    return machine_of(isa, np.dtype(dtype)).tiles[family][table or family]
+
+
+def tiles(family, table=""):
+    """Every tile of a family that some instruction set has in some precision."""
     found = set()
-    for isa in choose.usable_isas():
+    for isa in usable():
         for dtype in (np.float32, np.float64):
-            limits = choose.machine(isa, np.dtype(dtype)).tiles[kind]
-            found |= {(r, v) for r, most in limits.items() for v in range(1, most + 1)}
+            most = limits(isa, dtype, family, table)
+            found |= {(r, v) for r, widest in most.items() for v in range(1, widest + 1)}
     return sorted(found)
 
 
 def plain(x, weight, bias=None, **options):
-    with choose.use_tile(Family.PLAIN):
+    with plain_loop_nest():
         return gconv.conv2d(x, weight, bias, **options)
 
 
-def check(x, weight, family, rows, vectors, **options):
+def check(x, weight, family, rows, vectors, kind="", **options):
     """The tile is the one that runs, and what it computes is the plain sum, bit for bit."""
     bias = np.arange(len(weight)).astype(x.dtype)
-    parameters = Parameters.of_convolution(
-        "tile", x.ndim - 2, weight.shape, bias.shape, **options
-    )
-    geometry = parameters.applied_to(x.shape)
-    with choose.use_tile(family, rows, vectors):
-        spec = choose.plan_for(geometry, x.dtype, x.strides).spec
-        assert (spec.family, spec.tile_rows, spec.tile_vectors) == (family, rows, vectors)
+    with choose.use_tile(family, rows, vectors, kind):
+        layout = layout_of(x, weight, **options)
+        assert (layout.family.name, *layout.tile[:3]) == (family, rows, vectors, kind)
         got = gconv.conv2d(x, weight, bias, **options)
     np.testing.assert_array_equal(got, plain(x, weight, bias, **options))
 
 
-def has_tile(isa, dtype, kind, rows, vectors):
-    limits = choose.machine(isa, np.dtype(dtype)).tiles[kind]
-    return vectors <= limits.get(rows, 0)
+def has_tile(isa, dtype, family, rows, vectors, table=""):
+    return vectors <= limits(isa, dtype, family, table).get(rows, 0)
 
 
 def edges(lanes, vectors):
@@ -59,7 +60,7 @@ def edges(lanes, vectors):
 
 
 def lanes_of(isa, dtype):
-    return choose.machine(isa, np.dtype(dtype)).lanes
+    return machine_of(isa, np.dtype(dtype)).lanes
 
 
 @pytest.mark.parametrize(("rows", "vectors"), tiles("width"))
@@ -73,15 +74,15 @@ def test_width_tile(isa, dtype, rng, rows, vectors, taps):
         for out_channels in (rows, rows + 1):
             x = integers(rng, (1, channels, 3, width + kernel[1] - 1), dtype)
             weight = integers(rng, (out_channels, channels, *kernel), dtype)
-            check(x, weight, Family.WIDTH, rows, vectors, padding=((1, 0), (0, 0)))
+            check(x, weight, "width", rows, vectors, padding=((1, 0), (0, 0)))
 
 
-@pytest.mark.parametrize(("rows", "vectors"), tiles("masked"))
+@pytest.mark.parametrize(("rows", "vectors"), tiles("width", "masked"))
 @pytest.mark.parametrize(("kernel", "dilation"), [((1, 3), 1), ((3, 3), 1), ((3, 5), 2)])
 def test_masked_tile(isa, dtype, rng, rows, vectors, kernel, dilation):
     """Output channels that fill the tile and one that does not; planes of any size, whose rows
     end anywhere in a vector, and of fewer rows than the kernel has."""
-    if not has_tile(isa, dtype, "masked", rows, vectors):
+    if not has_tile(isa, dtype, "width", rows, vectors, "masked"):
         return
     lanes = lanes_of(isa, dtype)
     for pixels in edges(lanes, vectors):
@@ -91,7 +92,7 @@ def test_masked_tile(isa, dtype, rng, rows, vectors, kernel, dilation):
                 x = integers(rng, (2, 4, height, width), dtype)
                 weight = integers(rng, (2 * out_channels, 2, *kernel), dtype)
                 across = dilation * (kernel[1] // 2)
-                check(x, weight, Family.MASKED, rows, vectors, dilation=dilation,
+                check(x, weight, "width", rows, vectors, "masked", dilation=dilation,
                       padding=((2, dilation), (across, across)), groups=2)
 
 
@@ -99,7 +100,7 @@ def test_masked_tile(isa, dtype, rng, rows, vectors, kernel, dilation):
 @pytest.mark.parametrize(("more", "columns"), [(0, 3), (1, 3), (4, 2), (1, 5)])
 def test_depthwise_tile(isa, dtype, rng, rows, vectors, more, columns):
     """Kernels from the least that the tile allows; rows that fill tiles and rows that do not."""
-    if not has_tile(isa, dtype, "three" if columns == 3 else "depthwise", rows, vectors):
+    if not has_tile(isa, dtype, "depthwise", rows, vectors, "three" if columns == 3 else ""):
         return
     kernel = (max(2, rows - 1) + more, columns)
     for width in edges(lanes_of(isa, dtype), vectors):
@@ -107,7 +108,7 @@ def test_depthwise_tile(isa, dtype, rng, rows, vectors, more, columns):
             x = integers(rng, (1, 2, height, width), dtype)
             weight = integers(rng, (2, 1, *kernel), dtype)
             padding = ((kernel[0] // 2, (kernel[0] - 1) // 2), (1, kernel[1] - 2))
-            check(x, weight, Family.DEPTHWISE, rows, vectors, padding=padding, groups=2)
+            check(x, weight, "depthwise", rows, vectors, padding=padding, groups=2)
 
 
 def sliding_tiles():
@@ -132,12 +133,12 @@ def test_sliding_tile(isa, dtype, rng, stride, rows, vectors, columns, dilation)
             padding = ((before, after), (reach // 2 + 1, reach - reach // 2))
             x = integers(rng, (1, 2, height, stride * width), dtype)
             weight = integers(rng, (4, 1, rows, columns), dtype)
-            check(x, weight, Family.SLIDING, rows, vectors, padding=padding, **options)
+            check(x, weight, "sliding", rows, vectors, padding=padding, **options)
             x = integers(rng, (1, 2, height + rows, stride * width + reach), dtype)
-            check(x, weight, Family.SLIDING, rows, vectors, **options)
+            check(x, weight, "sliding", rows, vectors, **options)
     if stride == 1:
         x = integers(rng, (1, 2, 4 * rows + 7, 40), dtype)
-        check(x, weight, Family.SLIDING, rows, vectors, padding=4,
+        check(x, weight, "sliding", rows, vectors, padding=4,
               dilation=(4, dilation), groups=2)
 
 
@@ -163,9 +164,9 @@ def test_sliding_windows_over_several_vectors(isa, dtype, rng, columns, dilation
     for width in (1, 17, 300):
         x = integers(rng, (1, 2, width), dtype)
         options = {"padding": ((reach, 3),), "dilation": dilation, "groups": 2}
-        with choose.use_tile(Family.SLIDING):
+        with choose.use_tile("sliding"):
             got = gconv.conv1d(x, weight, **options)
-        with choose.use_tile(Family.PLAIN):
+        with plain_loop_nest():
             want = gconv.conv1d(x, weight, **options)
         np.testing.assert_array_equal(got, want)
 
@@ -176,17 +177,16 @@ def test_sliding_windows_over_several_vectors(isa, dtype, rng, columns, dilation
 def test_sliding_windows_ask_for_the_next_item(isa, dtype, rng, options):
     """Images beyond the second-level cache, whose rows take several strips: their items ask for
     what the next one reads and writes, and the last one for what lies behind the arrays."""
-    if not choose.machine(isa, np.dtype(dtype)).tiles["sliding"]:
+    if not limits(isa, dtype, "sliding"):
         return
     options = {"padding": 1, "kernel": 3, "multiplier": 1, **options}
     kernel, multiplier = options.pop("kernel"), options.pop("multiplier")
     x = integers(rng, (2, 6, 203, 219), dtype)
     weight = integers(rng, (6 * multiplier, 1, kernel, kernel), dtype)
-    geometry = Parameters.of_convolution(
-        "tile", 2, weight.shape, None, groups=6, **options).applied_to(x.shape)
-    with choose.use_tile(Family.SLIDING):
-        spec = choose.plan_for(geometry, x.dtype, x.strides).spec
-        assert spec.prefetches
+    with choose.use_tile("sliding"):
+        layout = layout_of(x, weight, groups=6, **options)
+        assert layout.family.name == "sliding"
+        assert layout.prefetches()
         got = gconv.conv2d(x, weight, groups=6, **options)
         residual = integers(rng, got.shape, dtype)
         more = gconv.conv2d(x, weight, groups=6, residual=residual, num_threads=2, **options)
@@ -202,33 +202,30 @@ def test_far_dilations_leave_the_panel_room(isa, dtype, rng, x, weight, dilation
     """Bands of few output channels grow with the dilation only as far as scratch allows: the
     plain loop nest, which needs none, takes many times as long."""
     options = {"dilation": dilation, "padding": dilation * (weight[-1] // 2)}
-    parameters = Parameters.of_convolution("tile", len(x) - 2, weight, None, **options)
     x, weight = (integers(rng, shape, dtype) for shape in (x, weight))
-    assert choose.plan_for(
-        parameters.applied_to(x.shape), x.dtype, x.strides).spec.family != Family.PLAIN
+    assert family_of(x, weight, **options) != "plain"
     function = {4: gconv.conv2d, 5: gconv.conv3d}[x.ndim]
     got = function(x, weight, **options)
-    with choose.use_tile(Family.PLAIN):
+    with plain_loop_nest():
         np.testing.assert_array_equal(got, function(x, weight, **options))
 
 
-@pytest.mark.parametrize("family", [None, Family.CHANNEL])
+@pytest.mark.parametrize("family", [None, "channel"])
 @pytest.mark.parametrize(("x", "weight", "options"), [
     ((1, 32, 8, 400), (8, 32, 3, 3), {"stride": (1, 3), "padding": 1}),
     ((1, 16, 9, 700), (5, 16, 5, 5), {"stride": (1, 3), "padding": 2, "padding_mode": "replicate"}),
     ((1, 30, 24, 900), (15, 30, 5, 3), {"stride": (3, 4), "padding": (2, 1)})])
 def test_channel_lanes_cut_wide_rows_of_few_channels(isa, dtype, rng, family, x, weight, options):
     """A part of a row is a band of one row: the pixels of a band are contiguous in y."""
-    parameters = Parameters.of_convolution("tile", 2, weight, None, **options)
     x, weight = (integers(rng, shape, dtype) for shape in (x, weight))
     want = plain(x, weight, **options)
     forced = contextlib.nullcontext() if family is None else choose.use_tile(family)
     with forced:
-        spec = choose.plan_for(parameters.applied_to(x.shape), x.dtype, x.strides).spec
-        assert family in (None, spec.family)
+        layout = layout_of(x, weight, **options)
+        assert family in (None, layout.family.name)
         np.testing.assert_array_equal(gconv.conv2d(x, weight, **options), want)
-    if spec.family == Family.CHANNEL and spec.band[2] < spec.out_size[2]:
-        assert spec.band[:2] == (1, 1)
+    if layout.family.name == "channel" and layout.band[2] < layout.p.out_size[2]:
+        assert layout.band[:2] == (1, 1)
 
 
 def upsampling_tiles():
@@ -255,16 +252,13 @@ def test_upsampling_tile(isa, dtype, rng, stride, rows, vectors, channels, taps)
                 options = {
                     "stride": (2, stride), "padding": ((0, crop), (more, taps - 1)), "groups": 2,
                     "output_padding": (1, stride - 1), "activation": "relu"}
-                parameters = Parameters.of_transposed(
-                    "tile", 2, weight.shape, bias.shape, **options)
-                geometry = parameters.applied_to(x.shape)
-                spec = choose.plan_for(geometry, x.dtype, x.strides).spec
-                assert spec.upsamples
-                assert spec.in_place == (channels == 1)
+                layout = layout_of(x, weight, transposed=True, **options)
+                assert layout.kernel == "upsampling"
+                assert layout.in_place == (channels == 1)
                 got = gconv.conv_transpose2d(x, weight, bias, **options)
                 residual = got[::-1].copy()
                 added = gconv.conv_transpose2d(x, weight, bias, **options, residual=residual)
-                with choose.use_tile(Family.PLAIN):
+                with plain_loop_nest():
                     want = gconv.conv_transpose2d(x, weight, bias, **options)
                     sums = gconv.conv_transpose2d(x, weight, bias, **options, residual=residual)
                 np.testing.assert_array_equal(got, want)
@@ -284,9 +278,9 @@ def test_channel_tile(isa, dtype, rng, rows, vectors, taps):
             x = integers(rng, (1, channels, 2, width), dtype)
             weight = integers(rng, (out_channels, channels, *kernel), dtype)
             padding = ((kernel[0] - 1, 0), (0, kernel[1] - 1))
-            check(x, weight, Family.CHANNEL, rows, vectors, padding=padding)
+            check(x, weight, "channel", rows, vectors, padding=padding)
             layer = gconv.Conv2d(weight, padding=padding)  # the same with packed weights
-            with choose.use_tile(Family.CHANNEL, rows, vectors):
+            with choose.use_tile("channel", rows, vectors):
                 got = layer(x)
             np.testing.assert_array_equal(got, plain(x, weight, padding=padding))
 
@@ -309,7 +303,7 @@ def test_input_channels_in_blocks(isa, dtype, rng, width, out_channels):
     for channels in (256, 3000):
         x = integers(rng, (1, channels, 3, width), dtype, largest=2)
         weight = integers(rng, (out_channels, channels, 3, 3), dtype, largest=2)
-        with choose.use_tile(Family.WIDTH):
+        with choose.use_tile("width"):
             got = gconv.conv2d(x, weight, padding=1)
         np.testing.assert_array_equal(got, plain(x, weight, padding=1))
 
@@ -326,7 +320,7 @@ def test_functions_pack_weights_for_several_bands(isa, dtype, rng, size):
     """A function keeps packed weights from band to band, a layer has its own: the same sums."""
     x = integers(rng, (2, 32, size, size), dtype, largest=2)
     weight = integers(rng, (96, 16, 3, 3), dtype, largest=2)
-    with choose.use_tile(Family.CHANNEL):
+    with choose.use_tile("channel"):
         function = gconv.conv2d(x, weight, padding=1, groups=2, num_threads=2)
         layer = gconv.Conv2d(weight, padding=1, groups=2)(x)
     want = plain(x, weight, padding=1, groups=2)
@@ -334,7 +328,7 @@ def test_functions_pack_weights_for_several_bands(isa, dtype, rng, size):
     np.testing.assert_array_equal(layer, want)
 
 
-@pytest.mark.parametrize("family", [Family.PLAIN, Family.WIDTH, Family.CHANNEL])
+@pytest.mark.parametrize("family", ["plain", "width", "channel"])
 def test_families_agree(isa, dtype, rng, family):
     """Whatever family serves, strides, dilation and padding on one side mean the same."""
     x = integers(rng, (2, 6, 9, 23), dtype)

@@ -13,16 +13,20 @@ from arrays import LAYOUTS, OUT_LAYOUTS, integers, normals
 from hypothesis import assume, event, given
 from hypothesis import strategies as st
 from interpreter import printed
+from kernels import KERNELS, Kernel, plain, plans
 from reference import reference, transposed
-from test_properties import dtypes, families, isas, layouts, plans, seeds, threads
+from test_properties import dtypes, isas, layouts, seeds, threads
 from tolerance import assert_close
 
 import gconv
-from gconv._plan import choose, spec
-from gconv._plan.problem import Family
+from gconv._call.isa import machine_of
+from gconv._families.transposed import family as transposed_family
+from gconv._plan import choose
 
 FUNCTIONS = {1: gconv.conv_transpose1d, 2: gconv.conv_transpose2d, 3: gconv.conv_transpose3d}
 LAYERS = {1: gconv.ConvTranspose1d, 2: gconv.ConvTranspose2d, 3: gconv.ConvTranspose3d}
+#: None leaves the choice to the plan; others serve the parts, or the whole.
+families = st.none() | st.sampled_from(KERNELS)
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,7 @@ def test_large_ones_are_the_plain_loop_nest_with_the_same_bits_for_any_threads(
     dims = len(x) - 1
     x, weight = integers(rng, (2, *x), dtype), integers(rng, weight, dtype)
     bias = integers(rng, (weight.shape[1] * options.get("groups", 1),), dtype)
-    with choose.use_tile(Family.PLAIN):
+    with plain():
         want = FUNCTIONS[dims](x, weight, bias, **options)
     np.testing.assert_array_equal(FUNCTIONS[dims](x, weight, bias, **options), want)
     normal = normals(rng, x.shape, dtype)
@@ -246,7 +250,7 @@ EXTREMES = {
 }
 
 
-@pytest.mark.parametrize("family", [None, *Family])
+@pytest.mark.parametrize("family", [None, *KERNELS], ids=str)
 @pytest.mark.parametrize("name", EXTREMES)
 def test_extremes(name, family, isa, dtype, rng):
     x, weight, options = EXTREMES[name]
@@ -267,12 +271,13 @@ def test_extremes(name, family, isa, dtype, rng):
         np.testing.assert_array_equal(layer(x), want)
 
 
-@pytest.mark.parametrize("family", [None, Family.PLAIN])
+@pytest.mark.parametrize("family", [None, Kernel("plain")], ids=str)
 def test_thousands_of_phases_are_planned_as_their_few_kinds(family, isa, dtype, rng, monkeypatch):
     """1,000 phases: some have two taps, others one; with crops, some begin an input later."""
     made = []
-    with_tables = spec.with_tables
-    monkeypatch.setattr(spec, "with_tables", lambda *args: made.append(1) or with_tables(*args))
+    written = transposed_family.written
+    monkeypatch.setattr(
+        transposed_family, "written", lambda *args: made.append(1) or written(*args))
     x, weight = integers(rng, (1, 2, 30), dtype), integers(rng, (2, 3, 1300), dtype)
     options = {"stride": 1000, "padding": 210}
     want = transposed(x, weight, **options)
@@ -472,7 +477,7 @@ def test_explain_says_that_tiles_compute_whole_rows(channels, isa, dtype):
     layer = gconv.ConvTranspose2d(
         np.ones((4 * channels, 1, 4, 4), dtype), stride=2, padding=1, groups=4
     )
-    has_tiles = choose.machine(isa, np.dtype(dtype)).tiles["upsampling"]
+    has_tiles = machine_of(isa, np.dtype(dtype)).tiles["upsampling"]["upsampling"]
     how = layer.explain((1, 4 * channels, 40, 40))
     assert ("column phases" in str(how)) == bool(has_tiles)
     if has_tiles:

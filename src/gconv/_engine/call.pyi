@@ -57,6 +57,7 @@ class Plan:
         *,
         keep: Sequence[NDArray[Any]] = (),
         flops: int,
+        serial_flops: int,
         dimensions: int,
         weight_offset: int = 0,
     ) -> None: ...

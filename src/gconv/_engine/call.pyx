@@ -102,10 +102,6 @@ thread_limit_variable = contextvars.ContextVar("gconv.thread_limit", default=Non
 cdef int fixed_threads = 0  # from set_num_threads or GCONV_NUM_THREADS; 0: neither
 cdef int cpu_threads = 0  # by affinity and quota; 0: not yet looked up
 cdef object look_up_threads = None
-# Below so many floating-point operations a call runs on one thread. Measured on Zen 4, two CPUs,
-# 4 channels per group: with a pool at work, two threads draw level at 0.4 MFLOP and save 5 us of
-# 21 at 0.9; after a rest of 12 ms, waking the second one costs 130 us there.
-cdef Py_ssize_t SERIAL_FLOPS = 1_000_000
 
 
 def on_threads_unknown(function):
@@ -284,8 +280,8 @@ cdef class Plan:
         What the record was made from.
     keep : sequence of numpy.ndarray
         What the addresses in the record point into: it lives as long as the plan.
-    flops : int
-        Of one image: too few are not worth a second thread.
+    flops, serial_flops : int
+        Floating-point operations of an image, and below how many a call runs on one thread.
     dimensions : int
         Spatial dimensions of the arrays.
     weight_offset : int
@@ -294,7 +290,7 @@ cdef class Plan:
 
     cdef ConvPlan plan
     cdef run_function function
-    cdef Py_ssize_t flops, weight_offset, itemsize, pixel
+    cdef Py_ssize_t flops, serial_flops, weight_offset, itemsize, pixel
     cdef int dimensions
     cdef readonly object layout
     cdef readonly bint copied  # it writes C order, although the result is channels-last
@@ -302,7 +298,7 @@ cdef class Plan:
     cdef object keep, capsule
 
     def __cinit__(self, cnp.ndarray record, engine, layout, *, keep=(), Py_ssize_t flops,
-                  int dimensions, Py_ssize_t weight_offset=0):
+                  Py_ssize_t serial_flops, int dimensions, Py_ssize_t weight_offset=0):
         if cnp.PyArray_NBYTES(record) != sizeof(ConvPlan):
             raise ValueError("gconv: the record is not a ConvPlan")
         memcpy(&self.plan, cnp.PyArray_DATA(record), sizeof(ConvPlan))
@@ -311,6 +307,7 @@ cdef class Plan:
         self.keep = tuple(keep)
         self.nbytes = sizeof(ConvPlan) + sum([array.nbytes for array in keep])
         self.flops = flops
+        self.serial_flops = serial_flops
         self.dimensions = dimensions
         self.itemsize = engine.itemsize
         self.weight_offset = weight_offset * self.itemsize
@@ -340,7 +337,7 @@ cdef class Plan:
             if pixel != self.pixel:
                 for axis in range(3):
                     plan.problem.y_axis[axis] = plan.problem.y_axis[axis] // self.pixel * pixel
-        if self.flops * images < SERIAL_FLOPS or omp_get_level() > 0 or child_is_serial:
+        if self.flops * images < self.serial_flops or omp_get_level() > 0 or child_is_serial:
             threads = 1
         several = threads > 1
         if several:

@@ -65,6 +65,8 @@ class Tuning(NamedTuple):
     output_bytes: int = 128 * KIB
     # What channels-last tiles read of x for one vector of channels.
     channels_last_bytes: int = 48 * KIB
+    # Weights that tiles of wide kernels take at a time: half of the first-level cache.
+    wide_weight_bytes: int = 16 * KIB
     # Panel and result of a block that is transposed, of one vector of channels and of several.
     block_bytes: int = 256 * KIB
     small_block_bytes: int = 24 * KIB
@@ -77,6 +79,10 @@ class Tuning(NamedTuple):
     least_item_flops: int = 40_000
     most_item_flops: int = 400_000
     few_items: int = 8
+    # Below so many floating-point operations a call runs on one thread. Two CPUs, 4 channels per
+    # group: with a pool at work, two threads draw level at 0.4 MFLOP and save 5 us of 21 at 0.9;
+    # after a rest of 12 ms, waking the second one costs 130 us there.
+    serial_flops: int = 1_000_000
     # Below, few threads are worth waking, and items may be larger.
     small_flops: int = 20_000_000
     small_item_flops: int = 150_000

@@ -28,7 +28,7 @@ from gconv._plan.record import ADDRESS, ENUM, FLAG, INT, Keep, addresses
 OWN = np.dtype(
     [
         ("kernel", ENUM), ("pixels", INT), ("blocks", INT), ("wide", INT), ("first", ADDRESS),
-        ("base", ADDRESS), ("picks", ADDRESS), ("prefetches", FLAG),
+        ("base", ADDRESS), ("picks", ADDRESS), ("prefetches", FLAG), ("cached_vectors", INT),
     ],
     align=True,
 )
@@ -181,10 +181,12 @@ class ChannelsLast(Family):
         assert isinstance(layout, ChannelsLastLayout)
         vectors, tile = layout.vectors, layout.tile
         kinds = layout.machine.tiles[self.name]["kernels"]
+        vector_bytes = layout.p.taps * layout.lanes * layout.itemsize
         return np.array(
             (
                 kinds[tile.kind.upper()], tile.rows, vectors.blocks, vectors.wide,
                 *addresses(keep, vectors.first, vectors.base, vectors.picks), layout.prefetches(),
+                max(1, layout.tuning.wide_weight_bytes // vector_bytes),
             ),
             OWN,
         )

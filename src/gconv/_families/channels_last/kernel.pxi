@@ -35,6 +35,7 @@ cdef struct ChannelsLastPlan:
     const Py_ssize_t* base
     const int* picks
     bint prefetches  # tiles ask for what the next row, or the next tile, reads and writes
+    Py_ssize_t cached_vectors  # vectors whose weights stay in the first-level cache (WIDE)
 
 
 cdef inline void pack_vector(

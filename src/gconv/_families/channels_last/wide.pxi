@@ -6,7 +6,6 @@ cdef enum:
     MOST_WIDE = 5  # pixels; with more GCC 12 keeps the sums on the stack
     WIDE_COLUMNS = 64  # the family sees to it
     CHUNK = 4  # kernel columns at a time
-    WIDE_WEIGHT_BYTES = 16384  # half of the first-level cache
 
 cdef pixel_function WIDE_TILES[MOST_WIDE + 1]
 
@@ -89,8 +88,7 @@ cdef inline void wide_rows(
     const sum_t* bias, y_t* y) noexcept nogil:
     """A band, for as many vectors of channels at a time as the cache holds the weights of."""
     cdef const Band* band = &item.band
-    cdef Py_ssize_t vector_bytes = s.taps * LANES * <Py_ssize_t>sizeof(w_t)
-    cdef Py_ssize_t at_once = max(1, WIDE_WEIGHT_BYTES // vector_bytes)
+    cdef Py_ssize_t at_once = (<const ChannelsLastPlan*>p.own).cached_vectors
     cdef Py_ssize_t channel = item.first_group, left, od, oh, phase, column
     while channel < item.last_group:
         left = item.last_group - channel

@@ -150,8 +150,10 @@ cdef void width_item(
                         s.lines.x = source.origin + od * source.plane + oh * source.row
                         s.lines.y = (y + channel_offset(p, item.image, o)
                                      + pixel_offset(p, od, oh, band.begin[2]))
-                        s.lines.added = (
-                            s.lines.y if c > 0 else residual_of(scratch, y, s.lines.y))
+                        if c > 0:
+                            s.lines.added = s.lines.y
+                        else:
+                            s.lines.added = residual_of(scratch, y, s.lines.y)
                         compute_lines(
                             &s.lines, &WIDTH_TILES[rows][0], rows, width, &across, spill)
                         oh = next_oh
