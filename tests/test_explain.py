@@ -177,7 +177,8 @@ EXPLAINED = {
 }
 #: Kernel columns that a kind of tiles serves, where these are not 3.
 COLUMNS = {"pixels": 5, "wide": 9, "fitting": 4}
-SEVERAL = ("picked", "neighbours")  # serve several channels per group, in channels-last arrays alone
+# They serve several channels per group, in channels-last arrays alone.
+SEVERAL = ("picked", "neighbours")
 
 
 def serves(kernel, isa, dtype):
