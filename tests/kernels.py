@@ -37,7 +37,8 @@ ORDINARY = [kernel for kernel in KERNELS if kernel.family not in ("short", "tran
 @contextlib.contextmanager
 def plans(instruction_set, kernel=None):
     """Make plans for an instruction set, of one kernel wherever it can serve."""
-    with isa.use_isa(instruction_set), contextlib.nullcontext() if kernel is None else kernel.forced():
+    forced = contextlib.nullcontext() if kernel is None else kernel.forced()
+    with isa.use_isa(instruction_set), forced:
         yield
 
 

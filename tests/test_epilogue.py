@@ -122,8 +122,8 @@ def transposed_geometries(draw):
 
 
 @given(
-    transposed_geometries(), dtypes, isas, transposed_families, threads, seeds, activations, st.booleans(),
-    st.booleans(),
+    transposed_geometries(), dtypes, isas, transposed_families, threads, seeds, activations,
+    st.booleans(), st.booleans(),
 )
 def test_any_transposed_convolution(
     drawn, dtype, isa, family, num_threads, seed, activation, has_bias, has_residual

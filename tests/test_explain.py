@@ -177,7 +177,7 @@ EXPLAINED = {
 }
 #: Kernel columns that a kind of tiles serves, where these are not 3.
 COLUMNS = {"pixels": 5, "wide": 9, "fitting": 4}
-SEVERAL = ("picked", "neighbours")  # serve several channels per group, in channels-last arrays alone
+SEVERAL = ("picked", "neighbours")  # for several channels per group, and so channels-last x alone
 
 
 def serves(kernel, isa, dtype):
