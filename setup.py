@@ -152,14 +152,15 @@ def call_extension() -> Extension:
         [str(ENGINE / "call.pyx")],
         define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
         include_dirs=[str(ENGINE), numpy.get_include()],
-        depends=[str(ENGINE / name) for name in ("plan.pxd", "process.h", "runtime.h")],
+        depends=[str(ENGINE / name) for name in ("plan.pxd", "process.h", "runtime.h", "crowd.h")],
     )
 
 
 def packages() -> list[str]:
     """The packages of a wheel: a family is one by its folder alone."""
-    rooms = ("_api", "_call", "_plan", "_families", "_engine", "_cli", "_bench",
-             "_bench.contenders")
+    rooms = (
+        "_api", "_call", "_plan", "_families", "_engine", "_cli", "_bench", "_bench.contenders",
+    )
     families = sorted(path.parent.name for path in FAMILIES.glob("*/__init__.py"))
     return [
         "gconv",

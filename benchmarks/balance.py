@@ -16,7 +16,7 @@ from gconv._bench.contenders.gconv import layer_of
 from gconv._bench.layers import Layer
 from gconv._bench.options import Parser, add_rows, add_threads
 from gconv._bench.targets import BALANCE_THREADS, MOST_BALANCE, SHARED_FLOPS
-from gconv._plan import choose
+from gconv._call.isa import usable, use_isa
 
 
 def balance(layer: Layer, threads: int) -> float:
@@ -30,13 +30,13 @@ def main(argv: list[str] | None = None) -> int:
     add_rows(parser)
     add_threads(parser, BALANCE_THREADS)
     arguments = parser.parse_args(argv)
-    isas = choose.usable_isas()
+    isas = usable()
     print(f"{'layer':24} {'MFLOP':>9} " + " ".join(f"{isa:>8}" for isa in isas))
     missed = False
     for layer in arguments.rows:
         values = []
         for isa in isas:
-            with choose.use_isa(isa):
+            with use_isa(isa):
                 values.append(balance(layer, arguments.threads))
         counts = layer.flops > SHARED_FLOPS
         above = counts and max(values) > MOST_BALANCE

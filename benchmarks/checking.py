@@ -12,7 +12,6 @@ from gconv._bench.contenders.gconv import function_of
 from gconv._bench.contenders.pytorch import torch_conv
 from gconv._bench.layers import Layer
 from gconv._plan import choose
-from gconv._plan.problem import Family
 
 # Winograd's transforms amplify rounding, by how much depends on the tile; bfloat16 or float16
 # products still stand out by far.
@@ -45,7 +44,7 @@ def reference(layer: Layer, x: Array, weight: Array) -> NDArray[np.float64]:
             y = torch_conv(layer)(torch.from_numpy(x), torch.from_numpy(weight))
         result = y.numpy()
     else:
-        with choose.use_tile(Family.PLAIN):
+        with choose.use_tile("plain"):
             result = function_of(layer)(x, weight)
     return result
 

@@ -16,13 +16,16 @@ class Parser(argparse.ArgumentParser):
     Parameters
     ----------
     module
-        The benchmark's module below `gconv._bench`, or None for ``gconv bench`` itself.
+        The benchmark's module below `gconv._bench`; None for ``gconv bench`` itself, or an option
+        of it for what that option stands for.
     doc
         Its docstring; the first line is the description.
     """
 
     def __init__(self, module: str | None, doc: str | None) -> None:
-        prog = f"python -m gconv._bench.{module}" if module else "gconv bench"
+        prog = f"python -m gconv._bench.{module}"
+        if module is None or module.startswith("--"):
+            prog = " ".join(["gconv bench", *([module] if module else [])])
         super().__init__(prog=prog, description=(doc or "").splitlines()[0])
 
     def error(self, message: str) -> NoReturn:

@@ -19,8 +19,8 @@ from gconv._bench.options import Parser, writable
 from gconv._bench.progress import tracked
 
 BENCHMARKS = (
-    "article", "overhead", "scaling", "memory", "beside_torch", "epilogue", "padding_modes",
-    "transposed",
+    "article", "overhead", "scaling", "memory", "beside_torch", "beside_numpy", "epilogue",
+    "padding_modes", "transposed",
 )
 
 

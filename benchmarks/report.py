@@ -35,7 +35,7 @@ def _number(value: float | None, digits: int = 2) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def _table(header: list[str], rows: list[list[str]], left: int = 1) -> str:
+def table(header: list[str], rows: list[list[str]], left: int = 1) -> str:
     """A markdown table whose first `left` columns are text."""
     rule = [":--"] * left + ["--:"] * (len(header) - left)
     return "\n".join("| " + " | ".join(line) + " |" for line in [header, rule, *rows]) + "\n"
@@ -79,7 +79,7 @@ def row_table(rows: list[Row]) -> str:
             _number(roofline_fraction(row, "layer")),
         ]
         lines.append(line)
-    return _table(header, lines, left=2)
+    return table(header, lines, left=2)
 
 
 def target_table(found: list[Outcome]) -> str:
@@ -100,7 +100,7 @@ def target_table(found: list[Outcome]) -> str:
                 ", ".join(named),
             ]
         )
-    return _table(
+    return table(
         ["what (gconv layer unless named)", "target", "mean or worst", "", "rows that miss it"],
         lines,
     )
@@ -151,7 +151,7 @@ def speed_section(results: dict[str, Any]) -> str:
     return (
         f"How many times faster a gconv layer is than each peer, {count} "
         "(geometric mean over the rows of each class; best peer: the fastest on each row):\n\n"
-        + _table(header, lines)
+        + table(header, lines)
         + f"\n{heading(results)}"
     )
 

@@ -48,6 +48,11 @@ def parser() -> argparse.ArgumentParser:
     )
     add_rows(options)
     options.add_argument("--list", action="store_true", help="name the layers and stop")
+    options.add_argument(
+        "--choices", action="store_true",
+        help="how far the planner's choices are from the best, on generated layers; its options: "
+        "gconv bench --choices --help",
+    )
     add_thread_counts(options, [1, 2])
     add_contenders(options)
     options.add_argument(
@@ -69,6 +74,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print or write what was asked for, return the exit status."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if "--choices" in argv:
+        from gconv._bench.choices import main as measure_choices  # it has its own options
+
+        return measure_choices([word for word in argv if word != "--choices"])
     options = parser().parse_args(argv)
     if options.list:
         for layer in options.rows:

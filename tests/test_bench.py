@@ -4,15 +4,22 @@ import json
 import os
 import re
 
+import numpy as np
 import pytest
 from interpreter import run_python
 from oracles import oracle
 
 from gconv._bench import run
+from gconv._bench.choices import Contenders, ways_of, words_of
 from gconv._bench.contenders import CONTENDERS
+from gconv._bench.generated import KINDS, generate
 from gconv._bench.layers import read_layers
 from gconv._bench.targets import TARGETS, outcomes
 from gconv._bench.transposed import CASES
+from gconv._call import isa
+from gconv._engine.call import is_image
+from gconv._plan import choose
+from gconv._plan.tuning import RECORDS
 
 ROW = "article_3to9_g3"
 TINY = ("--rows", ROW, "--threads", "1", "--rounds", "1", "--quick")
@@ -211,6 +218,129 @@ def test_the_benchmark_of_transposed_convolution_runs_and_is_right():
     assert "WRONG" not in done.stdout
     for case in CASES:
         assert case.name in done.stdout
+
+
+# ---- the planner's choices ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def choices(tmp_path_factory):
+    """A run of a layer of each of three classes: the finished process, results, tables."""
+    folder = tmp_path_factory.mktemp("choices")
+    done = bench("--choices", "--layers", 3, "--seed", 5,
+                 "--classes", "grouped,depthwise,transposed",
+                 "--json", folder / "choices.json", "--markdown", folder / "choices.md")
+    assert done.returncode == 0, done.stderr
+    text = (folder / "choices.md").read_text(encoding="utf-8")
+    return done, json.loads((folder / "choices.json").read_text()), text
+
+
+def test_choices_are_held_against_the_best_way_that_was_tried(choices):
+    done, results, _ = choices
+    assert done.stdout == ""
+    assert [row["class"] for row in results["rows"]] == ["grouped", "depthwise", "transposed"]
+    assert results["isa"] in isa.PREFERENCE
+    assert results["tuning"] in [record.name for record in RECORDS]
+    assert results["threads"] == 1
+    for row in results["rows"]:
+        assert row["seed"] == 5
+        assert row["regret"] >= 1
+        assert row["regret"] == row["chosen"]["seconds"] / row["best"]["seconds"]
+        words = [way["words"] for way in row["tried"]]
+        assert words[0] == row["chosen"]["words"]
+        assert row["best"]["words"] in words
+        assert len(words) == len(set(words)) > 1
+        assert all(way["seconds"] > 0 for way in row["tried"])
+
+
+def test_choices_are_reported_by_class_and_the_worst_by_layer(choices):
+    _, results, text = choices
+    assert f"tuning record `{results['tuning']}`" in text
+    classes, worst = tables_of(text)
+    assert [line[:2] for line in classes[1:]] == [
+        ["grouped", "1"], ["depthwise", "1"], ["transposed", "1"], ["all", "3"]]
+    regrets = sorted((row["regret"] for row in results["rows"]), reverse=True)
+    assert [line[4] for line in worst[1:]] == [f"{regret:.2f}" for regret in regrets]
+
+
+def test_several_runs_of_choices_become_one_table(choices, tmp_path):
+    _, results, _ = choices
+    files = [tmp_path / "a.json", tmp_path / "b.json"]
+    for seed, file in enumerate(files):
+        rows = [row | {"seed": seed} for row in results["rows"]]
+        file.write_text(json.dumps(results | {"rows": rows}))
+    done = bench("--choices", "--read", *files)
+    assert done.returncode == 0, done.stderr
+    assert "6 generated layers, seeds 0, 1." in done.stdout
+    assert tables_of(done.stdout)[0][-1][:2] == ["all", "6"]
+
+
+def test_generated_layers_are_the_same_for_a_seed_however_many():
+    layers = generate(20, 3)
+    assert layers[:7] == generate(7, 3)
+    assert layers != generate(20, 4)
+    assert [layer.kind for layer in layers] == [*KINDS, *KINDS]
+
+
+def test_generated_layers_are_of_every_sort():
+    """Dimensions, memory orders, strides, dilations, padding on one side, ragged channels."""
+    layers = generate(300, 0)
+    assert {len(layer.spatial) for layer in layers if layer.kind == "transposed"} == {1, 2, 3}
+    assert {layer.channels_last for layer in layers} == {False, True}
+    for several in ("stride", "dilation", "kernel"):
+        assert any(set(getattr(layer, several)) == {1} for layer in layers)
+        assert any(max(getattr(layer, several)) > 1 for layer in layers)
+    assert any(before != after for layer in layers for before, after in layer.padding)
+    assert any(layer.out_channels // layer.groups % 4 for layer in layers)
+
+
+@pytest.mark.parametrize("layer", generate(10, 1), ids=lambda layer: layer.kind)
+def test_a_generated_layer_has_the_shapes_that_it_says(layer):
+    x = layer.x()
+    assert layer.layer()(x).shape == (1, layer.out_channels, *layer.out_spatial)
+    assert is_image(x, True, not layer.channels_last)
+
+
+def test_every_way_that_is_tried_is_forced_and_differs():
+    """Also those that wrappers make of a layer; the first is the planner's own choice."""
+    for layer in generate(20, 2):
+        contenders = Contenders(layer, 1)
+        ways = ways_of(contenders.problem, contenders.engine)
+        chosen = choose.choose(contenders.problem, contenders.engine)
+        assert words_of(chosen) == (ways[0].words, ways[0].family)
+        for way in ways[1:]:
+            forced = choose.choose(contenders.problem, contenders.engine, way.forced)
+            assert forced.forced
+            assert words_of(forced)[0] == way.words
+            assert forced.cycles >= chosen.cycles
+        assert len({way.words for way in ways}) == len(ways)
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
+def test_a_record_has_other_values_for_shorter_vectors_and_plans_take_them(record):
+    for size, values in record.shorter.items():
+        shorter = record.with_vectors(size)
+        assert {name: getattr(shorter, name) for name in values} == values
+        assert all(getattr(record, name) != value for name, value in values.items())
+    assert record.with_vectors(64) == record
+    for name in isa.usable():
+        dtype = np.dtype(np.float32)
+        found = choose.machine_of(name, isa.engine(name, dtype), dtype.itemsize, record)
+        assert found.tuning == record.with_vectors(found.lanes * dtype.itemsize)
+
+
+@pytest.mark.parametrize(
+    ("reason", "arguments"),
+    [("no class 'sparse'", ("--classes", "dense,sparse")),
+     ("'0' is not a number from 1 on", ("--layers", "0")),
+     ("cannot be read", ("--read", "nowhere.json"))])
+def test_what_is_wrong_with_choices_is_one_line_and_status_2(reason, arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        run.main(["--choices", *arguments])
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("gconv bench --choices: ")
+    assert reason in line
 
 
 # ---- the verdict -------------------------------------------------------------------------------

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
+from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +20,10 @@ from scipy.signal import correlate2d
 
 import gconv
 from gconv.__main__ import main
-from gconv._cli.filter import loop_over_channels
+from gconv._cli.bands import loop_over_channels
 from gconv._cli.kernels import named_bank
 
-EXTRA = ("PIL", "matplotlib", "rich")
+EXTRA = ("PIL", "matplotlib", "rich", "tifffile", "imagecodecs")
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +84,16 @@ class TestTheJob:
             assert (ms, unit) == ("ms", "GFLOP/s")
             assert "best of 5" in line
         assert said.err == ""
+
+    def test_a_large_picture_comes_in_bands_and_the_times_are_their_sums(self, capsys):
+        save_picture("a.png", size=(1500, 1200), mode="L")
+        assert main(["filter", "a.png"]) == 0
+        _, shapes, grouped, loop = capsys.readouterr().out.splitlines()
+        assert shapes.strip().endswith("10 output channels (1, 10, 1194, 1494), float32")
+        (bands,) = re.findall(r"^  (\d+) grouped calls:", grouped)
+        assert int(bands) > 1
+        for line in (grouped, loop):
+            assert f"(sum over {bands} bands, best of " in line
 
     def test_a_grey_picture_is_one_group(self, capsys):
         save_picture("a.png", mode="L")
@@ -228,9 +242,9 @@ class TestNothingIsOverwritten:
         save_picture("a.png")
         compute = gconv.filter_bank
 
-        def somebody_else_writes(*arguments):
+        def somebody_else_writes(*arguments, **options):
             Path("a.gconv.png").write_text("precious")
-            return compute(*arguments)
+            return compute(*arguments, **options)
 
         monkeypatch.setattr(gconv, "filter_bank", somebody_else_writes)
         assert "exists already" in fails_in_one_line(capsys, "a.png")
@@ -254,10 +268,10 @@ class TestPicturesThatCannotBeDone:
             save_picture(name)
             content = Path(name).read_bytes()
             Path(name).write_bytes(content[: len(content) // 2])
-        elif name == "float.tif":
-            Image.fromarray(np.zeros((20, 20), np.float32)).save(name)
-        elif name == "wide.tif":
-            Image.fromarray(np.full((20, 20), 1 << 20, np.int32)).save(name)
+        elif name == "nan.tif":
+            Image.fromarray(np.full((20, 20), np.nan, np.float32)).save(name)
+        elif name == "lab.tif":
+            Image.new("LAB", (20, 20)).save(name)
 
     @pytest.mark.parametrize(
         ("bad", "reason"),
@@ -270,8 +284,8 @@ class TestPicturesThatCannotBeDone:
             ("truncated.jpg", "cannot be read"),
             ("truncated.tif", "cannot be read"),
             ("small.png", "6 x 20 pixels are too few for kernels of 7 x 7"),
-            ("float.tif", "8 or 16 bits"),
-            ("wide.tif", "8 or 16 bits"),
+            ("nan.tif", "finite"),
+            ("lab.tif", "CIELAB"),
         ],
     )
     def test_one_line_and_the_others_are_done(self, bad, reason, capsys):
@@ -284,13 +298,17 @@ class TestPicturesThatCannotBeDone:
         done = {name for name in files() if ".gconv." in name}
         assert done == {"a.gconv.png", "z.gconv.png"}
 
+    def test_a_pipe_is_one_line(self, capsys):
+        os.mkfifo("a.png")
+        assert "more than once" in fails_in_one_line(capsys, "a.png")
+
     def test_a_picture_of_the_kernels_size_is_large_enough(self):
         save_picture("a.png", size=(7, 7))
         assert main(["filter", "a.png", "--save"]) == 0
         assert np.load("a.gconv.npy").shape == (3, 10, 1, 1)
 
     def test_too_little_memory_is_one_line(self, capsys, monkeypatch):
-        def refuse(*_):
+        def refuse(*_, **__):
             raise MemoryError
 
         save_picture("a.png")
@@ -331,6 +349,7 @@ class TestBank:
             (np.full((2, 3, 3), np.nan), "finite"),
             (np.full((2, 3, 3), 1e300), "finite"),
             (np.full((2, 3, 3), 3e38), "finite"),
+            (np.full((2, 3, 3), 1e37), "add up"),
             (np.full((2, 3, 3), None), "pickle"),
         ],
     )
@@ -341,6 +360,17 @@ class TestBank:
         assert line.startswith("gconv filter: --bank bank.npy: ")
         assert reason in line.lower() or reason in line
         assert files() == ["a.png", "bank.npy"]
+
+    @pytest.mark.parametrize("taps", [8e36, -8e36, 1e-45])
+    def test_extreme_taps_warn_of_nothing(self, taps, capsys):
+        """Warnings are errors here."""
+        chequered = np.kron(np.indices((9, 9)).sum(axis=0) % 2, np.ones((40, 40)))
+        Image.fromarray((chequered * 255).astype(np.uint8)).save("a.png")
+        kernels = np.full((2, 3, 3), taps)
+        kernels[1, ::2] *= -1
+        np.save("bank.npy", kernels)
+        assert main(["filter", "a.png", "--bank", "bank.npy"]) == 0
+        assert capsys.readouterr().err == ""
 
     def test_a_wrong_file_is_one_line(self, capsys):
         save_picture("a.png")
@@ -411,17 +441,42 @@ class TestOutputsThatCannotBeWritten:
     def test_a_full_disk_leaves_no_half_file_and_the_others_are_done(self, capsys, monkeypatch):
         save_picture("a.png")
         save_picture("b.png")
-        save = np.save
 
-        def run_out_of_space(file, array):
-            save(file, array)
+        def run_out_of_space(*_):
             if Path("a.gconv.npy").exists():
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        monkeypatch.setattr(np, "save", run_out_of_space)
+        monkeypatch.setattr(os, "posix_fallocate", run_out_of_space, raising=False)
         line = fails_in_one_line(capsys, "a.png", "b.png", "--save")
         assert line.startswith("gconv filter: b.png: b.gconv.npy cannot be written: No space left")
         assert files() == ["a.gconv.npy", "a.gconv.png", "a.png", "b.png"]
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_a_run_that_is_ended_leaves_nothing(self, number):
+        save_picture("a.png", size=(4000, 3000))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gconv", "filter", "a.png", "--save"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while len(files()) == 1 and process.poll() is None:
+            time.sleep(0.01)
+        assert any(name.endswith(".part") for name in files())
+        process.send_signal(number)
+        assert process.communicate(timeout=120) == ("", "")
+        assert process.returncode == 128 + number
+        assert files() == ["a.png"]
+
+    def test_a_sheet_that_cannot_be_written_leaves_no_responses(self, capsys, monkeypatch):
+        def run_out_of_space(*_, **__):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        save_picture("a.png")
+        monkeypatch.setattr(Image.Image, "save", run_out_of_space)
+        line = fails_in_one_line(capsys, "a.png", "--save")
+        assert line == "gconv filter: a.png: a.gconv.png cannot be written: No space left on device"
+        assert files() == ["a.png"]
 
     def test_a_failed_run_leaves_the_old_file(self, capsys, monkeypatch):
         def run_out_of_space(*_, **__):
@@ -472,6 +527,13 @@ class TestProgress:
         save_picture("a.png")
         assert self.on_a_terminal("a.png")[0] == ""
 
+    def test_a_large_picture_shows_how_many_of_its_bands_are_done(self):
+        save_picture("a.png", size=(1500, 1200), mode="L")
+        shown, out = self.on_a_terminal("a.png")
+        assert "a.png" in shown
+        assert " 100 %" in shown
+        assert re.search(r"\d+ grouped calls:", out)
+
     def test_without_a_terminal_there_is_none(self):
         save_picture("a.png")
         save_picture("b.png")
@@ -480,7 +542,7 @@ class TestProgress:
 
 
 class TestWithoutTheExtra:
-    @pytest.mark.parametrize("missing", [["PIL"], ["matplotlib"], EXTRA])
+    @pytest.mark.parametrize("missing", [["PIL"], ["matplotlib"], list(EXTRA)])
     def test_one_line_names_it(self, missing):
         save_picture("a.png")
         done = run("filter", "a.png", before=f"sys.modules.update(dict.fromkeys({missing!r}))")
@@ -498,6 +560,14 @@ class TestWithoutTheExtra:
         done = run("filter", "a.png", "b.png", before=before)
         assert done.returncode == (2 if terminal else 0)
         assert ("Rich, part of the extra gconv[cli]" in done.stderr) == terminal
+
+    def test_rich_is_missed_where_a_single_picture_is_large(self):
+        save_picture("a.png", size=(1500, 1200), mode="L")
+        before = "sys.modules['rich'] = None; sys.stderr.isatty = lambda: True"
+        done = run("filter", "a.png", "--save", before=before)
+        assert done.returncode == 2
+        assert done.stderr == "gconv filter: a.png: needs Rich, part of the extra gconv[cli]\n"
+        assert files() == ["a.png"]
 
     @pytest.mark.parametrize("then", ["", "main(['info'])"])
     def test_nothing_else_imports_it(self, then):
@@ -519,8 +589,58 @@ class TestTheProgram:
         monkeypatch.setattr(gconv, "show_config", refuse)
         assert main(["info"]) == 2
         assert capsys.readouterr().err.splitlines() == [
-            "gconv info: GCONV_NUM_THREADS=many is not a number of threads"
+            "GCONV_NUM_THREADS=many is not a number of threads"
         ]
+
+    @pytest.mark.parametrize(
+        ("program", "command"),
+        [
+            *(
+                ("-m gconv", command)
+                for command in (
+                    "info",
+                    "filter",
+                    "filter a.png",
+                    "filter --help",
+                    "bench --list",
+                    "--version",
+                    "",
+                    "blur",
+                )
+            ),
+            ("-Im gconv", "info"),
+            ("script", "info"),
+            ("script", "filter a.png"),
+            ("script", "--version"),
+        ],
+    )
+    @pytest.mark.parametrize("variable", ["GCONV_ISA=sse9", "GCONV_NUM_THREADS=many\n"])
+    def test_a_bad_environment_variable_is_one_line(self, variable, program, command):
+        save_picture("a.png")
+        name, value = variable.split("=")
+        done = run_python(*self.started_by(program), *command.split(), **{name: value})
+        assert (done.returncode, done.stdout) == (2, "")
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"gconv: {name}")
+        assert repr(value) in line
+        assert files() == ["a.png"]
+
+    @pytest.mark.parametrize("program", ["-m gconv", "-Im gconv", "script"])
+    def test_a_good_environment_variable_is_used(self, program):
+        done = run_python(*self.started_by(program), "info", GCONV_ISA="generic")
+        assert "instruction set: generic" in done.stdout
+
+    @staticmethod
+    def started_by(program):
+        """Return the arguments of Python that start the program in one of the ways there are."""
+        if program != "script":
+            return program.split()
+        (script,) = (
+            Path(file.locate())
+            for file in distribution("gconv").files
+            if file.name == "gconv" and "bin" in file.parts
+        )
+        return [str(script)]
 
     def test_python_m_gconv(self):
         assert printed("-m", "gconv", "--version") == f"gconv {gconv.__version__}"
@@ -540,13 +660,14 @@ class TestTheProgram:
         assert "<stem>.gconv.png" in said
 
     def test_an_interrupt_has_no_traceback(self, capsys, monkeypatch):
-        def interrupt(*_):
+        def interrupt(*_, **__):
             raise KeyboardInterrupt
 
         save_picture("a.png")
         monkeypatch.setattr(gconv, "filter_bank", interrupt)
-        assert main(["filter", "a.png"]) == 130
+        assert main(["filter", "a.png", "--save"]) == 130
         assert capsys.readouterr().err == ""
+        assert files() == ["a.png"]
 
     def test_a_reader_that_goes_away_has_no_traceback(self):
         process = subprocess.Popen(
@@ -575,3 +696,14 @@ class TestTheProgram:
             )
         assert done.returncode == 2
         assert done.stderr == "gconv: stdout cannot be written: No space left on device\n"
+
+
+def test_no_warning_reaches_stderr():
+    """A palette with transparency, and more pixels than Pillow takes without one."""
+    palette = Image.fromarray(np.arange(4096, dtype=np.uint8).reshape(64, 64)).quantize(4)
+    palette.save("a.png", transparency=bytes([0, 100, 200, 255]))
+    Image.new("1", (10000, 9000)).save("b.png")
+    np.save("bank.npy", np.ones((1, 1, 1)))
+    arguments = ("filter", "a.png", "b.png", "--bank", "bank.npy")
+    done = run_python("-X", "dev", "-W", "default", "-m", "gconv", *arguments)
+    assert (done.returncode, done.stderr) == (0, "")

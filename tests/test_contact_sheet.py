@@ -9,6 +9,7 @@ from PIL import Image
 import gconv
 from gconv._cli.contact_sheet import CELL_WIDTH, Layout, draw_sheet
 from gconv._cli.kernels import Bank, named_bank
+from gconv._cli.thumbnails import Thumbnails
 
 NAMES = [
     "identity",
@@ -28,13 +29,31 @@ def overlap(a, b):
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
+def drawn(name, picture, bank):
+    """Draw a sheet of a whole picture; return its layout and the sheet."""
+    responses = gconv.filter_bank(picture, bank.kernels)
+    channels, kernels, height, width = responses.shape
+    size = (picture.shape[2], picture.shape[1])
+    layout = Layout(channels, kernels, size, (width, height))
+    original = shrunk(picture, layout.original)
+    thumbnails = shrunk(responses.reshape(-1, height, width), layout.panel(0, 0))
+    thumbnails = thumbnails.reshape(channels, kernels, *thumbnails.shape[1:])
+    return layout, draw_sheet(name, layout, original, thumbnails, bank)
+
+
+def shrunk(planes, box):
+    """Bring planes to the size of a box."""
+    thumbnails = Thumbnails(
+        len(planes), (planes.shape[2], planes.shape[1]), (box[2] - box[0], box[3] - box[1])
+    )
+    thumbnails.add(planes)
+    return thumbnails.reduced()
+
+
 def on_sheet(picture, bank):
     """Draw a sheet; return its layout and what it shows, (H, W, 3)."""
-    responses = gconv.filter_bank(picture, bank.kernels)
-    sheet = draw_sheet("a picture", picture, responses, bank)
+    layout, sheet = drawn("a picture", picture, bank)
     assert sheet.mode == "RGB"
-    size = (picture.shape[2], picture.shape[1])
-    layout = Layout(*responses.shape[:2], size, (responses.shape[3], responses.shape[2]))
     assert sheet.size == layout.size
     return layout, np.asarray(sheet)
 
@@ -202,8 +221,7 @@ class TestWhatIsShown:
 
     def test_names_of_any_length_fit(self):
         bank = Bank(named_bank().kernels[:1], ("a kernel " + "with a very long name " * 9,))
-        responses = gconv.filter_bank(self.picture, bank.kernels)
-        sheet = draw_sheet("p" * 500, self.picture, responses, bank)
+        _, sheet = drawn("p" * 500, self.picture, bank)
         margin = np.asarray(sheet)[:, -20:]
         assert (margin == 255).all()
 

@@ -14,8 +14,7 @@ pytestmark = pytest.mark.skipif(
 
 #: Convolve with everything in memory already; print by how many KiB the process grew at most.
 PROGRAM = """
-import os, re, sys
-os.environ["OPENBLAS_NUM_THREADS"] = "1"
+import re, sys
 import numpy as np, gconv
 from gconv._call.isa import use_isa
 
@@ -98,8 +97,7 @@ def test_more_would_be_seen():
 
 def test_what_is_kept_of_past_geometries_is_bounded():
     program = (
-        "import os, re\n"
-        "os.environ['OPENBLAS_NUM_THREADS'] = '1'\n"
+        "import re\n"
         "import numpy as np, gconv\n"
         "def memory():\n"
         "    with open('/proc/self/statm') as file: return int(file.read().split()[1]) * 4\n"

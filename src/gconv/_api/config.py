@@ -13,6 +13,9 @@ from gconv._version import __version__
 def show_config() -> None:
     """Print version, compiler, instruction set, OpenMP runtime and threads.
 
+    And whether this process has seen a crowd: other threads on the CPUs that calls want, so that
+    calls use one thread for a while.
+
     Examples
     --------
     >>> import gconv
@@ -21,6 +24,10 @@ def show_config() -> None:
     """
     import platform  # takes longer than the rest of gconv
 
+    seen, now = call.crowds_seen()
+    crowd = f"seen {seen} times" if seen else "none seen by this process"
+    if now:
+        crowd += ", calls use one thread now"
     runtime = call.openmp_runtime or "none: built without OpenMP, one thread"
     lines = {
         "Python": f"{platform.python_version()}, NumPy {np.__version__}",
@@ -38,6 +45,7 @@ def show_config() -> None:
         "OpenMP runtime": runtime,
         "threads": f"{threads.get_num_threads()} (runtime {call.runtime_threads()}, "
                    f"CPUs available {threads.available_cpus()})",
+        "crowd": f"{crowd} (see docs/threads.md)",
     }
     print(f"gconv {__version__}")
     for name, value in lines.items():

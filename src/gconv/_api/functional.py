@@ -118,7 +118,10 @@ def conv2d(
         Added before the activation: of the shape and dtype of the result, nothing is broadcast.
         It may be `out` itself.
     out : numpy.ndarray, optional
-        Where to put the result: of its shape and dtype, any strides. May overlap the inputs.
+        Where to put the result: of its shape and dtype, any strides. May overlap the inputs. Some
+        channels of a larger array, ``buffer[:, 16:32]``, in the memory order that a new result
+        would have, are written as fast as a new array; any other takes one pass more. The bits
+        are those of a new array.
     num_threads : int, optional
         At least 1; see `get_num_threads` for the default. The result does not depend on it.
 
@@ -330,7 +333,10 @@ def conv_transpose2d(
     residual : array_like, optional
         As in `conv2d`.
     out : numpy.ndarray, optional
-        Where to put the result: of its shape and dtype, any strides. May overlap the inputs.
+        Where to put the result: of its shape and dtype, any strides. May overlap the inputs. Some
+        channels of a larger array, ``buffer[:, 16:32]``, in the memory order that a new result
+        would have, are written as fast as a new array; any other takes one pass more. The bits
+        are those of a new array.
     num_threads : int, optional
         At least 1; see `get_num_threads` for the default. The result does not depend on it.
 

@@ -319,6 +319,6 @@ def _overlap(a: Array, b: Array) -> bool:
     """Whether two arrays share memory, or it takes too long to say: slices of one array lie
     between each other, and share none."""
     try:
-        return np.shares_memory(a, b, max_work=OVERLAP_WORK)
+        return np.shares_memory(a, b, max_work=OVERLAP_WORK)  # type: ignore[arg-type]
     except np.exceptions.TooHardError:
         return True

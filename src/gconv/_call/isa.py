@@ -16,9 +16,11 @@ from types import ModuleType
 
 import numpy as np
 
+from gconv._call.environment import read_at_import
 from gconv._engine import call
 from gconv._plan import choose
 from gconv._plan.machine import Machine, tuning
+from gconv._plan.tuning import forced_record
 
 PREFERENCE = ("avx512", "avx2", "generic")
 VARIABLE = "GCONV_ISA"
@@ -56,7 +58,8 @@ def chosen() -> str:
     return asked
 
 
-_current = chosen()
+_current = read_at_import(chosen)
+read_at_import(forced_record)  # a bad name is an error now, not at the first plan
 
 
 def current() -> str:

@@ -1,10 +1,13 @@
-"""How many threads a call uses: the only place that decides.
+"""How many threads a call may use: the only place that decides.
 
 In order: the call's `num_threads`, `thread_limit`, `set_num_threads`, GCONV_NUM_THREADS, and
 then the least of what the OpenMP runtime says (OMP_NUM_THREADS, threadpoolctl and, where one
 runtime is shared, `torch.set_num_threads`), the CPUs that the process may run on and the CPU
 quota of its control group. A container with a quota of two CPUs on a machine of 64 would
 otherwise run 64 threads in the time of two.
+
+A call uses fewer where it is small, within another parallel region, and in a crowd: see
+`_engine/crowd.h`.
 """
 
 from __future__ import annotations
@@ -64,8 +67,8 @@ def set_num_threads(num_threads: int | None) -> None:
 def get_num_threads() -> int:
     """The number of threads that a call without `num_threads` uses here and now.
 
-    Small problems run on one thread all the same, and so does a call from within another
-    OpenMP region.
+    It is the most: small problems run on one thread all the same, and so does a call from within
+    another OpenMP region, or while the CPUs are crowded.
     """
     return call.default_threads()
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
-from matplotlib import get_data_path
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from gconv._cli.kernels import Bank
+from gconv._cli.matplotlib_data import matplotlib_data
 
 # Pixels of the sheet. A README shows it at two fifths of its size, titles at 10 pixels.
 CELL_WIDTH = 156
@@ -99,7 +98,13 @@ class Layout:
 
 
 def draw_sheet(
-    name: str, picture: NDArray[np.float32], responses: NDArray[np.float32], bank: Bank
+    name: str,
+    layout: Layout,
+    original: NDArray[np.float32],
+    responses: NDArray[np.float32],
+    bank: Bank,
+    *,
+    calls: int = 1,
 ) -> Image.Image:
     """Draw the contact sheet of one picture.
 
@@ -107,26 +112,29 @@ def draw_sheet(
     ----------
     name : str
         What to call the picture.
-    picture : ndarray of float32, shape (C, H, W)
-        The original, on a scale from 0 to 1; C is 1 or 3.
-    responses : ndarray of float32, shape (C, M, h, w)
-        What the bank made of it.
+    layout : Layout
+        Where everything stands; its boxes have the sizes of the thumbnails.
+    original : ndarray of float32, shape (C, height, width)
+        The picture's thumbnail, on a scale from 0 to 1; C is 1 or 3.
+    responses : ndarray of float32, shape (C, M, height, width)
+        Thumbnails of what the bank made of it.
     bank : Bank
         The M kernels.
+    calls : int, default 1
+        In how many calls it was made.
 
     Returns
     -------
     PIL.Image.Image
         The sheet, in RGB.
     """
-    channels, kernels, height, width = responses.shape
-    layout = Layout(channels, kernels, (picture.shape[2], picture.shape[1]), (width, height))
+    channels, kernels = responses.shape[:2]
     sheet = Image.new("RGB", layout.size, BACKGROUND)
     draw = ImageDraw.Draw(sheet)
 
-    _write_header(draw, layout, name, bank)
+    _write_header(draw, layout, name, bank, "one call" if calls == 1 else f"{calls} calls")
     box = layout.original
-    planes = [_to_grey(_resize(plane, box)) for plane in picture]
+    planes = [_to_grey(plane) for plane in original]
     _paste_framed(sheet, Image.merge("RGB", planes * (3 // channels)), box)
     title = (MARGIN, box[1], max(box[2], MARGIN + CELL_WIDTH), box[3])
     _write_title(draw, "original", title, above=GAP)
@@ -137,9 +145,8 @@ def draw_sheet(
         _draw_kernel(sheet, bank.kernels[kernel], top)
         tone = _on_own_scale if bank.keeps_brightness(kernel) else _symmetric
         for channel in range(channels):
-            box = layout.panel(channel, kernel)
-            response = _resize(responses[channel, kernel], box)
-            _paste_framed(sheet, _to_grey(tone(response, bank.kernels[kernel])), box)
+            tones = tone(responses[channel, kernel], bank.kernels[kernel])
+            _paste_framed(sheet, _to_grey(tones), layout.panel(channel, kernel))
 
     for first in range(0, kernels, COLUMNS):
         for channel, (label, colour) in enumerate(ROWS[channels]):
@@ -162,16 +169,6 @@ def _on_own_scale(
     return response / np.float32(max(1.0, kernel.sum()))
 
 
-def _resize(plane: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
-    """Bring a plane to a box's size: averaged where it shrinks, in visible pixels if it grows."""
-    width, height = box[2] - box[0], box[3] - box[1]
-    if plane.shape == (height, width):
-        return plane
-    grows = width > plane.shape[1]
-    method = Image.Resampling.NEAREST if grows else Image.Resampling.LANCZOS
-    return np.asarray(Image.fromarray(plane).resize((width, height), method))
-
-
 def _to_grey(tones: NDArray[np.float32]) -> Image.Image:
     """Turn tones from 0 to 1 into an 8-bit picture, cutting off what is outside."""
     return Image.fromarray(np.rint(np.clip(tones, 0, 1) * 255).astype(np.uint8))
@@ -190,12 +187,15 @@ def _draw_kernel(sheet: Image.Image, kernel: NDArray[np.float32], cell: Box) -> 
     width, height = _fit((width, height), (ICON, ICON))
     left = (cell[0] + cell[2] - width) // 2
     upper = cell[1] - GAP - height
-    box = (left, upper, left + width, upper + height)
     scale = np.float32(2 * np.abs(kernel).max() or 1)
-    _paste_framed(sheet, _to_grey(_resize(0.5 + kernel / scale, box)), box)
+    method = Image.Resampling.NEAREST if width > kernel.shape[1] else Image.Resampling.LANCZOS
+    taps = Image.fromarray(0.5 + kernel / scale).resize((width, height), method)
+    _paste_framed(sheet, _to_grey(np.asarray(taps)), (left, upper, left + width, upper + height))
 
 
-def _write_header(draw: ImageDraw.ImageDraw, layout: Layout, name: str, bank: Bank) -> None:
+def _write_header(
+    draw: ImageDraw.ImageDraw, layout: Layout, name: str, bank: Bank, calls: str
+) -> None:
     """Write the picture's name and what was done to it, as much of it as there is room for."""
     right = layout.size[0] - MARGIN
     bold, plain = _font(TEXT + 3, "Bold"), _font(TEXT)
@@ -207,7 +207,7 @@ def _write_header(draw: ImageDraw.ImageDraw, layout: Layout, name: str, bank: Ba
     done = (
         f"channels = groups = {layout.channels}  ·  "
         f"kernels = {layout.kernels} of {height} × {width}  ·  "
-        f"output channels = {layout.channels * layout.kernels}  ·  one call"
+        f"output channels = {layout.channels * layout.kernels}  ·  {calls}"
     )
     if left + plain.getlength(done) <= right:
         draw.text((left, y), done, FAINT, plain, anchor="lm")
@@ -258,5 +258,5 @@ def _fit(size: tuple[int, int], room: tuple[int, int]) -> tuple[int, int]:
 def _font(size: int, style: str = "") -> ImageFont.FreeTypeFont:
     """Return DejaVu Sans, which Matplotlib brings along, so that sheets look alike everywhere."""
     file = f"DejaVuSans{style and '-' + style}.ttf"
-    path = Path(get_data_path(), "fonts", "ttf", file)
+    path = matplotlib_data("fonts", "ttf", file)
     return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)

@@ -110,9 +110,11 @@ def load_bank(path: Path) -> Bank:
         raise ValueError(f"kernels have the shape (M, kh, kw), not {array.shape}")
     with np.errstate(over="ignore"):  # what overflows is infinite, and refused below
         kernels = array.astype(np.float32)
-        greatest = np.abs(kernels).sum(axis=(1, 2))  # the most that a response can be
+        # The most that a response can be, and as much again and more for what a thumbnail's
+        # filter adds at edges.
+        greatest = 4 * np.abs(kernels).sum(axis=(1, 2))
     if not np.isfinite(greatest).all():
-        raise ValueError("every tap, and the sum of a kernel's taps, must be finite in float32")
+        raise ValueError("taps must be finite, and a kernel's taps must add up to less than 8e37")
     return Bank(kernels, tuple(f"kernel {m}" for m in range(1, len(kernels) + 1)))
 
 

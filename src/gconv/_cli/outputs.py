@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from types import FrameType
 
 EXISTS = "exists already (--force replaces it)"
 
@@ -32,16 +34,20 @@ class Outputs:
         return [self.sheet] if self.responses is None else [self.sheet, self.responses]
 
 
-def name_outputs(pictures: Sequence[Path], target: Path | None, *, save: bool) -> list[Outputs]:
+def name_outputs(
+    pictures: Sequence[tuple[Path, int | None]], target: Path | None, *, several: bool, save: bool
+) -> list[Outputs]:
     """Say which files each picture's results go to.
 
     Parameters
     ----------
-    pictures : sequence of Path
-        The pictures, one or more.
+    pictures : sequence of (Path, int or None)
+        Picture files, each with the page if it is one of several.
     target : Path or None
         For one picture the sheet's name, or a directory there is; for several the directory of
         their sheets, made if it is missing. None stands for the current directory.
+    several : bool
+        Whether there are, or were to be, several pictures or pages.
     save : bool
         Whether the responses are written too.
 
@@ -49,7 +55,7 @@ def name_outputs(pictures: Sequence[Path], target: Path | None, *, save: bool) -
     -------
     list of Outputs
         One for each picture, in the same order. A sheet without a name of its own is called after
-        its picture: ``<stem>.gconv.png``.
+        its picture: ``<stem>.gconv.png``, or ``<stem>.page<N>.gconv.png``.
 
     Raises
     ------
@@ -61,17 +67,22 @@ def name_outputs(pictures: Sequence[Path], target: Path | None, *, save: bool) -
     directory = target or Path()
     if target is not None and not os.path.isdir(target):
         is_png = target.suffix.lower() == ".png"
-        if len(pictures) == 1:
+        if not several:
             if not is_png:
                 raise ValueError(f"-o {target}: a sheet is called .png; a directory has to exist")
-            return [Outputs(target, target.with_suffix(".npy") if save else None)]
+            return [Outputs(target, target.with_suffix(".npy") if save else None)] * len(pictures)
         if is_png or os.path.lexists(target):
-            raise ValueError(f"-o {target}: for several pictures -o is a directory, not a file")
+            raise ValueError(
+                f"-o {target}: for several pictures or pages -o is a directory, not a file"
+            )
         try:
             target.mkdir(parents=True)
         except OSError as error:
             raise OSError(f"-o {target}: {error.strerror}") from error
-    stems = [directory / f"{picture.stem}.gconv" for picture in pictures]
+    stems = [
+        directory / f"{picture.stem}{'' if page is None else f'.page{page}'}.gconv"
+        for picture, page in pictures
+    ]
     return [Outputs(Path(f"{stem}.png"), Path(f"{stem}.npy") if save else None) for stem in stems]
 
 
@@ -123,33 +134,62 @@ def _obstacle(path: Path, read: set[str], taken: set[str], *, force: bool) -> st
     return None
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], object], *, force: bool) -> None:
-    """Write a file that is either complete or not there.
+class NotWritten(OSError):
+    """An output that cannot be written; the message names it."""
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, *, force: bool) -> Iterator[Path]:
+    """Have a file written under another name, so that it is either complete or not there.
 
     Parameters
     ----------
     path : Path
         The file's name.
-    write : callable
-        Is given the file, open for binary writing.
     force : bool
         Whether a file of this name may be replaced. It is asked again here, because the work
         before may have taken long enough for somebody else to write one.
 
+    Yields
+    ------
+    Path
+        What to write meanwhile. It is renamed at the end, or taken away after any error.
+
     Raises
     ------
-    OSError
-        The file cannot be written, or exists; the message names it.
+    NotWritten
+        The file cannot be written, or exists.
     """
-    unfinished = path.with_name(f".gconv-{os.getpid()}.part")
+    unfinished = path.with_name(f".gconv-{os.getpid()}{path.suffix}.part")
     try:
-        with unfinished.open("wb") as file:
-            write(file)
+        yield unfinished
         if os.path.lexists(path) and not force:
             raise OSError(EXISTS)
         unfinished.replace(path)
+    except NotWritten:  # another file, written within
+        raise
     except OSError as error:
-        raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise NotWritten(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         with contextlib.suppress(OSError):  # it is gone, or never was
             unfinished.unlink()
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Make exceptions of signals that end the process, so that unfinished files are taken away."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    changed = []
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores one
+                signal.signal(number, end)
+                changed.append(number)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)

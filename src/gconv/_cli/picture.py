@@ -1,102 +1,249 @@
-"""Reading a picture file into the array that the filters take."""
+"""Pictures as the filters take them: decoded whole, brought to their scale a band at a time."""
 
 from __future__ import annotations
 
-import sys
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-# Pillow has no mode for 16-bit colour and keeps the high byte of each sample. Unpacking the same
-# file in the other byte order keeps the low byte: that is where the other half is read from.
-_OPPOSITE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
-_COLOUR_16 = {f"{layout};16{order}" for layout in ("RGB", "RGBA", "RGBX") for order in _OPPOSITE}
-_GREY_ALPHA_16 = "LA;16B"
+#: The rows that are worked on together where samples are looked at or converted.
+ROWS = 64
+#: From here on a sample counts as so large that differences could overflow.
+HUGE = 1e300
 
 
-def read_picture(path: Path) -> NDArray[np.float32]:
-    """Read a picture as it is meant to be seen, on a scale from 0 (black) to 1 (white).
+class NotSupported(ValueError):
+    """A picture that is whole, but of a kind that is not supported."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture, upright, with the scale on which it is shown.
+
+    Its samples stay as the file has them. `rows` turns a few of them into float32 at a time,
+    because that takes up to four times the room.
+
+    Attributes
+    ----------
+    samples : ndarray, shape (H, W) or (H, W, 3)
+        Grey or red, green and blue; real numbers of any dtype, order in memory and byte order.
+    black, white : float
+        The samples that are shown as 0 and as 1. Black is the greater where zero means white. A
+        picture where they are equal is shown as 0.
+    missing : float or None
+        A sample that stands for no value, as NaN does; it is shown as 0.
+    """
+
+    samples: NDArray[Any]
+    black: float
+    white: float
+    missing: float | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels (1 or 3), height and width."""
+        height, width = self.samples.shape[:2]
+        return 1 if self.samples.ndim == 2 else 3, height, width
+
+    @property
+    def has_own_range(self) -> bool:
+        """Whether its dtype says nothing of black and white, so that its samples decide."""
+        return self.samples.dtype.kind not in "bu" or self.samples.itemsize > 2
+
+    def rows(self, first: int, last: int) -> NDArray[np.float32]:
+        """Return rows ``first`` to ``last - 1`` on the scale from 0 to 1.
+
+        Returns
+        -------
+        ndarray of float32, shape (C, last - first, W)
+            In C order. Infinite samples are shown as 0 or 1, missing ones and NaN as 0.
+        """
+        block = np.atleast_3d(self.samples[first:last]).transpose(2, 0, 1)
+        if self.black == self.white:
+            return np.zeros(block.shape, np.float32)
+        planes = np.empty(block.shape, np.float64 if self.has_own_range else np.float32)
+        planes[...] = block
+        if not self.has_own_range:
+            if self.black:
+                planes -= np.float32(self.black)
+            planes /= np.float32(self.white - self.black)
+            return planes
+        absent = np.isnan(planes)
+        if self.missing is not None:
+            absent |= planes == self.missing
+        # Where a difference could overflow, that of the halves does not.
+        half = 0.5 if max(abs(self.black), abs(self.white)) > HUGE else 1.0
+        planes *= half
+        planes -= half * self.black
+        planes /= half * self.white - half * self.black
+        planes[absent] = 0
+        return np.clip(planes, 0, 1, out=planes).astype(np.float32)
+
+
+def on_own_range(
+    samples: NDArray[Any], *, inverted: bool = False, missing: float | None = None
+) -> Picture:
+    """Return a picture whose least finite sample is black and whose greatest is white.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (H, W) or (H, W, 3)
+        As in `Picture`.
+    inverted : bool, default False
+        Whether the least sample is white, and the greatest black.
+    missing : float or None
+        As in `Picture`.
+
+    Raises
+    ------
+    NotSupported
+        No sample is finite.
+    """
+    least, greatest = np.inf, -np.inf
+    for first in range(0, len(samples), ROWS):
+        values = samples[first : first + ROWS]
+        low, high = values.min(), values.max()
+        if missing is not None or not np.isfinite(low) or not np.isfinite(high):
+            present = np.isfinite(values)
+            if missing is not None:
+                present &= values != missing
+            values = values[present]
+            if not values.size:
+                continue
+            low, high = values.min(), values.max()
+        least, greatest = min(least, float(low)), max(greatest, float(high))
+    if least > greatest:
+        raise NotSupported("none of its samples is a finite number")
+    black, white = (greatest, least) if inverted else (least, greatest)
+    return Picture(samples, black, white, missing)
+
+
+def upright(samples: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Turn samples (H, W, ...) as the orientation of EXIF and TIFF says, without a copy."""
+    if orientation in (5, 6, 7, 8):
+        samples = samples.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        samples = samples[::-1]
+    if orientation in (2, 3, 6, 7):
+        samples = samples[:, ::-1]
+    return samples
+
+
+@dataclass(frozen=True)
+class Pages:
+    """The pages of a file.
+
+    Attributes
+    ----------
+    count : int
+        How many there are; 1 for an animation of which no frame was named.
+    chosen : tuple of int
+        The numbers, from 1, of those that are wanted.
+    """
+
+    count: int
+    chosen: tuple[int, ...]
+
+
+def find_pages(path: Path, wanted: int | None = None) -> Pages:
+    """Say which pages of a file are to be shown.
 
     Parameters
     ----------
     path : Path
-        A file of any kind that Pillow reads. The first frame counts where there are several.
+        A picture file.
+    wanted : int, optional
+        The number, from 1, of the only page wanted. Without it all pages of a TIFF file are, but
+        those that it calls smaller copies or masks; and the first frame of any other file.
+
+    Raises
+    ------
+    OSError, ImportError, ValueError
+        As `read_picture`; ValueError also where there is no such page.
+    """
+    with _reading():
+        if _is_tiff(path):
+            from gconv._cli import tiff
+
+            pages = tiff.find_pages(path, wanted)
+        elif wanted is None:
+            return Pages(1, (1,))
+        else:
+            from gconv._cli import other_kinds
+
+            pages = Pages(other_kinds.count_frames(path), (wanted,))
+    if wanted is not None and not 1 <= wanted <= pages.count:
+        has = "is one page" if pages.count == 1 else f"are {pages.count} pages"
+        raise ValueError(f"there is no page {wanted}: there {has}")
+    return pages
+
+
+def read_picture(path: Path, page: int = 1) -> Picture:
+    """Read a picture as it is meant to be seen.
+
+    Parameters
+    ----------
+    path : Path
+        A TIFF file that tifffile reads, or a file of any other kind that Pillow reads.
+    page : int, default 1
+        The page of a TIFF file, or the frame of another, counted from 1.
 
     Returns
     -------
-    ndarray of float32, shape (C, H, W)
-        C is 1 for a grey picture and 3 for one in colour, palettes and other colour spaces
-        included. Turned upright as the EXIF orientation says; alpha is dropped. 16-bit samples
-        (grey, and RGB in PNG and TIFF) keep all their bits.
+    Picture
+        Grey, or in colour: palettes and other colour spaces become RGB. Turned upright as the
+        orientation says; alpha and other extra samples are dropped. Unsigned samples of up to 16
+        bits keep the scale of their bits. Signed, wider and floating point ones are shown on
+        their own range.
 
     Raises
     ------
     OSError
         The file cannot be opened.
+    ImportError
+        The library for its kind is not installed.
     ValueError
-        It is not a picture, is damaged, or has pixels of more than 16 bits.
+        It is not a picture, is damaged, or is of a kind that is not supported.
     """
-    try:
-        samples = _samples(path)
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"too many pixels ({error})") from error
-    except UnidentifiedImageError as error:
-        raise ValueError("not a picture that Pillow can read") from error
-    except (FileNotFoundError, PermissionError, IsADirectoryError, MemoryError):
-        raise
-    except Exception as error:
-        # A damaged file may make Pillow's readers raise nearly anything (SyntaxError, struct.error,
-        # IndexError …), and one bad picture must not end the whole run.
-        raise ValueError(f"cannot be read: {' '.join(str(error).split())}") from error
-    white = np.float32(np.iinfo(samples.dtype).max)
-    channels = samples[np.newaxis] if samples.ndim == 2 else samples.transpose(2, 0, 1)
-    return np.ascontiguousarray(channels, dtype=np.float32) / white
+    with _reading():
+        if _is_tiff(path):
+            from gconv._cli import tiff
+
+            return tiff.read_page(path, page)
+        from gconv._cli import other_kinds
+
+        return other_kinds.read_frame(path, page)
 
 
-def _samples(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Return the samples, uint8 or uint16, of shape (H, W) or (H, W, 3)."""
-    with Image.open(path) as image:
-        layouts = _layouts(image)
-        if layouts == {_GREY_ALPHA_16}:
-            # Taken for RGBA, the four bytes of a pixel are grey (high, low) and alpha (high, low).
-            _unpack_as(image, "RGBA")
-            grey = np.asarray(ImageOps.exif_transpose(image))
-            return _join(grey[..., 0], grey[..., 1])
-        if layouts and layouts <= _COLOUR_16:
-            high = np.asarray(ImageOps.exif_transpose(image))[..., :3]
-            with Image.open(path) as again:
-                layout = layouts.pop()
-                _unpack_as(again, layout[:-1] + _OPPOSITE[layout[-1]])
-                low = np.asarray(ImageOps.exif_transpose(again))[..., :3]
-            return _join(high, low)
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I;16"):
-            return np.asarray(upright).astype(np.uint16)  # in native byte order
-        if upright.mode == "I":  # 16-bit PGM arrives as 32-bit integers
-            wide = np.asarray(upright)
-            if wide.min() >= 0 and wide.max() <= 0xFFFF:
-                return wide.astype(np.uint16)
-        if upright.mode in ("I", "F"):
-            raise ValueError("pixels of 32 bits; 8 or 16 bits are accepted")
-        is_grey = upright.mode in ("1", "L", "LA", "La")
-        return np.asarray(upright.convert("L" if is_grey else "RGB"))
+def _is_tiff(path: Path) -> bool:
+    """Whether a file begins as TIFF or BigTIFF files do."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe could be read only once
+        raise NotSupported("not a file that can be read more than once")
+    with path.open("rb") as file:
+        return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def _layouts(image: Image.Image) -> set[str]:
-    """Return how the file packs its samples, in Pillow's words: ``{"RGB;16B"}``, say."""
-    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else ()
-    return {str(tile.args[0] if isinstance(tile.args, tuple) else tile.args) for tile in tiles}
-
-
-def _unpack_as(image: ImageFile.ImageFile, layout: str) -> None:
-    """Have the file's samples, not loaded yet, unpacked by another layout of the same size."""
-    image.tile = [
-        tile._replace(args=(layout, *tile.args[1:]) if isinstance(tile.args, tuple) else layout)
-        for tile in image.tile
-    ]
-
-
-def _join(high: NDArray[np.uint8], low: NDArray[np.uint8]) -> NDArray[np.uint16]:
-    return high.astype(np.uint16) * np.uint16(256) + low
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Make one kind of error of what readers raise, and keep their warnings from stderr."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except (FileNotFoundError, PermissionError, IsADirectoryError, MemoryError, ImportError):
+            raise
+        except NotSupported:
+            raise
+        except Exception as error:
+            # A damaged file may make readers raise nearly anything (SyntaxError, struct.error,
+            # IndexError ...), and one bad picture must not end the whole run.
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(f"cannot be read: {reason}") from error

@@ -8,6 +8,7 @@ a plan was made for and leaves everything else to them.
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.contextvars cimport get_value
 from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
 cimport cython
@@ -28,6 +29,7 @@ cdef enum:
 cdef extern from "process.h" nogil:
     int omp_get_max_threads()
     int omp_get_level()
+    int omp_get_num_procs()
     int cpu_has_avx2()
     int cpu_has_avx512()
     const char* openmp_library()
@@ -35,6 +37,18 @@ cdef extern from "process.h" nogil:
     int child_is_serial
     int prepare_scratch()
     char* get_scratch(size_t size)
+    int64_t clock_ns()
+
+cdef extern from "crowd.h" nogil:
+    ctypedef struct Crowd:
+        int calls
+        int64_t seen
+        int64_t until
+    int begin_call(Crowd* crowd, int threads, int cpus, int64_t now)
+    void end_call(Crowd* crowd, int threads, int64_t begin, int64_t end, int64_t computed)
+
+cdef extern from "process.h" nogil:
+    Crowd crowd
 
 
 if watch_forks() != 0 or prepare_scratch() != 0:
@@ -88,10 +102,6 @@ thread_limit_variable = contextvars.ContextVar("gconv.thread_limit", default=Non
 cdef int fixed_threads = 0  # from set_num_threads or GCONV_NUM_THREADS; 0: neither
 cdef int cpu_threads = 0  # by affinity and quota; 0: not yet looked up
 cdef object look_up_threads = None
-# Below so many floating-point operations a call runs on one thread. Measured on Zen 4, two CPUs,
-# 4 channels per group: with a pool at work, two threads draw level at 0.4 MFLOP and save 5 us of
-# 21 at 0.9; after a rest of 12 ms, waking the second one costs 130 us there.
-cdef Py_ssize_t SERIAL_FLOPS = 1_000_000
 
 
 def on_threads_unknown(function):
@@ -127,6 +137,37 @@ cpdef int default_threads() except -1:
     if fixed_threads > 0:
         return fixed_threads
     return max(1, min(omp_get_max_threads(), cpu_threads))
+
+
+# ---- crowds: see crowd.h ---------------------------------------------------------------------
+
+# The CPUs of the process where no call has asked yet for its number of threads.
+cdef int all_cpus = omp_get_num_procs()
+
+
+def crowds_seen():
+    """How often a crowd was seen in this process, and whether calls use one thread now."""
+    return crowd.seen, crowd.until > clock_ns()
+
+
+def calls_now():
+    """The number of calls at this moment, of those that may use several threads."""
+    return crowd.calls
+
+
+cdef class CrowdDetector:
+    """What crowd.h decides by readings of a clock that are given."""
+
+    cdef Crowd crowd
+
+    def begin(self, int threads, int cpus, int64_t now):
+        """A call of so many threads begins: how many it uses."""
+        return begin_call(&self.crowd, threads, cpus, now)
+
+    def end(self, int threads, int64_t begin, int64_t end, int64_t computed):
+        """It ends: how often a crowd was seen."""
+        end_call(&self.crowd, threads, begin, end, computed)
+        return self.crowd.seen
 
 
 # ---- plans -----------------------------------------------------------------------------------
@@ -239,8 +280,8 @@ cdef class Plan:
         What the record was made from.
     keep : sequence of numpy.ndarray
         What the addresses in the record point into: it lives as long as the plan.
-    flops : int
-        Of one image: too few are not worth a second thread.
+    flops, serial_flops : int
+        Floating-point operations of an image, and below how many a call runs on one thread.
     dimensions : int
         Spatial dimensions of the arrays.
     weight_offset : int
@@ -249,7 +290,7 @@ cdef class Plan:
 
     cdef ConvPlan plan
     cdef run_function function
-    cdef Py_ssize_t flops, weight_offset, itemsize, pixel
+    cdef Py_ssize_t flops, serial_flops, weight_offset, itemsize, pixel
     cdef int dimensions
     cdef readonly object layout
     cdef readonly bint copied  # it writes C order, although the result is channels-last
@@ -257,7 +298,7 @@ cdef class Plan:
     cdef object keep, capsule
 
     def __cinit__(self, cnp.ndarray record, engine, layout, *, keep=(), Py_ssize_t flops,
-                  int dimensions, Py_ssize_t weight_offset=0):
+                  Py_ssize_t serial_flops, int dimensions, Py_ssize_t weight_offset=0):
         if cnp.PyArray_NBYTES(record) != sizeof(ConvPlan):
             raise ValueError("gconv: the record is not a ConvPlan")
         memcpy(&self.plan, cnp.PyArray_DATA(record), sizeof(ConvPlan))
@@ -266,6 +307,7 @@ cdef class Plan:
         self.keep = tuple(keep)
         self.nbytes = sizeof(ConvPlan) + sum([array.nbytes for array in keep])
         self.flops = flops
+        self.serial_flops = serial_flops
         self.dimensions = dimensions
         self.itemsize = engine.itemsize
         self.weight_offset = weight_offset * self.itemsize
@@ -286,6 +328,8 @@ cdef class Plan:
         cdef int axis
         cdef ConvPlan plan = self.plan
         cdef Py_ssize_t pixel
+        cdef int64_t begin = 0, computed = 0
+        cdef bint several
         plan.problem.x_image = x_image // self.itemsize
         if y_place != NULL:
             plan.problem.y_image = y_place.image // self.itemsize
@@ -293,15 +337,21 @@ cdef class Plan:
             if pixel != self.pixel:
                 for axis in range(3):
                     plan.problem.y_axis[axis] = plan.problem.y_axis[axis] // self.pixel * pixel
-        if self.flops * images < SERIAL_FLOPS or omp_get_level() > 0 or child_is_serial:
+        if self.flops * images < self.serial_flops or omp_get_level() > 0 or child_is_serial:
             threads = 1
+        several = threads > 1
+        if several:
+            begin = clock_ns()
+            threads = begin_call(&crowd, threads, cpu_threads or all_cpus, begin)
         if packed == NULL:
             weight = <const char*>weight + self.weight_offset
         with nogil:
             scratch = get_scratch(threads * plan.scratch.bytes)
             if scratch != NULL:
-                self.function(
+                computed = self.function(
                     &plan, images, x, weight, packed, bias, residual, y, threads, scratch)
+            if several:
+                end_call(&crowd, threads, begin, clock_ns(), computed)
         if scratch == NULL:
             raise MemoryError(
                 f"gconv: cannot allocate {threads * plan.scratch.bytes} bytes of scratch")

@@ -9,17 +9,19 @@
 #     panel.pxi      copies input rows into scratch, padded, so that tiles need no branches
 #     items.pxi      work items, and the table of families
 #     source.pxi     where the tiles of an item read x
-#     windows.pxi    what tiles of sliding windows load of a row
+#     lines.pxi      strips of tiles whose lanes are columns of a row
+#     windows.pxi    strips of tiles that slide along whole rows
 #
 # A family's kernel.pxi has its tile (the loops that the time is spent in), its strip (tiles side by
 # side), its item, and the record that its plans have besides ConvPlan.
 #
-# Assumptions everywhere: pointers and sizes are valid (gconv._call.geometry has checked them), y and
-# scratch overlap nothing (but y may be the residual), and no function below touches Python,
+# Assumptions everywhere: pointers and sizes are valid (gconv._call.geometry has checked them), y
+# and scratch overlap nothing (but y may be the residual), and no function below touches Python,
 # allocates or fails.
 
 from cpython.pycapsule cimport PyCapsule_New
 from cython.parallel cimport prange
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from gconv._engine.plan cimport (
@@ -30,6 +32,7 @@ from gconv._engine.plan cimport (
 
 cdef extern from "runtime.h" nogil:
     int omp_get_thread_num()
+    int64_t clock_ns()
 
 
 include "vectors.pxi"
@@ -37,6 +40,7 @@ include "epilogue.pxi"
 include "panel.pxi"
 include "items.pxi"
 include "source.pxi"
+include "lines.pxi"
 include "windows.pxi"
 
 # The families. A plan names one by its place in the table.
@@ -52,16 +56,17 @@ include "gconv/_families/transposed/kernel.pxi"
 
 
 cdef void activated_item(
-    const ConvPlan* p, const Item* item, const real* x, const real* weight, const real* packed,
-    const real* bias, real* y, char* scratch) noexcept nogil:
+    const ConvPlan* p, const Item* item, const x_t* x, const w_t* weight, const w_t* packed,
+    const sum_t* bias, y_t* y, char* scratch) noexcept nogil:
     """An item, and then the epilogue of its outputs."""
     cdef Py_ssize_t begin[3]
     cdef Py_ssize_t end[3]
     cdef Py_ssize_t group
-    cdef real* to_y
+    cdef y_t* to_y
     item_of(p)(p, item, x, weight, packed, bias, y, scratch)
     outputs_of(p, item, begin, end)
-    if p.problem.y_channel == 1 and item.last_channel - item.first_channel == p.problem.out_channels:
+    if (p.problem.y_channel == 1
+            and item.last_channel - item.first_channel == p.problem.out_channels):
         to_y = y + item.image * p.problem.y_image + item.first_group * p.problem.out_channels
         activate(p, begin, end, (item.last_group - item.first_group) * p.problem.out_channels,
                  residual_of(scratch, y, to_y), to_y)
@@ -74,8 +79,8 @@ cdef void activated_item(
 
 
 cdef void run_items(
-    const ConvPlan* p, item_function compute, Py_ssize_t first, Py_ssize_t last, const real* x,
-    const real* weight, const real* packed, const real* bias, real* y, char* scratch
+    const ConvPlan* p, item_function compute, Py_ssize_t first, Py_ssize_t last, const x_t* x,
+    const w_t* weight, const w_t* packed, const sum_t* bias, y_t* y, char* scratch
 ) noexcept nogil:
     """The items from the first up to the last, slices of a band at once."""
     cdef Py_ssize_t slices, axis
@@ -94,7 +99,7 @@ cdef void run_items(
 cdef Py_ssize_t share_begin(
     const ConvPlan* p, Py_ssize_t images, int threads, Py_ssize_t thread) noexcept nogil:
     """The first item of a thread: as much work as can be told apart lies before it, or, of items
-    that are alike, the first threads get one more than the others. See `gconv._plan.work`."""
+    that are alike, the first threads get one more than the others. See `gconv._plan.items`."""
     cdef Py_ssize_t items = images * p.work.items
     cdef Py_ssize_t image, low = 0, middle, high = p.work.items
     cdef double before
@@ -112,12 +117,13 @@ cdef Py_ssize_t share_begin(
     return image * p.work.items + low
 
 
-cdef void run(
+cdef int64_t run(
     const ConvPlan* plan, Py_ssize_t images, const void* x, const void* weight,
     const void* packed, const void* bias, const void* residual, void* y, int threads,
     char* scratch) noexcept nogil:
     cdef item_function compute = item_of(plan)
     cdef Py_ssize_t i
+    cdef int64_t computed = 0
     if after_tiles(plan, residual):
         compute = activated_item
     if packed != NULL:  # tiles without channel lanes read weights that have been put in order
@@ -126,25 +132,28 @@ cdef void run(
         (<Header*>(scratch + i * plan.scratch.bytes)).panel_number = NOTHING
         (<Header*>(scratch + i * plan.scratch.bytes)).weights_number = NOTHING
         (<Header*>(scratch + i * plan.scratch.bytes)).cleared_column = NOTHING
-        (<Header*>(scratch + i * plan.scratch.bytes)).residual = <const real*>residual
+        (<Header*>(scratch + i * plan.scratch.bytes)).residual = <const y_t*>residual
     if threads == 1:
-        run_items(plan, compute, 0, images * plan.work.items, <const real*>x, <const real*>weight,
-                  <const real*>packed, <const real*>bias, <real*>y, scratch)
-        return
+        run_items(plan, compute, 0, images * plan.work.items, <const x_t*>x, <const w_t*>weight,
+                  <const w_t*>packed, <const sum_t*>bias, <y_t*>y, scratch)
+        return 0
     # A thread gets consecutive items, so that it can use a panel for several of them, and compute
     # slices of a band together.
     for i in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+        computed += -clock_ns()
         run_items(plan, compute, share_begin(plan, images, threads, i),
-                  share_begin(plan, images, threads, i + 1), <const real*>x, <const real*>weight,
-                  <const real*>packed, <const real*>bias, <real*>y,
+                  share_begin(plan, images, threads, i + 1), <const x_t*>x, <const w_t*>weight,
+                  <const w_t*>packed, <const sum_t*>bias, <y_t*>y,
                   scratch + omp_get_thread_num() * plan.scratch.bytes)
+        computed += clock_ns()
+    return computed
 
 
 cdef run_function RUN = run
 run_capsule = PyCapsule_New(&RUN, "gconv.run", NULL)
 
 lanes = LANES
-itemsize = sizeof(real)
+itemsize = sizeof(x_t)
 
 # Bytes of the structs that `gconv._plan.record` has as NumPy records.
 struct_sizes = {

@@ -2,24 +2,24 @@
 #
 #     y = activation(sum + residual)
 #
-# Tiles that store to y begin with the residual, or add it, and apply ReLU and its like in
-# registers. The activations with an exponential take a pass over an item's outputs when it is
-# done, while they are in the cache (activated_item); tiles would be too large with them. A y that
-# is not in C order takes that pass for all of this; its residual is another array.
+# The plan says where each step happens. Tiles may add the residual (or start from it) and apply
+# the activations without an exponential, in registers. Otherwise the item's outputs take a pass
+# when the item is done, while they are in the cache (activated_item). Activations with an
+# exponential always take that pass: tiles would be too large with them.
 #
-# A y in C order may be the residual itself. So whoever writes an output has read its residual,
-# and nobody reads one after that: vectors that overlap the one before, or that write beyond their
-# row for others to correct, go by way of scratch where there is a residual.
+# A y in C order may be the residual itself. So an output's residual is read before the output is
+# written, and never after: vectors that overlap the one before, or that write beyond their row for
+# others to correct, go by way of scratch where there is a residual.
 #
 # Every activation leaves NaN as it is.
 
 
-# What tiles apply, with the constants of hardswish. They read the bounds from memory at their end
-# (see read_here), and keep no register for them.
+# What tiles apply, with the constants of hardswish. Tiles read all of it from memory when their
+# sums are complete (see read_here), so that it takes no register from the loops over the taps.
 cdef struct Epilogue:
     Activation activation
-    real low, high  # of leaky_relu the slope, and 0
-    real least, shift, scale
+    sum_t low, high  # of leaky_relu the slope, and 0
+    sum_t least, shift, scale
 
 
 cdef inline bint after_tiles(const ConvPlan* p, const void* residual) noexcept nogil:
@@ -29,7 +29,7 @@ cdef inline bint after_tiles(const ConvPlan* p, const void* residual) noexcept n
     return p.epilogue.activation != IDENTITY and not p.epilogue.in_tiles
 
 
-cdef inline Epilogue epilogue_of(const ConvPlan* p) noexcept nogil:
+cdef inline Epilogue plan_epilogue(const ConvPlan* p) noexcept nogil:
     cdef Epilogue e
     e.activation = p.epilogue.activation
     e.low = p.epilogue.low
@@ -42,17 +42,17 @@ cdef inline Epilogue epilogue_of(const ConvPlan* p) noexcept nogil:
 
 cdef inline Epilogue tile_epilogue(const ConvPlan* p) noexcept nogil:
     """What the tiles of an item apply."""
-    cdef Epilogue e = epilogue_of(p)
+    cdef Epilogue e = plan_epilogue(p)
     if not p.epilogue.in_tiles:
         e.activation = IDENTITY
     return e
 
 
-cdef inline vec clamped(vec v, real low, real high) noexcept nogil:
+cdef inline vec clamped(vec v, sum_t low, sum_t high) noexcept nogil:
     return at_most(splat(high), at_least(splat(low), v))
 
 
-cdef inline vec leaky_relu(vec x, real slope, real zero) noexcept nogil:
+cdef inline vec leaky_relu(vec x, sum_t slope, sum_t zero) noexcept nogil:
     return if_below(splat(zero), x, splat(slope) * x, x)
 
 
@@ -79,7 +79,7 @@ cdef inline Exponential exponential(vec x) noexcept nogil:
     n = x * splat(1.4426950408889634) + splat(ROUNDER)
     halves_of_power(n, &e.first, &e.second)
     n = n - splat(ROUNDER)
-    if sizeof(real) == 4:
+    if sizeof(sum_t) == 4:
         r = x - n * splat(0.693359375)
         r = r - n * splat(-2.1219444005469058e-4)
         tail = splat(1.0 / 5040)
@@ -103,8 +103,8 @@ cdef inline Exponential exponential(vec x) noexcept nogil:
 
 
 # Below, the results of sigmoid and silu are 0: exp(-120) is less than the smallest float by far.
-cdef inline real far_below() noexcept nogil:
-    return -120 if sizeof(real) == 4 else -800
+cdef inline sum_t far_below() noexcept nogil:
+    return -120 if sizeof(sum_t) == 4 else -800
 
 
 cdef inline vec times_sigmoid(vec factor, vec x) noexcept nogil:
@@ -165,34 +165,34 @@ cdef inline vec finished(vec v, const Epilogue* e) noexcept nogil:
 
 
 cdef inline void finish_row_by(
-    real* y, const real* sums, const real* residual, Py_ssize_t n, Activation ACTIVATION,
+    y_t* y, const y_t* sums, const y_t* residual, Py_ssize_t n, Activation ACTIVATION,
     const Epilogue* e) noexcept nogil:
-    cdef real some[LANES_AT_MOST]
+    cdef y_t some[LANES_AT_MOST]
     cdef vec v
     cdef Py_ssize_t i = 0
     while i + LANES <= n:
-        v = (<const uvec*>(sums + i))[0]
+        v = load_y(sums + i)
         if residual != NULL:
-            v = v + (<const uvec*>(residual + i))[0]
-        (<uvec*>(y + i))[0] = activated(v, ACTIVATION, e)
+            v = v + load_y(residual + i)
+        store_y(y + i, activated(v, ACTIVATION, e))
         i += LANES
     if i < n:  # these must not be done twice
-        (<uvec*>some)[0] = splat(0)
-        copy_short(some, sums + i, n - i)
-        v = (<const uvec*>some)[0]
+        store_y(some, splat(0))
+        copy_few(some, sums + i, n - i, sizeof(y_t))
+        v = load_y(some)
         if residual != NULL:
-            copy_short(some, residual + i, n - i)
-            v = v + (<const uvec*>some)[0]
-        (<uvec*>some)[0] = activated(v, ACTIVATION, e)
-        copy_short(y + i, some, n - i)
+            copy_few(some, residual + i, n - i, sizeof(y_t))
+            v = v + load_y(some)
+        store_y(some, activated(v, ACTIVATION, e))
+        copy_few(y + i, some, n - i, sizeof(y_t))
 
 
 cdef void finish_row(
-    const ConvPlan* p, real* y, const real* sums, const real* residual, Py_ssize_t n
+    const ConvPlan* p, y_t* y, const y_t* sums, const y_t* residual, Py_ssize_t n
 ) noexcept nogil:
     """y = activation(sums + residual), n neighbours of each; residual may be NULL. Any of the
     three may be the same, but not overlap otherwise."""
-    cdef Epilogue e = epilogue_of(p)
+    cdef Epilogue e = plan_epilogue(p)
     if p.epilogue.activation == IDENTITY:
         finish_row_by(y, sums, residual, n, IDENTITY, &e)
     elif p.epilogue.activation == CLAMP:
@@ -211,23 +211,23 @@ cdef void finish_row(
 
 cdef inline void activate(
     const ConvPlan* p, const Py_ssize_t* begin, const Py_ssize_t* end, Py_ssize_t channels,
-    const real* residual, real* y) noexcept nogil:
+    const y_t* residual, y_t* y) noexcept nogil:
     """The outputs from `begin` up to `end`; y and the residual are those of the first channel.
     The residual is added where y is not in order; there it may be NULL."""
     cdef Py_ssize_t columns = end[2] - begin[2]
     cdef Py_ssize_t rows = end[1] - begin[1]
     cdef Py_ssize_t planes = end[0] - begin[0]
-    cdef Py_ssize_t c, d, h, w, neighbours
+    cdef Py_ssize_t c, d, h, w, run
     cdef Py_ssize_t pixel
     if not p.problem.y_in_order:  # pixel by pixel
-        neighbours = channels if p.problem.y_channel == 1 else 1
+        run = channels if p.problem.y_channel == 1 else 1
         for d in range(begin[0], end[0]):
             for h in range(begin[1], end[1]):
                 for w in range(begin[2], end[2]):
-                    pixel = d * p.problem.y_axis[0] + h * p.problem.y_axis[1] + w * p.problem.y_axis[2]
-                    for c in range(channels // neighbours):
+                    pixel = pixel_offset(p, d, h, w)
+                    for c in range(channels // run):
                         finish_row(p, y + pixel, y + pixel,
-                                   residual + pixel if residual != NULL else NULL, neighbours)
+                                   residual + pixel if residual != NULL else NULL, run)
                         pixel += p.problem.y_channel
         return
     y += begin[0] * p.problem.y_axis[0] + begin[1] * p.problem.y_axis[1] + begin[2]
@@ -244,12 +244,11 @@ cdef inline void activate(
     for c in range(channels):
         for d in range(planes):
             for h in range(rows):
-                finish_row(p, y + c * p.problem.y_channel + d * p.problem.y_axis[0] + h * p.problem.y_axis[1],
-                           y + c * p.problem.y_channel + d * p.problem.y_axis[0] + h * p.problem.y_axis[1], NULL, columns)
+                pixel = c * p.problem.y_channel + pixel_offset(p, d, h, 0)
+                finish_row(p, y + pixel, y + pixel, NULL, columns)
 
 
-# A tile applies what its sums need to be results. It reads bounds and addresses anew (read_here):
-# kept in registers, they would leave the loops over the taps too few.
+# The activation of a tile's complete sums.
 cdef inline void activate_tile(
     vec acc[MOST_ROWS][MOST_VECTORS], const Epilogue* given, Py_ssize_t ROWS, Py_ssize_t VECTORS
 ) noexcept nogil:

@@ -2,16 +2,16 @@
 #
 #     image, group block, band of depth, of rows, of columns, block of output channels, slice
 #
-# (the last varies fastest; or the bands do before the slice, see channel_item; or they vary
-# slowest, see gconv._plan.layout.Layout.groups_inside). The plan fixes all of it from the geometry of one
-# image, so an output element is summed in the same order whatever the batch and however many
-# threads. Slices of a band are there for many threads to share: those that fall to one thread are
-# computed together, as if the band had never been cut.
+# (ItemOrder says which of groups, bands and channel blocks varies fastest; slices always do). The
+# plan fixes all of it from the geometry of one image, so an output element is summed in the same
+# order whatever the batch and the number of threads. Slices exist for many threads to share; a
+# thread computes its slices of a band together, as if the band had never been cut.
 #
-# A thread's scratch: the numbers of the panel, of its padding and of the weights that it holds,
-# the panel, the sums of a channel tile (or of a row shorter than a vector), packed weights
-# (functions only; layers have packed theirs), and outputs that are not interleaved or transposed
-# yet.
+# A thread's scratch:
+#
+#     header | panel | sums | weights | regions of the family
+#
+# The header says which panel, which clear padding and which packed weights scratch holds.
 
 
 cdef enum:
@@ -22,7 +22,12 @@ cdef enum:
 cdef struct Header:
     Py_ssize_t panel_number, weights_number
     Py_ssize_t cleared_column  # where the column band begins whose padding is clear
-    const real* residual  # of the first output of the y that items are given; NULL: none
+    const y_t* residual  # of the first element of y; NULL: none
+
+
+cdef inline char* region(char* scratch, Py_ssize_t elements) noexcept nogil:
+    """A region of a thread's scratch, behind `elements` elements; the panel is the first region."""
+    return scratch + HEADER_BYTES + elements * <Py_ssize_t>sizeof(x_t)
 
 
 cdef struct Item:
@@ -34,11 +39,11 @@ cdef struct Item:
     Packing packing
 
 
-# An item's results: bias and the weighted sums of x, into y. `weight` are the weights as they are,
-# or, with `packed`, the same as that; scratch is the thread's own.
+# Computes the outputs of an item: bias and weighted sums of x, into y. `packed` is NULL, or the
+# packed weights; then `weight` is the same. Scratch is the thread's own.
 ctypedef void (*item_function)(
-    const ConvPlan* p, const Item* item, const real* x, const real* weight, const real* packed,
-    const real* bias, real* y, char* scratch) noexcept nogil
+    const ConvPlan* p, const Item* item, const x_t* x, const w_t* weight, const w_t* packed,
+    const sum_t* bias, y_t* y, char* scratch) noexcept nogil
 
 # The outputs of an item, from `begin` up to `end` of each axis of y.
 ctypedef void (*outputs_function)(
@@ -82,7 +87,7 @@ cdef dict largest_tiles(
 
 
 cdef inline item_function item_of(const ConvPlan* p) noexcept nogil:
-    """What computes an item of a plan; wrappers ask for those of the plans that they wrap."""
+    """What computes the items of a plan. A wrapper asks for it for the plans that it wraps."""
     return ITEMS[p.family]
 
 
@@ -128,14 +133,16 @@ cdef inline Item find_item(
     cdef Py_ssize_t axis, begin, extent, width, first, last
     cdef Py_ssize_t first_slice = take_digit(&number, p.work.slices)
     item.panel_number = number if p.work.order == BANDS_FASTEST else number // p.work.channel_blocks
-    item.panel_number = (item.panel_number * p.work.slices + first_slice) * p.work.slices + slices - 1
+    item.panel_number = item.panel_number * p.work.slices + first_slice
+    item.panel_number = item.panel_number * p.work.slices + slices - 1
     if p.work.order != BANDS_FASTEST:
         item.first_channel = take_digit(&number, p.work.channel_blocks) * p.work.channel_block
     if p.work.order == BANDS_SLOWEST:
         item.first_group = take_digit(&number, p.work.group_blocks) * p.work.group_block
     for axis in range(2, -1, -1):
         item.band.begin[axis] = take_digit(&number, p.work.bands[axis]) * p.work.band[axis]
-        item.band.end[axis] = min(p.problem.out_size[axis], item.band.begin[axis] + p.work.band[axis])
+        item.band.end[axis] = min(
+            p.problem.out_size[axis], item.band.begin[axis] + p.work.band[axis])
         if axis == p.work.slice_axis:
             begin = item.band.begin[axis]
             extent = item.band.end[axis] - begin
@@ -163,22 +170,22 @@ cdef inline Item find_item(
     return item
 
 
-cdef inline const real* residual_of(
-    char* scratch, const real* y, const real* place) noexcept nogil:
+cdef inline const y_t* residual_of(
+    char* scratch, const y_t* y, const y_t* place) noexcept nogil:
     """Where the residual of the output at `place` of y lies; NULL: there is none."""
-    cdef const real* residual = (<Header*>scratch).residual
+    cdef const y_t* residual = (<Header*>scratch).residual
     return residual + (place - y) if residual != NULL else NULL
 
 
-# `total` in the fewest parts of at most `most`, as equal as can be: `larger` parts of size + 1,
+# `total` in the fewest pieces of at most `most`, as equal as can be: `larger` pieces of size + 1,
 # then the others of `size`.
-cdef struct Parts:
+cdef struct Pieces:
     Py_ssize_t count, size, larger
 
 
-cdef inline Parts split(Py_ssize_t total, Py_ssize_t most) noexcept nogil:
-    cdef Parts parts
-    parts.count = (total + most - 1) // most
-    parts.size = total // parts.count
-    parts.larger = total % parts.count
-    return parts
+cdef inline Pieces split(Py_ssize_t total, Py_ssize_t most) noexcept nogil:
+    cdef Pieces pieces
+    pieces.count = (total + most - 1) // most
+    pieces.size = total // pieces.count
+    pieces.larger = total % pieces.count
+    return pieces

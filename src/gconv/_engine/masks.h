@@ -7,29 +7,29 @@
 #include "vector.h"
 
 /* n elements, 0 < n <= LANES, and zeros; nothing behind them is read. */
-static inline vec load_first(const real *p, Py_ssize_t n) {
+static inline vec load_first(const sum_t *p, Py_ssize_t n) {
     vec v = {0};
-    memcpy(&v, p, n * sizeof(real));
+    memcpy(&v, p, n * sizeof(sum_t));
     return v;
 }
 
 #if defined(WITH_AVX512)
 enum { MASKED_LOADS = 1 };
 #if GC_LANES == 16
-typedef __mmask16 some;
+typedef __mmask16 mask;
 #else
-typedef __mmask8 some;
+typedef __mmask8 mask;
 #endif
 #else
 enum { MASKED_LOADS = 0 };
-typedef unsigned short some;
+typedef unsigned short mask;
 #endif
 
 /* The lanes whose place, counted from `first`, is one of [0, size). */
-static inline some lanes_inside(Py_ssize_t first, Py_ssize_t size) {
+static inline mask lanes_inside(Py_ssize_t first, Py_ssize_t size) {
     const Py_ssize_t begin = first < 0 ? -first : 0;
     const Py_ssize_t end = size - first < LANES ? size - first : LANES;
-    return begin < end ? (some)((1u << end) - (1u << begin)) : 0;
+    return begin < end ? (mask)((1u << end) - (1u << begin)) : 0;
 }
 
 #if defined(WITH_AVX512)
@@ -40,10 +40,10 @@ static inline some lanes_inside(Py_ssize_t first, Py_ssize_t size) {
 #define FEW_LANES(what) _mm512_##what##_pd
 #define INDICES(what) _mm512_##what##_epi64
 #endif
-static inline __attribute__((always_inline)) vec load_some(const real *p, some which) {
+static inline __attribute__((always_inline)) vec load_some(const sum_t *p, mask which) {
     return (vec)FEW_LANES(maskz_loadu)(which, p);
 }
-static inline __attribute__((always_inline)) void store_some(real *p, some which, vec v) {
+static inline __attribute__((always_inline)) void store_some(y_t *p, mask which, vec v) {
     FEW_LANES(mask_storeu)(p, which, v);
 }
 
@@ -76,13 +76,13 @@ static inline __attribute__((always_inline)) vec slid_far(vec a, vec b, Py_ssize
 }
 #undef SLID_BY
 #else
-static inline vec load_some(const real *p, some which) {
+static inline vec load_some(const sum_t *p, mask which) {
     vec v = {0};
     for (int i = 0; i < LANES; i++)
         if (which >> i & 1) v[i] = p[i];
     return v;
 }
-static inline void store_some(real *p, some which, vec v) {
+static inline void store_some(y_t *p, mask which, vec v) {
     for (int i = 0; i < LANES; i++)
         if (which >> i & 1) p[i] = v[i];
 }
@@ -94,5 +94,16 @@ static inline vec slid(vec a, vec b, Py_ssize_t n) {
 static inline vec slid_by(vec a, vec b, Py_ssize_t n) { return slid(a, b, n); }
 static inline vec slid_far(vec a, vec b, Py_ssize_t n) { return slid(a, b, n); }
 #endif
+
+/* Of x, of the bias, of a residual. */
+static inline __attribute__((always_inline)) vec load_some_x(const x_t *p, mask which) {
+    return load_some((const sum_t *)p, which);
+}
+static inline __attribute__((always_inline)) vec load_some_sum(const sum_t *p, mask which) {
+    return load_some((const sum_t *)p, which);
+}
+static inline __attribute__((always_inline)) vec load_some_y(const y_t *p, mask which) {
+    return load_some((const sum_t *)p, which);
+}
 
 #endif

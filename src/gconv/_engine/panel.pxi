@@ -3,18 +3,17 @@
 #
 #     panel[channel][plane][row][phase][column]
 #
-# Rows: slot 0 is the row of the first output row's first tap, and the others follow as in the
-# image; or, where that takes less (rows few, taps far apart), a slot for each pair of kernel row
-# and output row ("expanded"). Slots for rows of zeros stay empty: such taps are not computed.
-# In the other padding modes they hold the rows of the image that the mode puts there, wherever
-# these are. Planes likewise.
+# Rows: slot 0 holds the row of the first output row's first tap, and the others follow as in the
+# image. An "expanded" panel has a slot for each pair of kernel row and output row instead, which
+# takes less if rows are few and taps far apart. Slots for rows of zeros stay empty: those taps are
+# not computed. In the other padding modes they hold the rows of the image that the mode puts there.
+# Planes likewise.
 #
 # Columns: with stride s the padded columns are sorted by phase (0, s, 2s ...; 1, s + 1 ...; ...),
-# which makes the same tap of neighbouring pixels neighbours. Those of zeros are cleared once for
-# all panels of a band; in the other modes a row takes them from its own image columns.
+# so that the same tap of neighbouring pixels is neighbours. Columns of zeros are cleared once for
+# all panels of a band; in the other modes a row takes its padding from its own image columns.
 #
-# To pack matters where a layer has few output channels to share one copy among: there the copy
-# is up to a third of the time.
+# The copy takes up to a third of the time of a layer with few output channels.
 
 
 cdef struct Band:
@@ -29,18 +28,93 @@ cdef inline Py_ssize_t divide_up(Py_ssize_t n, Py_ssize_t divisor) noexcept nogi
     return n if divisor == 1 else (n + divisor - 1) // divisor
 
 
+# ---- where things lie ------------------------------------------------------------------------
+
+cdef inline Py_ssize_t kernel_volume(const ConvPlan* p) noexcept nogil:
+    """Taps of a channel."""
+    return p.problem.kernel[0] * p.problem.kernel[1] * p.problem.kernel[2]
+
+
+cdef inline Py_ssize_t tap_position(
+    const ConvPlan* p, int axis, Py_ssize_t output, Py_ssize_t tap) noexcept nogil:
+    """What a tap of an output meets along a padded axis: 0 is the image's first element."""
+    return (output * p.problem.stride[axis] + tap * p.problem.dilation[axis]
+            - p.problem.padding[axis])
+
+
+cdef inline Py_ssize_t x_offset(
+    const ConvPlan* p, Py_ssize_t image, Py_ssize_t channel, Py_ssize_t depth, Py_ssize_t row,
+    Py_ssize_t column) noexcept nogil:
+    """Where the first tap of an output lies in x; in the padding, outside."""
+    return (image * p.problem.x_image + channel * p.problem.x_channel
+            + tap_position(p, 0, depth, 0) * p.problem.x_axis[0]
+            + tap_position(p, 1, row, 0) * p.problem.x_axis[1]
+            + tap_position(p, 2, column, 0) * p.problem.x_axis[2])
+
+
+cdef inline Py_ssize_t pixel_offset(
+    const ConvPlan* p, Py_ssize_t depth, Py_ssize_t row, Py_ssize_t column) noexcept nogil:
+    """From a channel's first output to another one."""
+    return (depth * p.problem.y_axis[0] + row * p.problem.y_axis[1]
+            + column * p.problem.y_axis[2])
+
+
+cdef inline Py_ssize_t channel_offset(
+    const ConvPlan* p, Py_ssize_t image, Py_ssize_t channel) noexcept nogil:
+    """Where the outputs of a channel begin in y."""
+    return image * p.problem.y_image + channel * p.problem.y_channel
+
+
+# ---- what lies inside the image --------------------------------------------------------------
+
+# The numbers from `first` up to `last`.
+cdef struct Range:
+    Py_ssize_t first, last
+
+
+cdef inline Range inside(
+    Py_ssize_t start, Py_ssize_t step, Py_ssize_t begin, Py_ssize_t end, Py_ssize_t count
+) noexcept nogil:
+    """The i of [0, count) for which start + i * step lies in [begin, end)."""
+    cdef Range range_
+    range_.first = min(count, divide_up(begin - start, step) if start < begin else 0)
+    range_.last = min(count, divide_up(end - start, step)) if start < end else 0
+    range_.last = max(range_.first, range_.last)
+    return range_
+
+
 cdef inline void tap_range(
     const ConvPlan* p, int axis, Py_ssize_t position, Py_ssize_t* first, Py_ssize_t* last
 ) noexcept nogil:
     """The taps of an output position that meet elements of the image, along an axis."""
-    cdef Py_ssize_t start = position * p.problem.stride[axis] - p.problem.padding[axis]
-    cdef Py_ssize_t dilation = p.problem.dilation[axis]
-    cdef Py_ssize_t begin = p.problem.filled_begin[axis], end = p.problem.filled_end[axis]
-    first[0] = min(p.problem.kernel[axis], divide_up(begin - start, dilation) if start < begin else 0)
-    last[0] = 0
-    if start < end:
-        last[0] = min(p.problem.kernel[axis], divide_up(end - start, dilation))
-    last[0] = max(first[0], last[0])
+    cdef Range taps = inside(
+        position * p.problem.stride[axis] - p.problem.padding[axis], p.problem.dilation[axis],
+        p.problem.filled_begin[axis], p.problem.filled_end[axis], p.problem.kernel[axis])
+    first[0] = taps.first
+    last[0] = taps.last
+
+
+cdef inline Range rows_inside(
+    const ConvPlan* p, Py_ssize_t row, Py_ssize_t count) noexcept nogil:
+    """Of `count` window rows from the first tap of an output row on, a dilation apart: those that
+    meet elements of the image."""
+    return inside(
+        row * p.problem.stride[1] - p.problem.padding[1], p.problem.dilation[1],
+        p.problem.filled_begin[1], p.problem.filled_end[1], count)
+
+
+cdef inline Range outputs_inside(
+    const ConvPlan* p, const Band* band, int axis) noexcept nogil:
+    """The outputs of a band all of whose taps lie in the image, along an axis."""
+    cdef Py_ssize_t padding = p.problem.padding[axis], stride = p.problem.stride[axis]
+    cdef Py_ssize_t size = (
+        p.problem.in_size[axis] + padding - (p.problem.kernel[axis] - 1) * p.problem.dilation[axis])
+    cdef Range outputs
+    outputs.first = max(band.begin[axis], divide_up(max(padding, 0), stride))
+    outputs.first = min(outputs.first, band.end[axis])
+    outputs.last = min(band.end[axis], divide_up(max(size, 0), stride))
+    outputs.last = max(outputs.first, outputs.last)
+    return outputs
 
 
 cdef inline bint has_padding(const ConvPlan* p, int axis) noexcept nogil:
@@ -105,38 +179,35 @@ cdef inline Slots slots_of(const ConvPlan* p, const Band* band, int axis) noexce
     return slots
 
 
-cdef enum Part:
+cdef enum Side:
     # Of a padded axis.
     IMAGE
     BEFORE
     BEHIND
 
 
-# Slots [first, last) that lie in one part. The first of them holds row `row` of the image, each
-# further one the row `step` further on: in every padding mode a part's rows are evenly spaced.
+# Slots [first, last) on one side of an axis. The first of them holds row `row` of the image, each
+# further one the row `step` further on: in every padding mode a side's rows are evenly spaced.
 cdef struct Segment:
     Py_ssize_t first, last, row, step
 
 
 cdef inline Segment segment_of(
-    const ConvPlan* p, int axis, int part, Py_ssize_t start, Py_ssize_t step, Py_ssize_t count
+    const ConvPlan* p, int axis, int side, Py_ssize_t start, Py_ssize_t step, Py_ssize_t count
 ) noexcept nogil:
-    """Of slots for the positions start, start + step ... of a padded axis, those in a part of it.
+    """Of slots for the positions start, start + step ... of a padded axis, those on a side of it.
     Before and behind the image, the mode must not be ZEROS."""
     cdef Segment segment
     cdef Py_ssize_t size = p.problem.in_size[axis]
-    cdef Py_ssize_t first = min(count, divide_up(-start, step) if start < 0 else 0)
-    cdef Py_ssize_t last = first
-    if start < size:
-        last = max(first, min(count, divide_up(size - start, step)))
-    if part == IMAGE:
-        segment.first = first
-        segment.last = last
-        segment.row = start + first * step
+    cdef Range image = inside(start, step, 0, size, count)
+    if side == IMAGE:
+        segment.first = image.first
+        segment.last = image.last
+        segment.row = start + image.first * step
         segment.step = step
         return segment
-    segment.first = 0 if part == BEFORE else last
-    segment.last = first if part == BEFORE else count
+    segment.first = 0 if side == BEFORE else image.last
+    segment.last = image.first if side == BEFORE else count
     segment.row = image_position(p, axis, start + segment.first * step)
     segment.step = step
     if p.problem.padding_mode == REFLECT:
@@ -147,32 +218,32 @@ cdef inline Segment segment_of(
 
 
 cdef inline Segment segment_of_block(
-    const ConvPlan* p, int axis, int part, const Slots* slots, Py_ssize_t block) noexcept nogil:
-    """Of the slots of a block, those in a part of the axis."""
-    return segment_of(p, axis, part, slots.start + block * slots.block_step, slots.step,
+    const ConvPlan* p, int axis, int side, const Slots* slots, Py_ssize_t block) noexcept nogil:
+    """Of the slots of a block, those on a side of the axis."""
+    return segment_of(p, axis, side, slots.start + block * slots.block_step, slots.step,
                       slots.count)
 
 
 cdef inline void copy_row(
-    real* to, const real* source, Py_ssize_t step, Py_ssize_t n) noexcept nogil:
+    x_t* to, const x_t* source, Py_ssize_t step, Py_ssize_t n) noexcept nogil:
     """n elements; for short rows a call of memcpy would cost more than the copy."""
     cdef Py_ssize_t i = 0
-    cdef const uvec* pair
+    cdef const x_t* pair
     if step == 1 and n >= LANES:
         while i < n - LANES:
-            (<uvec*>(to + i))[0] = (<const uvec*>(source + i))[0]
+            store_x(to + i, load_x(source + i))
             i += LANES
-        (<uvec*>(to + n - LANES))[0] = (<const uvec*>(source + n - LANES))[0]
+        store_x(to + n - LANES, load_x(source + n - LANES))
     elif step == 1:
-        copy_short(to, source, n)
+        copy_few(to, source, n, sizeof(x_t))
     elif step == 2 and n > LANES:
         while i < n - LANES:
-            pair = <const uvec*>(source + 2 * i)
-            (<uvec*>(to + i))[0] = even_places(pair[0], pair[1])
+            pair = source + 2 * i
+            store_x(to + i, even_places(load_x(pair), load_x(pair + LANES)))
             i += LANES
         # One element earlier, so as to end with the last one and not behind it.
-        pair = <const uvec*>(source + 2 * (n - LANES) - 1)
-        (<uvec*>(to + n - LANES))[0] = odd_places(pair[0], pair[1])
+        pair = source + 2 * (n - LANES) - 1
+        store_x(to + n - LANES, odd_places(load_x(pair), load_x(pair + LANES)))
     else:
         for i in range(n):
             to[i] = source[i * step]
@@ -199,14 +270,15 @@ cdef inline Py_ssize_t columns_read(
     """The columns of a panel row's phase that some tap uses; vectors may read on behind them,
     where there may be neither image nor padding."""
     return min(p.source.columns,
-               divide_up(p.problem.filled_end[2] - first_column(p, band, phase), p.source.phase_step))
+               divide_up(p.problem.filled_end[2] - first_column(p, band, phase),
+                         p.source.phase_step))
 
 
-cdef void clear_padding(const ConvPlan* p, const Band* band, real* panel) noexcept nogil:
+cdef void clear_padding(const ConvPlan* p, const Band* band, x_t* panel) noexcept nogil:
     """Zeros where no column is ever packed: they stay while panels of this column band
     are packed."""
     cdef Py_ssize_t c, d, h, phase, i, first, last
-    cdef real* row
+    cdef x_t* row
     for phase in range(p.source.phases):
         image_columns(p, band, phase, &first, &last)
         if p.problem.padding_mode != ZEROS:
@@ -217,8 +289,8 @@ cdef void clear_padding(const ConvPlan* p, const Band* band, real* panel) noexce
         for c in range(p.source.channels):
             for d in range(p.source.slots[0]):
                 for h in range(p.source.slots[1]):
-                    row = (panel + c * p.source.channel + d * p.source.pitch[0] + h * p.source.pitch[1]
-                           + phase * p.source.phase)
+                    row = (panel + c * p.source.channel + d * p.source.pitch[0]
+                           + h * p.source.pitch[1] + phase * p.source.phase)
                     for i in range(first):
                         row[i] = 0
                     for i in range(last, p.source.columns):
@@ -226,10 +298,10 @@ cdef void clear_padding(const ConvPlan* p, const Band* band, real* panel) noexce
 
 
 cdef inline void deinterleave(
-    real* evens, real* odds, const real* source, Py_ssize_t n) noexcept nogil:
-    """2 n elements; those at even and those at odd places go apart."""
+    x_t* evens, x_t* odds, const x_t* source, Py_ssize_t n) noexcept nogil:
+    """2 n elements: those at even places to `evens`, those at odd places to `odds`."""
     cdef Py_ssize_t i
-    cdef const uvec* pair
+    cdef const x_t* pair
     if n < LANES:
         for i in range(n):
             evens[i] = source[2 * i]
@@ -237,9 +309,9 @@ cdef inline void deinterleave(
         return
     i = 0
     while True:
-        pair = <const uvec*>(source + 2 * i)
-        (<uvec*>(evens + i))[0] = even_places(pair[0], pair[1])
-        (<uvec*>(odds + i))[0] = odd_places(pair[0], pair[1])
+        pair = source + 2 * i
+        store_x(evens + i, even_places(load_x(pair), load_x(pair + LANES)))
+        store_x(odds + i, odd_places(load_x(pair), load_x(pair + LANES)))
         if i == n - LANES:
             return
         i = min(i + LANES, n - LANES)
@@ -261,13 +333,13 @@ cdef inline Margins margins_of(
 
 
 cdef inline void pack_margin(
-    const ConvPlan* p, const Segment* columns, const real* x, Py_ssize_t x_row, real* panel,
+    const ConvPlan* p, const Segment* columns, const x_t* x, Py_ssize_t x_row, x_t* panel,
     Py_ssize_t rows) noexcept nogil:
     """Columns of padding of some rows; x points to the first of these in the image, panel to
     that in the phase. There are few columns, so they go down one by one."""
     cdef Py_ssize_t i, h
-    cdef const real* element = x + columns.row * p.problem.x_axis[2]
-    cdef real* to
+    cdef const x_t* element = x + columns.row * p.problem.x_axis[2]
+    cdef x_t* to
     for i in range(columns.first, columns.last):
         to = panel + i
         for h in range(rows):
@@ -297,12 +369,12 @@ cdef void prepare_packing(
 
 cdef inline void pack_rows(
     const ConvPlan* p, const Band* band, const Packing* packing, Py_ssize_t phase,
-    const real* x, Py_ssize_t x_row, real* panel, Py_ssize_t rows) noexcept nogil:
+    const x_t* x, Py_ssize_t x_row, x_t* panel, Py_ssize_t rows) noexcept nogil:
     """A phase (or a pair of them) of some rows; x and panel point to the first row."""
     cdef Py_ssize_t step = p.source.phase_step * p.problem.x_axis[2], panel_row = p.source.pitch[1]
     cdef Py_ssize_t begin, end, n, odds, extra, h, other = 1 - packing.early
-    cdef const real* row
-    cdef real* to
+    cdef const x_t* row
+    cdef x_t* to
     if phase < 2:
         begin = packing.first[phase]
         end = packing.last[phase]
@@ -329,9 +401,9 @@ cdef inline void pack_rows(
 
 cdef inline void pack_margins(
     const ConvPlan* p, const Packing* packing, const Margins* margins, Py_ssize_t phase,
-    const real* x, Py_ssize_t x_row, real* panel, Py_ssize_t rows) noexcept nogil:
-    """The columns of padding of what `pack_rows` packs; `margins` are those of `phase`, and of
-    the next one where two go together."""
+    const x_t* x, Py_ssize_t x_row, x_t* panel, Py_ssize_t rows) noexcept nogil:
+    """The columns of padding of what `pack_rows` packs. `margins` belong to `phase`, and to the
+    next phase if two are packed together."""
     cdef Py_ssize_t i
     if packing.pairs:
         phase = 0
@@ -340,20 +412,20 @@ cdef inline void pack_margins(
         pack_margin(p, &margins[i].behind, x, x_row, panel + (phase + i) * p.source.phase, rows)
 
 
-cdef inline void pack_parts(
-    const ConvPlan* p, const Band* band, const Packing* packing, const real* x,
-    Py_ssize_t channels, real* panel, int PARTS) noexcept nogil:
-    """The first part of each axis, the image, or all three of those that have padding."""
+cdef inline void pack_sides(
+    const ConvPlan* p, const Band* band, const Packing* packing, const x_t* x,
+    Py_ssize_t channels, x_t* panel, int SIDES) noexcept nogil:
+    """The first side of each axis, the image, or all three of those that have padding."""
     cdef const Slots* planes = &packing.planes
     cdef const Slots* rows = &packing.rows
-    cdef int plane_part, plane_parts = PARTS if has_padding(p, 0) else 1
-    cdef int row_part, row_parts = PARTS if has_padding(p, 1) else 1
-    cdef bint has_margins = PARTS > 1 and has_padding(p, 2)
+    cdef int plane_side, plane_sides = SIDES if has_padding(p, 0) else 1
+    cdef int row_side, row_sides = SIDES if has_padding(p, 1) else 1
+    cdef bint has_margins = SIDES > 1 and has_padding(p, 2)
     cdef Py_ssize_t c, plane_block, row_block, plane, phase, d, n, x_row
     cdef Segment planes_here, rows_here
     cdef Margins margins[2]
-    cdef const real* first_row
-    cdef real* to
+    cdef const x_t* first_row
+    cdef x_t* to
     for phase in range(packing.early, packing.early + 1 if packing.pairs else p.source.phases):
         if has_margins:
             margins[0] = margins_of(p, band, 0 if packing.pairs else phase)
@@ -361,15 +433,15 @@ cdef inline void pack_parts(
                 margins[1] = margins_of(p, band, 1)
         for c in range(channels):
             for plane_block in range(planes.blocks):
-                for plane_part in range(plane_parts):
-                    planes_here = segment_of_block(p, 0, plane_part, planes, plane_block)
+                for plane_side in range(plane_sides):
+                    planes_here = segment_of_block(p, 0, plane_side, planes, plane_block)
                     d = planes_here.row
                     for plane in range(planes_here.first, planes_here.last):
                         for row_block in range(rows.blocks):
-                            for row_part in range(row_parts):
-                                rows_here = segment_of_block(p, 1, row_part, rows, row_block)
+                            for row_side in range(row_sides):
+                                rows_here = segment_of_block(p, 1, row_side, rows, row_block)
                                 n = rows_here.last - rows_here.first
-                                if PARTS > 1 and n == 0:
+                                if SIDES > 1 and n == 0:
                                     continue
                                 first_row = (x + c * p.problem.x_channel + d * p.problem.x_axis[0]
                                              + rows_here.row * p.problem.x_axis[1])
@@ -388,10 +460,10 @@ cdef inline void pack_parts(
 
 # Not inline, and given the band as numbers: more code in line with it, or an item whose address
 # goes out or which is copied whole, slows the packing beside zeros (by 3 to 5 % of a call).
-cdef void pack_all_parts(
+cdef void pack_all_sides(
     const ConvPlan* p, Py_ssize_t begin_0, Py_ssize_t end_0, Py_ssize_t begin_1,
-    Py_ssize_t end_1, Py_ssize_t begin_2, Py_ssize_t end_2, const real* x, Py_ssize_t channels,
-    real* panel) noexcept nogil:
+    Py_ssize_t end_1, Py_ssize_t begin_2, Py_ssize_t end_2, const x_t* x, Py_ssize_t channels,
+    x_t* panel) noexcept nogil:
     cdef Band band
     cdef Packing packing
     band.begin[0] = begin_0
@@ -401,15 +473,15 @@ cdef void pack_all_parts(
     band.end[1] = end_1
     band.end[2] = end_2
     prepare_packing(p, &band, &packing)
-    pack_parts(p, &band, &packing, x, channels, panel, 3)
+    pack_sides(p, &band, &packing, x, channels, panel, 3)
 
 
 cdef inline void pack_panel(
-    const ConvPlan* p, const Band* band, const Packing* packing, const real* x,
-    Py_ssize_t channels, real* panel) noexcept nogil:
+    const ConvPlan* p, const Band* band, const Packing* packing, const x_t* x,
+    Py_ssize_t channels, x_t* panel) noexcept nogil:
     """The columns of a panel; x points to the first of the channels."""
     if p.problem.padding_mode == ZEROS:
-        pack_parts(p, band, packing, x, channels, panel, 1)
+        pack_sides(p, band, packing, x, channels, panel, 1)
     else:
-        pack_all_parts(p, band.begin[0], band.end[0], band.begin[1], band.end[1], band.begin[2],
+        pack_all_sides(p, band.begin[0], band.end[0], band.begin[1], band.end[1], band.begin[2],
                        band.end[2], x, channels, panel)

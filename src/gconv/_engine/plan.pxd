@@ -8,6 +8,8 @@ Axes are depth, row, column; a convolution of fewer dimensions has extents of 1 
 Strides and pitches count elements.
 """
 
+from libc.stdint cimport int64_t
+
 
 cdef enum PaddingMode:
     ZEROS
@@ -133,8 +135,9 @@ cdef struct ConvPlan:
 # What a module of the engine offers: y[image] = activation(bias + weight * x[image] +
 # residual[image]) for all images. residual may be NULL, or y itself where y is in order; it has
 # y's strides. packed, the weights as the plan wants them, may be NULL; scratch holds
-# plan.scratch.bytes for each thread; nothing is checked.
-ctypedef void (*run_function)(
+# plan.scratch.bytes for each thread; nothing is checked. Returns for how many nanoseconds the
+# threads computed, altogether; 0 for one thread, which is not timed.
+ctypedef int64_t (*run_function)(
     const ConvPlan* plan, Py_ssize_t images, const void* x, const void* weight,
     const void* packed, const void* bias, const void* residual, void* y, int threads,
     char* scratch) noexcept nogil

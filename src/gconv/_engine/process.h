@@ -1,12 +1,14 @@
 /* What belongs to the process or to one of its threads: the CPU's abilities, what happens to the
-   thread pool at a fork, and each thread's scratch. */
+   thread pool at a fork, the crowd that its calls meet, and each thread's scratch. */
 #ifndef GCONV_PROCESS_H
 #define GCONV_PROCESS_H
 
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "crowd.h"
 #include "runtime.h"
 
 /* ---- CPU ---- */
@@ -44,6 +46,7 @@ static const char *openmp_library(void) {
 
 static int pause_failed = 0; /* in the parent, for the fork under way */
 static int child_is_serial = 0;
+static Crowd crowd; /* of this process */
 
 static void before_fork(void) {
 #if OPENMP_VERSION > 0 && !defined(__clang__)
@@ -53,7 +56,10 @@ static void before_fork(void) {
        its first use. */
 }
 
-static void after_fork_in_child(void) { child_is_serial |= pause_failed; }
+static void after_fork_in_child(void) {
+    child_is_serial |= pause_failed;
+    memset(&crowd, 0, sizeof crowd); /* the threads that made it are not here */
+}
 
 static int watch_forks(void) { return pthread_atfork(before_fork, NULL, after_fork_in_child); }
 

@@ -31,15 +31,39 @@
 
 enum { LANES = GC_LANES, REGISTERS = GC_REGISTERS };
 
-typedef GC_REAL real;
-typedef real vec __attribute__((vector_size(GC_LANES * sizeof(real))));
+/* The elements of x, of the weights, of sums (bias, epilogue) and of y (the residual). All are one
+   type so far; kernels tell them apart, so that narrower x, weights or y need other loads, stores
+   and splats below and nothing else. */
+typedef GC_REAL x_t;
+typedef GC_REAL w_t;
+typedef GC_REAL sum_t;
+typedef GC_REAL y_t;
+typedef sum_t vec __attribute__((vector_size(GC_LANES * sizeof(sum_t))));
 /* The same for memory that is aligned to its elements only. */
-typedef real uvec
-    __attribute__((vector_size(GC_LANES * sizeof(real)), aligned(sizeof(real)), may_alias));
+typedef sum_t uvec
+    __attribute__((vector_size(GC_LANES * sizeof(sum_t)), aligned(sizeof(sum_t)), may_alias));
+
+/* LANES neighbours from memory, as sums, or to memory. */
+#define MOVES(type)                                                                      \
+    static inline __attribute__((always_inline)) vec load_##type(const type##_t *p) {     \
+        return *(const uvec *)p;                                                         \
+    }                                                                                    \
+    static inline __attribute__((always_inline)) void store_##type(type##_t *p, vec v) {  \
+        *(uvec *)p = v;                                                                  \
+    }
+MOVES(x)
+MOVES(w)
+MOVES(sum)
+MOVES(y)
+#undef MOVES
+/* Packed weights are aligned. */
+static inline __attribute__((always_inline)) vec load_packed(const w_t *p) {
+    return *(const vec *)p;
+}
 
 /* s in every lane. Subtracting zero is exact for every s, -0 and NaN included, so compilers make
    it a pure broadcast; adding zero is not (-0 + 0 = +0) and would cost an addition. */
-static inline __attribute__((always_inline)) vec splat(real s) {
+static inline __attribute__((always_inline)) vec splat(sum_t s) {
     const vec zero = {0};
     return s - zero;
 }
@@ -67,13 +91,13 @@ static inline __attribute__((always_inline)) const void *read_here(const void *p
 /* *p, which is kept in memory. Compilers would rather keep addresses that find no room among the
    registers for them in a vector or mask register, and to fetch one from there takes a slot of the
    multiply-adds; a load does not. */
-static inline __attribute__((always_inline)) const real *from_memory(const real **p) {
+static inline __attribute__((always_inline)) const x_t *from_memory(const x_t **p) {
     __asm__ volatile("" : "+m"(*p));
     return *p;
 }
 
 /* Ask for the cache line that holds p to come to the second-level cache; any p will do. */
-static inline __attribute__((always_inline)) void prefetch(const real *p) {
+static inline __attribute__((always_inline)) void prefetch(const void *p) {
     __builtin_prefetch(p, 0, 2);
 }
 
@@ -124,9 +148,9 @@ typedef unsigned long long word;
 #define MANTISSA_BITS 52
 #define EXPONENT_BIAS 1023
 #endif
-typedef word bits __attribute__((vector_size(GC_LANES * sizeof(real))));
+typedef word bits __attribute__((vector_size(GC_LANES * sizeof(sum_t))));
 static inline __attribute__((always_inline)) bits sign_of(vec v) {
-    return (bits)v & ((bits){0} + ((word)1 << (8 * sizeof(real) - 1)));
+    return (bits)v & ((bits){0} + ((word)1 << (8 * sizeof(sum_t) - 1)));
 }
 static inline __attribute__((always_inline)) vec magnitude(vec v) {
     return (vec)((bits)v ^ sign_of(v));
@@ -154,7 +178,7 @@ static inline __attribute__((always_inline)) vec if_negative(vec v, vec a, vec b
 
 /* Adding this number leaves a whole number in the lowest bits, and takes the fraction away by
    rounding to nearest: 1.5 * 2**MANTISSA_BITS. */
-static const real ROUNDER = (real)((word)3 << (MANTISSA_BITS - 1));
+static const sum_t ROUNDER = (sum_t)((word)3 << (MANTISSA_BITS - 1));
 /* 2**n as two factors, 2**floor(n/2) and 2**ceil(n/2), where v is n + ROUNDER: n may lie as far
    as twice the smallest exponent below 0. */
 static inline __attribute__((always_inline)) void halves_of_power(vec v, vec *first, vec *second) {

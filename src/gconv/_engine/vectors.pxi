@@ -1,14 +1,14 @@
-# Register tiles: ROWS x VECTORS accumulators that stay in registers while the taps are added.
+# Vectors, and register tiles: ROWS x VECTORS accumulators that stay in registers while the taps are
+# added.
 #
-# One always-inlined body for each family, called with literal ROWS and VECTORS by the short
-# functions of tiles_16.pxi and tiles_32.pxi; after inlining, every loop over them is unrolled.
-# The loop over a strip of tiles stands inside the body on purpose: in a function that computes
-# one tile only, GCC keeps the accumulators on the stack.
+# A family has one always-inlined body, its strip, that short functions call with literal ROWS and
+# VECTORS (tiles_16.pxi: tiles that fit 16 registers; tiles_32.pxi: the further ones for 32). After
+# inlining, every loop over ROWS and VECTORS is unrolled. The loop over a strip of tiles stands
+# inside the body on purpose: in a function that computes one tile, GCC keeps the accumulators on
+# the stack.
 #
-# A tile loads and stores whole vectors. Its last vector may overlap the one before, so that it
-# ends where the row ends: both then compute the same sums from the same operands. (Two tiles must
-# not overlap where sums go on from y: the plan sees to it. Nor where there is a residual, as y
-# may be that.)
+# A tile loads and stores whole vectors. The last vector of a line ends where the line ends, so it
+# may overlap the one before: both compute the same sums from the same operands.
 
 
 cdef extern from *:
@@ -21,15 +21,25 @@ cdef extern from *:
 
 cdef extern from * nogil:
     # Declared as double so that Cython narrows nothing; the C compiler knows what they are.
-    ctypedef double real
+    ctypedef double x_t
+    ctypedef double w_t
+    ctypedef double sum_t
+    ctypedef double y_t
     ctypedef double vec
-    ctypedef double uvec
     const Py_ssize_t LANES
-    vec splat(real value)
+    vec splat(sum_t value)
+    vec load_x(const x_t* p)
+    vec load_w(const w_t* p)
+    vec load_packed(const w_t* p)
+    vec load_sum(const sum_t* p)
+    vec load_y(const y_t* p)
+    void store_x(x_t* p, vec v)
+    void store_sum(sum_t* p, vec v)
+    void store_y(y_t* p, vec v)
     vec in_register(vec v)
     const void* read_here(const void* p)
-    const real* from_memory(const real** p)
-    void prefetch(const real* p)
+    const x_t* from_memory(const x_t** p)
+    void prefetch(const void* p)
     vec interleave_low(vec a, vec b)
     vec interleave_high(vec a, vec b)
     vec even_places(vec a, vec b)
@@ -40,49 +50,52 @@ cdef extern from * nogil:
     vec with_sign_of(vec sign, vec v)
     vec if_below(vec limit, vec v, vec a, vec b)
     vec if_negative(vec v, vec a, vec b)
-    const real ROUNDER
+    const sum_t ROUNDER
     void halves_of_power(vec v, vec* first, vec* second)
     # What the instruction set has: vector registers, and loads and stores of some lanes.
     enum: REGISTERS
     enum: MASKED_LOADS
     # Some lanes.
-    ctypedef unsigned short some
-    some lanes_inside(Py_ssize_t first, Py_ssize_t size)
-    vec load_some(const real* p, some which)
-    void store_some(real* p, some which, vec v)
+    ctypedef unsigned short mask
+    mask lanes_inside(Py_ssize_t first, Py_ssize_t size)
+    vec load_some_x(const x_t* p, mask which)
+    vec load_some_sum(const sum_t* p, mask which)
+    vec load_some_y(const y_t* p, mask which)
+    void store_some(y_t* p, mask which, vec v)
     vec slid(vec a, vec b, Py_ssize_t n)
     vec slid_by(vec a, vec b, Py_ssize_t n)
     vec slid_far(vec a, vec b, Py_ssize_t n)
-    vec load_first(const real* p, Py_ssize_t n)
+    vec load_first(const sum_t* p, Py_ssize_t n)
     # Lanes in any order.
     ctypedef long picks
     picks load_picks(const int* table)
     vec picked(vec v, picks which)
     enum: SQUARES_BY_HALVES
-    void load_square_by_halves(const real* p, Py_ssize_t step, vec* square)
+    void load_square_by_halves(const x_t* p, Py_ssize_t step, vec* square)
 
 
 cdef enum:
     MOST_ROWS = 14
     MOST_VECTORS = 8
     LANES_AT_MOST = 16
-    LINE_BYTES = 64  # of the caches
-    ADDRESSES_HELD = 9  # addresses that channel-lane tiles keep in registers
 
 
-cdef inline void copy_short(real* to, const real* source, Py_ssize_t n) noexcept nogil:
-    """n < LANES elements, as two pieces of a literal size that overlap."""
+cdef inline void copy_few(
+    void* to, const void* source, Py_ssize_t n, Py_ssize_t SIZE) noexcept nogil:
+    """n < LANES elements of SIZE bytes, as two pieces of a literal size that overlap."""
+    cdef char* to_bytes = <char*>to
+    cdef const char* bytes = <const char*>source
     if LANES > 8 and n >= 8:
-        memcpy(to, source, 8 * sizeof(real))
-        memcpy(to + n - 8, source + n - 8, 8 * sizeof(real))
+        memcpy(to_bytes, bytes, 8 * SIZE)
+        memcpy(to_bytes + (n - 8) * SIZE, bytes + (n - 8) * SIZE, 8 * SIZE)
     elif LANES > 4 and n >= 4:
-        memcpy(to, source, 4 * sizeof(real))
-        memcpy(to + n - 4, source + n - 4, 4 * sizeof(real))
+        memcpy(to_bytes, bytes, 4 * SIZE)
+        memcpy(to_bytes + (n - 4) * SIZE, bytes + (n - 4) * SIZE, 4 * SIZE)
     elif LANES > 2 and n >= 2:
-        memcpy(to, source, 2 * sizeof(real))
-        memcpy(to + n - 2, source + n - 2, 2 * sizeof(real))
+        memcpy(to_bytes, bytes, 2 * SIZE)
+        memcpy(to_bytes + (n - 2) * SIZE, bytes + (n - 2) * SIZE, 2 * SIZE)
     elif n == 1:
-        to[0] = source[0]
+        memcpy(to_bytes, bytes, SIZE)
 
 
 cdef inline void transpose_square(vec square[LANES_AT_MOST]) noexcept nogil:

@@ -130,6 +130,7 @@ def machine_of(isa: str, engine: ModuleType, itemsize: int, tuning: Tuning) -> M
     records = {name: own for family in families() for name, own in family.records.items()}
     record.check(engine, records)
     tiles = {name: tiles for name, (_, _, tiles) in engine.families.items()}
+    tuning = tuning.with_vectors(engine.lanes * itemsize)
     return Machine(isa, engine, engine.lanes, itemsize, tiles, tuning)
 
 
@@ -269,6 +270,8 @@ def verdicts(problem: Problem, machine: Machine) -> list[Verdict]:
     found = []
     for family in families():
         answer = ask(family, problem, machine)
-        refused = isinstance(answer, str)
-        found.append(Verdict(family, answer if refused else "", [] if refused else answer))
+        if isinstance(answer, str):
+            found.append(Verdict(family, answer, []))
+        else:
+            found.append(Verdict(family, "", answer))
     return found

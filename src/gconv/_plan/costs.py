@@ -44,6 +44,7 @@ def grid_costs(
     taps: int,
     vector_loads: float | list[float],
     waits: float = 0.0,
+    starts: float = 0.0,
 ) -> list[tuple[float, int, int]]:
     """(cycles, rows, vectors) of each tile on a grid of rows x vectors sums; `widest` are the most
     vectors for each number of rows of a tile.
@@ -52,7 +53,7 @@ def grid_costs(
     To start and to end a tile costs about a cycle for each sum, and something for the loop. Rows
     of None count a fraction of a tile for each row: they go on from strip to strip.
     `vector_loads` are the loads for a vector of x, one number or one for each width of a tile;
-    `waits` are cycles for each vector of x beyond these.
+    `waits` are cycles for each vector of x beyond these, `starts` for each tile.
     """
     found = []
     single = not isinstance(vector_loads, list)
@@ -65,6 +66,10 @@ def grid_costs(
             for m, v in split(vectors, tile_vectors):
                 loads = vector_loads if single else vector_loads[v]  # type: ignore[index]
                 busy = max(r * v / 2, (r + v * loads) / 2, t.latency)  # type: ignore[operator]
-                cycles += n * m * (taps * busy + r * v + t.tile_start + waits * v)
+                busy = max(busy, r * v / 2 + t.issue * (2 * r + v))
+                if r > 1 and r * v + v >= t.full_tile:
+                    busy *= t.full
+                cycles += n * m * (
+                    taps * busy + r * v + t.tile_start + starts + waits * v)
         found.append((cycles, tile_rows, tile_vectors))
     return found

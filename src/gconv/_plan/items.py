@@ -104,7 +104,7 @@ class Layout(Source):
         for axis in (0, 1):
             while self.panel_bytes > limit and self.band[axis] > least[axis]:
                 self.shrink(axis, max(least[axis], self.band[axis] // 2))
-        self.shrink_columns(8 * self.columns, lambda: self.panel_bytes > most)
+        self.shrink_columns(self.tuning.panel_tiles * self.columns, lambda: self.panel_bytes > most)
         if self.panel_bytes > most and self.panel_channels > 1:
             channel = self.panel_bytes // self.panel_channels
             channels = even_part(self.p.in_channels, max(1, most // channel))
@@ -148,11 +148,9 @@ class Layout(Source):
     # ---- outputs of siblings, which wait in scratch ----
 
     def output_bytes(self) -> int:
-        """Of a work item's outputs for a row of siblings, one group's; sixteen siblings at most,
-        as more are not computed at once where they are too large."""
-        return (
-            self.channel_block * self.band_pixels * min(16, self.p.siblings[2]) * self.itemsize
-        )
+        """Of a work item's outputs for a row of siblings, one group's."""
+        siblings = min(self.tuning.siblings_at_once, self.p.siblings[2])
+        return self.channel_block * self.band_pixels * siblings * self.itemsize
 
     def limit_outputs(self) -> None:
         """Fewer channels, then a smaller band, until the outputs of siblings fit scratch."""
@@ -224,20 +222,20 @@ class Layout(Source):
 
     def cut_band(self, target: int) -> None:
         """A smaller band an item."""
+        t = self.tuning
         for axis in (0, 1) if self.planes_first else (1, 0):
             least, flops = self.least_band(axis), self.flops()
-            if flops > 1.5 * target and self.band[axis] > least:
+            if flops > t.item_slack * target and self.band[axis] > least:
                 self.shrink(axis, max(least, self.band[axis] // round(flops / target)))
             if self.planes_first and self.band[axis] > 1:
                 return
-        flops = self.flops()
-        if flops > 1.5 * target and self.band[2] > 16 * self.lanes:
-            self.shrink(2, max(16 * self.lanes, self.band[2] // round(flops / target)))
+        flops, columns = self.flops(), t.item_vectors * self.lanes
+        if flops > t.item_slack * target and self.band[2] > columns:
+            self.shrink(2, max(columns, self.band[2] // round(flops / target)))
 
     def least_band(self, axis: int) -> int:
-        """The smallest band worth having: it copies the rows that it shares with the next one
-        again, at most a quarter of them."""
-        least = 0 if self.in_place else math.ceil(4 * self.shared(axis))
+        """The smallest band worth having."""
+        least = 0 if self.in_place else math.ceil(self.tuning.band_repeats * self.shared(axis))
         return max(1, round(least * min(1.0, self.size)))
 
     def shared(self, axis: int) -> float:

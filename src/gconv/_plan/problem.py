@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from copy import copy
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, dataclass_transform
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -14,10 +14,37 @@ from gconv._engine import call
 if TYPE_CHECKING:
     from gconv._call.geometry import Activation, Geometry, Shape
 
-# The engine's enums: what is done to a sum, what the padding holds, how items are nested.
-Operation = IntEnum("Operation", call.activations)  # type: ignore[misc]
-PaddingMode = IntEnum("PaddingMode", call.padding_modes)  # type: ignore[misc]
-ItemOrder = IntEnum("ItemOrder", call.item_orders)  # type: ignore[misc]
+
+
+class Operation(IntEnum):
+    """What is done to a sum; the engine has the numbers."""
+
+    IDENTITY = call.activations["IDENTITY"]
+    CLAMP = call.activations["CLAMP"]
+    LEAKY_RELU = call.activations["LEAKY_RELU"]
+    HARDSWISH = call.activations["HARDSWISH"]
+    SIGMOID = call.activations["SIGMOID"]
+    TANH = call.activations["TANH"]
+    SILU = call.activations["SILU"]
+
+
+class PaddingMode(IntEnum):
+    """What the padding holds; the engine has the numbers."""
+
+    ZEROS = call.padding_modes["ZEROS"]
+    REFLECT = call.padding_modes["REFLECT"]
+    REPLICATE = call.padding_modes["REPLICATE"]
+    CIRCULAR = call.padding_modes["CIRCULAR"]
+
+
+class ItemOrder(IntEnum):
+    """How the levels of an item's number are nested; the engine has the numbers."""
+
+    CHANNELS_FASTEST = call.item_orders["CHANNELS_FASTEST"]
+    BANDS_FASTEST = call.item_orders["BANDS_FASTEST"]
+    BANDS_SLOWEST = call.item_orders["BANDS_SLOWEST"]
+
+
 FLAT = call.flat  # a slice axis: the rows and columns of a plane as one
 
 Triple = tuple[int, int, int]
@@ -58,24 +85,7 @@ def epilogue_of(activation: Activation | None) -> Epilogue:
     return Epilogue(Operation[kind.upper()], *numbers)
 
 
-@dataclass_transform(kw_only_default=True, eq_default=False)
-class Record:
-    """Fields given by name, as in a dataclass. One constructor serves all records: those that
-    `dataclasses` writes and compiles take milliseconds of every import."""
-
-    def __init__(self, **fields: Any) -> None:
-        vars(self).update(fields)
-        self.derive()
-
-    def derive(self) -> None:
-        """Set the fields that follow from the others."""
-
-    def replace(self, **changes: Any) -> Self:
-        """A copy with other values in some fields."""
-        return type(self)(**{**vars(self), **changes})
-
-
-class Problem(Record):
+class Problem:
     """One image on three axes (depth, row, column), channels counted per group.
 
     A convolution of fewer dimensions has extents of 1 in front; a pointwise one over contiguous
@@ -114,7 +124,7 @@ class Problem(Record):
     source_reach: Triple
     epilogue: Epilogue
 
-    # What follows from these.
+    # ---- what follows from these ----
     volume: int  # taps of one channel
     taps: int  # of one output element
     alone: bool  # it has no siblings
@@ -132,8 +142,11 @@ class Problem(Record):
     filled_begin: Triple
     filled_end: Triple
 
-    def derive(self) -> None:
-        """Set what follows from the fields above, once, as families read it often."""
+    def __init__(self, **fields: Any) -> None:
+        """All fields above the line; the others follow from these, once, as families read them
+        often. (A constructor that `dataclasses` writes would take milliseconds of every import.)
+        """
+        vars(self).update(fields)
         self.volume = math.prod(self.kernel)
         self.taps = self.in_channels * self.volume
         self.alone = self.siblings == (0, 0, 0)
@@ -188,6 +201,10 @@ class Problem(Record):
         if axis == 2:
             self.column_outputs = outputs
         return total / out
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with other values in some fields."""
+        return type(self)(**{**vars(self), **changes})
 
     def placed(self, **fields: Any) -> Self:
         """A copy with another place in y, or another epilogue: nothing follows from these."""
@@ -295,7 +312,7 @@ def problem_of(
         room=room,
         siblings=(0, 0, 0),
         source_padding=padding,
-        source_reach=tuple(  # type: ignore[arg-type]
+        source_reach=tuple(
             (k - 1) * d for k, d in zip(kernel, dilation, strict=True)),
         epilogue=epilogue_of(g.activation),
     )

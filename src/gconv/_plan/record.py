@@ -116,7 +116,7 @@ def written_plan(layout: Layout) -> call.Plan:
     p = layout.p
     return call.Plan(
         record, layout.machine.engine, layout, keep=keep, flops=p.flops,
-        dimensions=p.dimensions, weight_offset=layout.weight_offset,
+        serial_flops=layout.tuning.serial_flops, dimensions=p.dimensions, weight_offset=layout.weight_offset,
     )
 
 

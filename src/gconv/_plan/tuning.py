@@ -11,7 +11,9 @@ and list the record in `RECORDS`.
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 VARIABLE = "GCONV_TUNING"
 KIB = 1024
@@ -21,7 +23,7 @@ class Tuning(NamedTuple):
     """What a plan takes for granted about a CPU.
 
     The defaults are those of Zen 4. Costs are in cycles of a core that starts two multiply-adds or
-    two loads a cycle; factors multiply the estimates of a family.
+    two loads a cycle (see `shorter`); factors multiply the estimates of a family.
     """
 
     name: str
@@ -65,6 +67,8 @@ class Tuning(NamedTuple):
     output_bytes: int = 128 * KIB
     # What channels-last tiles read of x for one vector of channels.
     channels_last_bytes: int = 48 * KIB
+    # Weights that tiles of wide kernels take at a time: half of the first-level cache.
+    wide_weight_bytes: int = 16 * KIB
     # Panel and result of a block that is transposed, of one vector of channels and of several.
     block_bytes: int = 256 * KIB
     small_block_bytes: int = 24 * KIB
@@ -77,21 +81,47 @@ class Tuning(NamedTuple):
     least_item_flops: int = 40_000
     most_item_flops: int = 400_000
     few_items: int = 8
+    # Below so many floating-point operations a call runs on one thread. Two CPUs, 4 channels per
+    # group: with a pool at work, two threads draw level at 0.4 MFLOP and save 5 us of 21 at 0.9;
+    # after a rest of 12 ms, waking the second one costs 130 us there.
+    serial_flops: int = 1_000_000
     # Below, few threads are worth waking, and items may be larger.
     small_flops: int = 20_000_000
     small_item_flops: int = 150_000
+    # Items within this factor of the wanted size are left alone.
+    item_slack: float = 1.5
+    # Bands copy the rows that they share with the next one again: at most one of so many; strips
+    # compute them anew, at most one of so many.
+    band_repeats: int = 4
+    strip_repeats: int = 8
+    # The fewest columns of an item, and of a panel as long as fewer channels would do as well: in
+    # vectors, and in tiles.
+    item_vectors: int = 16
+    panel_tiles: int = 8
+    # Siblings of a row whose outputs wait in scratch at once, at most.
+    siblings_at_once: int = 16
     # Multiply-adds that an element copied into a panel should serve, in all output channels.
     copy_uses: int = 128
 
     # ---- tiles ----
     tile_start: float = 10.0  # the loop around a tile
     latency: float = 4.0  # of a multiply-add
+    # Where multiplying and adding are two instructions, these fill the slots: cycles for a vector
+    # that is loaded, and twice as many for an element that is broadcast. Tiles whose sums and
+    # vectors take `full_tile` registers leave none for a product: a factor.
+    issue: float = 0.0
+    full_tile: int = 1000
+    full: float = 1.0
     # To copy a vector into a panel, or an element where the stride is more than 2. Of 1,500 layers
     # that width and channel lanes may serve, 3 to 5 choose best between the two.
     copy_cycles: float = 4.0
     copy_element_cycles: float = 1.0
-    # To move an element from channels-last order to C order, or back.
-    move_cycles: float = 2.0
+    # To move an element from channels-last order to C order, or back. Of 60 layers on each
+    # instruction set: 1.3 to 1.6 cycles of the clock.
+    move_cycles: float = 0.8
+    # The same of a result whose channels share sets of the first-level cache, as in planes of
+    # 32 x 32 or 224 x 224: layers of 30 and 128 output channels are 2 times as fast otherwise.
+    move_in_sets_cycles: float = 3.0
     # To wait for a vector of x beyond what multiply-adds hide. Of 330 layers of width lanes, the
     # tile chosen takes 1.014 times as long as the best (1.019 without); masked ones gain 1.03 to
     # 1.06 times with 7 to 24 channels per group.
@@ -100,6 +130,9 @@ class Tuning(NamedTuple):
     # second: transposed layers of 128 and 256 channels run at 55 GFLOP/s, channel lanes at 90.
     sibling_row_bytes: int = 20 * KIB
     far_loads: float = 8.0
+    # Rows shorter than a vector go through scratch: for each, its elements are copied. Up to 1.4
+    # times as fast with strides, and on planes of 7 x 7.
+    short_row: float = 3.0
     split_loads: float = 1.5  # a load at any address, over one within a cache line
 
     # ---- width lanes with masks ----
@@ -108,6 +141,8 @@ class Tuning(NamedTuple):
     masked: float = 1.15
     masked_in_sets: float = 1.4
     masked_columns: int = 256
+    # Two bands compute the vector where one ends: vectors of a band at least.
+    masked_vectors: int = 32
     mask_bytes: int = 32 * KIB
 
     # ---- depthwise rows and sliding windows ----
@@ -132,6 +167,9 @@ class Tuning(NamedTuple):
     # ---- channel lanes ----
     # Bias in and sums out, for a vector of sums: about six instructions.
     channel_sums: float = 6.0
+    # For each tile, to begin with the taps of another kernel row, where groups have one input
+    # channel. Up to 1.3 times as fast there.
+    channel_row: float = 3.0
     # Layers of fewer input channels leave runs of too few taps to skip columns in the padding.
     channel_skip_channels: int = 8
     # Skipped columns pay: 1.07 times as fast at 7x7 with a 3x3 kernel, not at 14x14.
@@ -147,10 +185,23 @@ class Tuning(NamedTuple):
     # A band reads its weights once for all its pixels: 1 to 1.05 times as fast as with a hundred,
     # 1.13 times where the weights come from beyond the second-level cache.
     channel_pixels: int = 300
+    # Rows of a band whose runs of pixels go down the rows.
+    channel_run_rows: int = 6
 
     # ---- channels-last tiles ----
+    # Neighbouring channels share cache lines: vectors of a block of groups at least, where x and y
+    # are in the second-level cache; beyond it, of tiles that go down the rows, and of others (1 to
+    # 1.4 times as fast with 16 as with 4).
+    near_vectors: int = 4
+    far_descending_vectors: int = 8
+    far_vectors: int = 16
+    # Rows of a band, in kernels; of bands of wide kernels whose weights are packed already; and
+    # columns that are not cut for the cache.
+    kernels_high: int = 2
+    wide_rows: int = 4
+    uncut_columns: int = 1024
     picked_tap: tuple[float, float] = (0.5, 0.8)  # for a pixel, and for each input channel
-    neighbour_tap: float = 0.8
+    neighbour_tap: float = 0.65
     tile_pixels: float = 5.0  # to start and store one
     border_tap: float = 2.0
     border_pixel: float = 30.0
@@ -176,6 +227,17 @@ class Tuning(NamedTuple):
     # part by part with 2 and 4 of them, 0.65 to 1.1 times with 8.
     upsampling_channels: int = 4
 
+    # ---- shorter vectors ----
+    # By bytes of a vector, the fields that have other values there. Zen 4 starts one multiply-add
+    # of 64 bytes a cycle, and two of shorter ones: a unit of the estimates is about two cycles of
+    # the clock with vectors of 64 bytes, one with others, and what is done for each element or
+    # row takes as long whatever the vectors.
+    shorter: Mapping[int, Mapping[str, Any]] = MappingProxyType({})
+
+    def with_vectors(self, size: int) -> Tuning:
+        """The record for vectors of so many bytes."""
+        return self._replace(**self.shorter.get(size, {}))
+
 
 ZEN4 = Tuning(
     name="zen4",
@@ -187,6 +249,16 @@ ZEN4 = Tuning(
         ("AuthenticAMD", 25, 0x60, 0x7F),
         ("AuthenticAMD", 25, 0xA0, 0xAF),
     ),
+    shorter={
+        32: {"move_cycles": 1.3, "short_row": 7.0, "channel_row": 6.0},
+        # Without fused multiply-adds, and without an instruction that picks lanes: of 80 layers,
+        # the way chosen took 1.14 times as long as the best with the values of longer vectors.
+        16: {
+            "move_cycles": 1.3, "short_row": 7.0, "channel_row": 6.0, "issue": 0.2,
+            "full_tile": 15, "full": 1.1, "picked_tap": (1.5, 2.4),
+            "transpose_cycles": 1.0, "transpose_in_sets_cycles": 2.7,
+        },
+    },
 )
 # For CPUs that nobody measured: Zen 4's costs, smaller caches, and families of general use unless
 # another is clearly faster.

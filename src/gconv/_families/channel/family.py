@@ -212,11 +212,11 @@ class ChannelLayout(Layout):
 
     def least_band(self, axis: int) -> int:
         """An item reads its weights once for all its pixels."""
-        p = self.p
-        least = 0 if self.in_place else math.ceil(4 * self.shared(axis))
-        least = max(least, self.tuning.channel_pixels // math.prod(p.out_size[axis + 1 :]))
+        p, t = self.p, self.tuning
+        least = 0 if self.in_place else math.ceil(t.band_repeats * self.shared(axis))
+        least = max(least, t.channel_pixels // math.prod(p.out_size[axis + 1 :]))
         if axis == 1 and self.skips_columns:  # its runs go down the rows
-            least = max(least, 6)
+            least = max(least, t.channel_run_rows)
         return max(1, round(least * min(1.0, self.size)))
 
     def order_items(self) -> None:
@@ -301,13 +301,17 @@ class Channel(Family):
         vectors, taps = -(-p.out_channels // lanes), p.taps
         if p.in_channels >= t.channel_skip_channels:
             taps = round(taps * columns_computed(p, machine))
+        starts = 0.0
+        if p.in_channels == 1:  # few taps of a kernel row follow each other
+            starts = t.channel_row * p.kernel[0] * p.kernel[1]
         # Bias in, transposed out.
         around = p.groups * t.channel_sums * vectors * p.pixels
         if p.room:
             around += p.groups * t.channel_ready_cycles
         return [
             (p.groups * p.pixels * cycles + around, Tile(rows, wide))
-            for cycles, rows, wide in grid_costs(t, tiles, None, vectors, taps, 1.0)
+            for cycles, rows, wide in grid_costs(
+                t, tiles, None, vectors, taps, 1.0, starts=starts)
         ]
 
     def own(self, layout: Layout, keep: Keep) -> Array:

@@ -1,3 +1,15 @@
+# Channel lanes: the rows of a tile are output pixels, its lanes output channels.
+#
+# A vector of weights serves all pixels of a tile; an element of x is broadcast to all lanes. The
+# sums of a band stay in scratch, [pixel][channel], while blocks of input channels go by. Then they
+# are transposed into y (or stored as they are, into a channels-last y).
+#
+#     weights    [group][channel block][tap][VECTORS * LANES]
+#
+# A channel block is `vectors` vectors of output channels; the last one may have fewer. Lanes beyond
+# the last channel are zeros. Taps are in the order of the sum.
+
+
 cdef struct ChannelPlan:
     Py_ssize_t rows, vectors  # of the largest tile: pixels x vectors of output channels
     const Py_ssize_t* tap_places  # places of the taps, in the order of their weights in memory
@@ -20,10 +32,10 @@ include "pack_and_store.pxi"
 cdef channel_function CHANNEL_TILES[MOST_ROWS + 1][MOST_VECTORS + 1]
 
 
-cdef inline void pixel_tiles(
+cdef inline void compute_pixels(
     const ConvPlan* p, ChannelStrip* s, Py_ssize_t vectors, Py_ssize_t pixels) noexcept nogil:
     """A run of pixels with the same taps, tile after tile."""
-    cdef Parts run = split(pixels, (<const ChannelPlan*>p.own).rows)
+    cdef Pieces run = split(pixels, (<const ChannelPlan*>p.own).rows)
     if run.larger > 0:
         s.tiles = run.larger
         CHANNEL_TILES[run.size + 1][vectors](s)
@@ -51,7 +63,7 @@ cdef inline void finish_run(
     cdef Py_ssize_t row_taps = p.problem.kernel[2] * in_block
     if run.pixels == 0:
         return
-    # No taps, and the sums are where they shall be.
+    # Empty run: the sums are in place already.
     if (t[0] >= t[1] or t[2] >= t[3] or t[4] >= t[5]) and s.start == NULL and s.y == NULL:
         s.pixels += run.pixels
         s.sums += run.pixels * vectors * LANES
@@ -65,7 +77,7 @@ cdef inline void finish_run(
         s.rows = t[3] - t[2]
         s.first = t[0] * s.plane + t[2] * row_taps + t[4] * in_block
         s.last = t[0] * s.plane + t[2] * row_taps + t[5] * in_block
-    pixel_tiles(p, s, vectors, run.pixels)
+    compute_pixels(p, s, vectors, run.pixels)
 
 
 cdef inline void extend_run(
@@ -113,8 +125,8 @@ cdef inline void find_column_runs(
             runs.count += 1
 
 
-# The columns of an output row that belong to an item, of those of a run: the item's first row may
-# begin, and its last one end, in the middle.
+# An item's first row may begin, and its last row end, in the middle of the band. From and up to
+# which column a run's columns of a row belong to the item.
 
 cdef inline Py_ssize_t row_begin(
     const Item* item, Py_ssize_t row, Py_ssize_t column) noexcept nogil:
@@ -126,7 +138,7 @@ cdef inline Py_ssize_t row_end(
     return min(column, item.last_column) if row == item.band.end[1] - 1 else column
 
 
-cdef inline void run_tiles(
+cdef inline void compute_runs(
     const ConvPlan* p, ChannelStrip* s, const Item* item, const ColumnRuns* runs,
     Py_ssize_t vectors, Py_ssize_t in_block, Py_ssize_t kernel_row) noexcept nogil:
     """All pixels of an item with `rows_at_once` kernel rows, from `kernel_row` on."""
@@ -158,13 +170,13 @@ include "border.pxi"
 
 
 cdef void channel_item(
-    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
-    const real* bias, real* y, char* scratch) noexcept nogil:
+    const ConvPlan* p, const Item* given, const x_t* x, const w_t* weight, const w_t* packed,
+    const sum_t* bias, y_t* y, char* scratch) noexcept nogil:
     """Assumes group blocks of 1, and that a band's pixels are contiguous in a y in order."""
     cdef Item item = given[0]
     cdef Band* band = &item.band
     cdef const ChannelPlan* own = <const ChannelPlan*>p.own
-    cdef Py_ssize_t volume = p.problem.kernel[0] * p.problem.kernel[1] * p.problem.kernel[2]
+    cdef Py_ssize_t volume = kernel_volume(p)
     cdef Py_ssize_t taps = p.problem.in_channels * volume
     cdef Py_ssize_t group = item.first_group
     cdef Py_ssize_t width = band.end[2] - band.begin[2]
@@ -173,14 +185,15 @@ cdef void channel_item(
         width * (band.end[0] - band.begin[0]) * (band.end[1] - band.begin[1])
         - (item.first_column - band.begin[2]) - (band.end[2] - item.last_column))
     cdef Header* header = <Header*>scratch
-    cdef real* sums = <real*>(scratch + HEADER_BYTES) + p.scratch.sums
-    cdef real* weights = <real*>(scratch + HEADER_BYTES) + p.scratch.weights
+    cdef sum_t* sums = <sum_t*>region(scratch, p.scratch.sums)
+    cdef w_t* weights = <w_t*>region(scratch, p.scratch.weights)
     cdef Py_ssize_t* places = <Py_ssize_t*>(sums + p.scratch.weights - p.scratch.sums) - pixels
     cdef Py_ssize_t* spots = places - pixels
     cdef Py_ssize_t o, vectors, channels, lanes, c, in_block, row_taps, plane_taps, pixel, i, j
     cdef Py_ssize_t od, oh, column, end, n
     cdef ColumnRuns runs
-    cdef real* to_y
+    cdef const w_t* weights_here
+    cdef y_t* to_y
     cdef vec start[MOST_VECTORS]
     cdef bint at_once, to_spots
     cdef Border border
@@ -188,10 +201,10 @@ cdef void channel_item(
     cdef ChannelStrip s
     begin_item(p, &item, scratch)
     s.next_row = 0
-    # The sums and the places of the pixels share a part of scratch: sums from its beginning,
-    # places up to its end. Pixels come in runs of columns that meet the same taps, so that
-    # such runs go together over all rows; `spots` says where they lie in y, or, where y is in
-    # C order, in which order they lie there.
+    # The region of sums ends with two tables: `places`, where each pixel's taps start in x, and
+    # `spots`, where each pixel lies in y. Columns that meet the same taps form a run, and a run
+    # takes its columns of all rows before the next run. If y is in C order, `spots` holds the
+    # order of the pixels instead: which pixel lies at each place of y.
     if p.source.in_place:
         source = in_place_source(p, &item, x, group)
     else:
@@ -202,7 +215,7 @@ cdef void channel_item(
     border.inner = border.pixels = 0
     border.places = NULL
     if own.gathers_border:
-        border.places = <Py_ssize_t*>(<real*>(scratch + HEADER_BYTES) + own.border)
+        border.places = <Py_ssize_t*>region(scratch, own.border)
         find_border(p, &item, pixels, &source, places, spots, &border)
         runs.count = 0
     column = band.begin[2]
@@ -215,7 +228,7 @@ cdef void channel_item(
                         od * source.plane + oh * source.row
                         + (i - band.begin[2]) * p.source.pixel_step)
                     if not p.problem.y_in_order:
-                        spots[pixel] = od * p.problem.y_axis[0] + oh * p.problem.y_axis[1] + i * p.problem.y_axis[2]
+                        spots[pixel] = pixel_offset(p, od, oh, i)
                     elif own.column_runs:
                         spots[((od - band.begin[0]) * (band.end[1] - band.begin[1])
                                + oh - band.begin[1]) * width + i - item.first_column] = pixel
@@ -227,13 +240,15 @@ cdef void channel_item(
         lanes = vectors * LANES
         channels = min(lanes, item.last_channel - o)
         for j in range(lanes):
-            (<real*>start)[j] = (bias[group * p.problem.out_channels + o + j]
+            (<sum_t*>start)[j] = (bias[group * p.problem.out_channels + o + j]
                                  if bias != NULL and j < channels else 0)
-        to_y = y + item.image * p.problem.y_image + (group * p.problem.out_channels + o) * p.problem.y_channel
-        # Where a block of input channels takes all kernel rows at once, it visits each pixel once:
-        # the first has no use for sums so far, and the last has none for sums.
+        to_y = y + channel_offset(p, item.image, group * p.problem.out_channels + o)
+        weights_here = weight + group * p.problem.w_group + o * p.problem.w_channel
+        # A block of input channels that takes all kernel rows at once visits each pixel once: the
+        # first block starts from the bias; the last stores straight to y.
         at_once = own.rows_at_once == p.problem.kernel[1]
-        to_spots = at_once and p.problem.y_channel == 1 and not p.problem.y_in_order and channels == lanes
+        to_spots = (at_once and p.problem.y_channel == 1 and not p.problem.y_in_order
+                    and channels == lanes)
         if not at_once:
             for pixel in range(pixels):
                 for j in range(vectors):
@@ -245,9 +260,8 @@ cdef void channel_item(
                 c = 0
                 while c < p.problem.in_channels:
                     in_block = min(p.work.in_block, p.problem.in_channels - c)
-                    pack_weights(p, weight + group * p.problem.w_group + o * p.problem.w_channel,
-                                 c * volume, (c + in_block) * volume, channels, lanes,
-                                 weights + c * volume * lanes)
+                    pack_channel_block(p, weights_here, c * volume, (c + in_block) * volume,
+                                       channels, lanes, weights + c * volume * lanes)
                     c += in_block
                 header.weights_number = group * p.problem.out_channels + o
         c = 0
@@ -269,17 +283,17 @@ cdef void channel_item(
             elif p.work.order == BANDS_FASTEST:
                 s.weight = weights + c * volume * lanes
             else:
-                pack_weights(p, weight + group * p.problem.w_group + o * p.problem.w_channel,
-                             c * volume, (c + in_block) * volume, channels, lanes, weights)
+                pack_channel_block(p, weights_here, c * volume, (c + in_block) * volume,
+                                   channels, lanes, weights)
                 s.weight = weights
-            # Layers with few pixels read their weights as fast as the third-level cache allows.
+            # Layers with few pixels wait for their weights to come from the third-level cache.
             s.ahead = 0
             if packed != NULL and own.prefetches:
                 s.ahead = row_taps * own.rows_at_once * lanes
             s.row = row_taps
             s.start = start if at_once and c == 0 else NULL
             s.y = to_y if to_spots and c + in_block == p.problem.in_channels else NULL
-            # The processor's own prefetchers do so where pixels follow each other. Measured on
+            # Where pixels follow each other, the processor's own prefetchers do that. Measured on
             # Zen 4: first layers of networks with y beyond the caches are 1.05 to 1.3 times as
             # fast, others as fast as without.
             s.asks_for_y = s.y != NULL and p.problem.y_axis[2] > lanes
@@ -288,13 +302,12 @@ cdef void channel_item(
                 s.spots = spots
                 s.sums = sums
                 if own.gathers_border:
-                    border_tiles(p, &s, &border, vectors, in_block)
+                    compute_border(p, &s, &border, vectors, in_block)
                 else:
-                    run_tiles(p, &s, &item, &runs, vectors, in_block, i * own.rows_at_once)
+                    compute_runs(p, &s, &item, &runs, vectors, in_block, i * own.rows_at_once)
             c += in_block
         if p.problem.y_in_order:
-            to_y += (
-                band.begin[0] * p.problem.y_axis[0] + band.begin[1] * p.problem.y_axis[1] + item.first_column)
+            to_y += pixel_offset(p, band.begin[0], band.begin[1], item.first_column)
             store_transposed(
                 p, sums, lanes, spots if own.column_runs or own.gathers_border else NULL, pixels,
                 channels, residual_of(scratch, y, to_y), to_y)

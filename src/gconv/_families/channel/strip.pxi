@@ -1,18 +1,26 @@
+# The tile of channel lanes: ROWS output pixels by VECTORS vectors of output channels.
+
+
+cdef enum:
+    LINE_BYTES = 64  # of the caches
+    ADDRESSES_HELD = 9  # of pixels, in registers
+
+
 cdef struct ChannelStrip:
-    const real* x
-    # Where each pixel's taps start, and so much further on in this table those of the next of
-    # `rows`; 0: they start at the same place.
+    const x_t* x
+    # Where each pixel's taps start. Those of the next kernel row start where the entry `next_row`
+    # further on says; 0: at the same place.
     const Py_ssize_t* pixels
     Py_ssize_t next_row
-    const real* weight  # [tap][VECTORS * LANES]
-    Py_ssize_t ahead  # weights that will be wanted after these lie so far on; 0: ask for none
-    # The sums so far, [pixel][VECTORS * LANES], unless those of every pixel are `start`; the new
-    # ones take their place, or each pixel's go to its spot in y.
-    real* sums
+    const w_t* weight  # [tap][VECTORS * LANES]
+    Py_ssize_t ahead  # to the weights that are wanted next, which tiles ask for; 0: do not ask
+    # Partial sums, [pixel][VECTORS * LANES]. Tiles start from these, or from `start`, and store
+    # to these, or to each pixel's spot in y.
+    sum_t* sums
     const vec* start  # NULL: none
-    real* y  # NULL: to sums
+    y_t* y  # NULL: to sums
     const Py_ssize_t* spots
-    bint asks_for_y  # has what the tile will write brought into the cache while it computes
+    bint asks_for_y  # asks for the lines that the tile writes, before it computes
     const Py_ssize_t* x_taps
     # The taps are [first, last), the same of `rows` kernel rows, and that of `planes` planes.
     Py_ssize_t first, last, row, rows, plane, planes
@@ -27,21 +35,22 @@ cdef inline void channel_strip(
     cdef vec acc[MOST_ROWS][MOST_VECTORS]
     cdef vec wv[MOST_VECTORS]
     cdef vec xv
-    cdef const real* x[MOST_ROWS]
-    cdef const vec* w
-    cdef const real* far
+    cdef const x_t* x[MOST_ROWS]
+    cdef const w_t* w
+    cdef const w_t* far
     cdef vec* sums = <vec*>s.sums
-    # Written so that the loop over the taps has registers for all that it needs: the addresses of
-    # ADDRESSES_HELD pixels, plain pointers (read_here) that a tap's offset is added to, a tap and a weight.
-    # Measured on Zen 4: 1.06 times as fast with 12 x 2 sums, 1.14 times with 14 x 1.
+    # The loop over the taps has registers for the tap, the weight, and the addresses of
+    # ADDRESSES_HELD pixels, as plain pointers (read_here) that a tap's offset is added to; the
+    # other addresses are read from memory. Measured on Zen 4: 1.06 times as fast with 12 x 2 sums,
+    # 1.14 times with 14 x 1.
     cdef const Py_ssize_t* tap
     cdef const Py_ssize_t* end
     cdef const Py_ssize_t* spots
-    cdef real* y
+    cdef y_t* y
     cdef Py_ssize_t tile, j, v, plane, row, start, offset, ahead
     for tile in range(s.tiles):
         for j in range(ROWS):
-            x[j] = <const real*>read_here(s.x + s.pixels[tile * ROWS + j])
+            x[j] = <const x_t*>read_here(s.x + s.pixels[tile * ROWS + j])
         spots = s.spots + tile * ROWS
         y = s.y
         if s.asks_for_y:
@@ -62,30 +71,30 @@ cdef inline void channel_strip(
             for row in range(s.rows):
                 if s.next_row > 0:
                     for j in range(ROWS):
-                        x[j] = <const real*>read_here(
+                        x[j] = <const x_t*>read_here(
                             s.x + s.pixels[row * s.next_row + tile * ROWS + j])
                 start = plane * s.plane + row * s.row
                 tap = s.x_taps + start + s.first
                 end = s.x_taps + start + s.last
-                w = <const vec*>s.weight + (start + s.first) * VECTORS
+                w = s.weight + (start + s.first) * VECTORS * LANES
                 while tap != end:
                     offset = tap[0]
                     if VECTORS > 1:
-                        far = <const real*>read_here(<const real*>w + ahead)
-                        for v in range(VECTORS * LANES * <Py_ssize_t>sizeof(real) // LINE_BYTES):
-                            prefetch(far + v * (LINE_BYTES // <Py_ssize_t>sizeof(real)))
+                        far = <const w_t*>read_here(w + ahead)
+                        for v in range(VECTORS * LANES * <Py_ssize_t>sizeof(w_t) // LINE_BYTES):
+                            prefetch(far + v * (LINE_BYTES // <Py_ssize_t>sizeof(w_t)))
                     for v in range(VECTORS):
-                        wv[v] = in_register(w[v])
+                        wv[v] = in_register(load_packed(w + v * LANES))
                     for j in range(ROWS):
                         xv = splat((x[j] if j < ADDRESSES_HELD else from_memory(&x[j]))[offset])
                         for v in range(VECTORS):
                             acc[j][v] = acc[j][v] + xv * wv[v]
                     tap += 1
-                    w += VECTORS
+                    w += VECTORS * LANES
         if y != NULL:
             for j in range(ROWS):
                 for v in range(VECTORS):
-                    (<uvec*>(y + spots[j] + v * LANES))[0] = acc[j][v]
+                    store_y(y + spots[j] + v * LANES, acc[j][v])
         else:
             for j in range(ROWS):
                 for v in range(VECTORS):

@@ -1,3 +1,7 @@
+# The tiles that fit 16 vector registers, pixels x vectors. The limits are where accumulators and operands
+# fill the registers (.ci/check_tiles.py looks for spills).
+
+
 cdef void channel_1x1(const ChannelStrip* s) noexcept nogil: channel_strip(s, 1, 1)
 cdef void channel_1x2(const ChannelStrip* s) noexcept nogil: channel_strip(s, 1, 2)
 cdef void channel_2x1(const ChannelStrip* s) noexcept nogil: channel_strip(s, 2, 1)

@@ -1,3 +1,6 @@
+# The further tiles, pixels x vectors, that fit 32 vector registers.
+
+
 cdef void channel_7x2(const ChannelStrip* s) noexcept nogil: channel_strip(s, 7, 2)
 cdef void channel_8x2(const ChannelStrip* s) noexcept nogil: channel_strip(s, 8, 2)
 cdef void channel_9x1(const ChannelStrip* s) noexcept nogil: channel_strip(s, 9, 1)

@@ -28,7 +28,7 @@ from gconv._plan.record import ADDRESS, ENUM, FLAG, INT, Keep, addresses
 OWN = np.dtype(
     [
         ("kernel", ENUM), ("pixels", INT), ("blocks", INT), ("wide", INT), ("first", ADDRESS),
-        ("base", ADDRESS), ("picks", ADDRESS), ("prefetches", FLAG),
+        ("base", ADDRESS), ("picks", ADDRESS), ("prefetches", FLAG), ("cached_vectors", INT),
     ],
     align=True,
 )
@@ -53,33 +53,34 @@ class ChannelsLastLayout(Layout):
         """Where items are still too large, tiles that go down the rows and those of wide kernels
         get blocks of groups that fill vectors, and then smaller bands; the others smaller bands
         first."""
-        p, kind = self.p, self.tile.kind
+        p, t, kind = self.p, self.tuning, self.tile.kind
         size = self.lanes * self.itemsize
         down, wide = kind == DESCENDING, kind == WIDE
         # A small band reads most rows again for the next one; tiles that go down the rows read
         # none again within a band.
-        least_rows = 2 * p.kernel[1] * (p.dilation[1] if down else 1)
-        for axis, least in ((0, 1), (1, p.out_size[1] if down else least_rows), (2, 1024)):
+        least_rows = t.kernels_high * p.kernel[1] * (p.dilation[1] if down else 1)
+        rows = p.out_size[1] if down else least_rows
+        for axis, least in ((0, 1), (1, rows), (2, t.uncut_columns)):
             while self.band[axis] > least and size * math.prod(
                 (band - 1) * stride + kernel
                 for band, stride, kernel in zip(self.band, p.stride, p.kernel, strict=True)
-            ) > self.tuning.channels_last_bytes:
+            ) > t.channels_last_bytes:
                 self.cut(axis, max(least, -(-self.band[axis] // 2)))
         self.group_block = p.groups
         target = self.item_flops()
-        # Neighbouring channels share cache lines: four vectors at least, and more where they come
-        # from beyond the second-level cache.
         if down:
-            self.cut_groups(target / self.flops(), 8 if self.prefetches() else 4)
+            least = t.far_descending_vectors if self.prefetches() else t.near_vectors
+            self.cut_groups(target / self.flops(), least)
         if wide:  # the weights of a vector fill a cache, and serve a band of any size
             self.cut_groups(target / self.flops(), 1)
-            least_rows = 2 * p.kernel[1] if p.packs else 4
+            least_rows = t.kernels_high * p.kernel[1] if p.packs else t.wide_rows
         for axis in (0, 1):
-            least = min(self.band[axis], least_rows if axis else 2 * p.kernel[0])
-            if self.flops() > 1.5 * target and self.band[axis] > least:
+            least = min(self.band[axis], least_rows if axis else t.kernels_high * p.kernel[0])
+            if self.flops() > t.item_slack * target and self.band[axis] > least:
                 self.cut(axis, max(least, round(self.band[axis] * target / self.flops())))
         if not down and not wide:
-            self.cut_groups(target / self.flops(), 16 if self.prefetches() else 4)
+            least = t.far_vectors if self.prefetches() else t.near_vectors
+            self.cut_groups(target / self.flops(), least)
 
     def flops(self) -> int:
         """Of a work item."""
@@ -91,7 +92,7 @@ class ChannelsLastLayout(Layout):
         `least` vectors or more."""
         p, wide = self.p, self.vectors_with(self.p.groups).wide
         whole = wide // math.gcd(wide, p.out_channels)  # so many groups fill vectors
-        if part * 1.5 < 1 and p.groups > least * whole:
+        if part * self.tuning.item_slack < 1 and p.groups > least * whole:
             parts = min(math.ceil(1 / part), p.groups // (least * whole))
             self.group_block = -(-p.groups // parts // whole) * whole
             while 0 < (p.groups % self.group_block) * p.out_channels < wide:
@@ -180,10 +181,12 @@ class ChannelsLast(Family):
         assert isinstance(layout, ChannelsLastLayout)
         vectors, tile = layout.vectors, layout.tile
         kinds = layout.machine.tiles[self.name]["kernels"]
+        vector_bytes = layout.p.taps * layout.lanes * layout.itemsize
         return np.array(
             (
                 kinds[tile.kind.upper()], tile.rows, vectors.blocks, vectors.wide,
                 *addresses(keep, vectors.first, vectors.base, vectors.picks), layout.prefetches(),
+                max(1, layout.tuning.wide_weight_bytes // vector_bytes),
             ),
             OWN,
         )

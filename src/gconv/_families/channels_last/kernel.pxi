@@ -1,3 +1,20 @@
+# Channels-last layers with few channels per group: lanes are output channels, across the borders of
+# groups.
+#
+# Several kernels, of which the plan names one:
+#
+#     FITTING, PICKED     lanes.pxi         pixels that meet the same taps
+#     NEIGHBOURS          neighbours.pxi    neighbouring pixels, which share picks
+#     PIXELS              pixels.pxi        depthwise: neighbouring pixels, which share inputs
+#     DESCENDING          descending.pxi    3x3 kernels: the same, down the rows
+#     WIDE                wide.pxi          kernels with more columns than registers
+#
+#     weights    [vector][tap][input channel][LANES]
+#
+# A vector is LANES neighbouring output channels of a group block. The last vector of a block may
+# overlap the one before.
+
+
 cdef enum ChannelsLastKernel:
     FITTING  # one input channel for each output channel: lane by lane
     PICKED  # each lane picks its input channel
@@ -10,23 +27,24 @@ cdef enum ChannelsLastKernel:
 cdef struct ChannelsLastPlan:
     ChannelsLastKernel kernel
     Py_ssize_t pixels  # of the largest tile
-    # Vectors of output channels: `blocks` of these for each group block, of `wide` channels each
-    # (LANES, unless tiles of neighbours serve); the first output channel of each, the first input
-    # channel that it loads, and which of these its lanes pick.
+    # Vectors of output channels: `blocks` of these in each group block, of `wide` channels each
+    # (LANES, but for NEIGHBOURS). For each vector: its first output channel, the first input
+    # channel that it loads, and which of the loaded channels its lanes pick.
     Py_ssize_t blocks, wide
     const Py_ssize_t* first
     const Py_ssize_t* base
     const int* picks
-    bint prefetches  # tiles ask for what the next row of tiles, or the next tile, reads and writes
+    bint prefetches  # tiles ask for what the next row, or the next tile, reads and writes
+    Py_ssize_t cached_vectors  # vectors whose weights stay in the first-level cache (WIDE)
 
 
-cdef inline void pack_across(
-    const ConvPlan* p, Py_ssize_t first, Py_ssize_t channels, const real* weight, real* to
+cdef inline void pack_vector(
+    const ConvPlan* p, Py_ssize_t first, Py_ssize_t channels, const w_t* weight, w_t* to
 ) noexcept nogil:
     """The weights of a vector of output channels, [tap][input channel][LANES]."""
-    cdef Py_ssize_t taps = p.problem.in_channels * p.problem.kernel[0] * p.problem.kernel[1] * p.problem.kernel[2]
+    cdef Py_ssize_t taps = p.problem.in_channels * kernel_volume(p)
     cdef Py_ssize_t lane, k
-    cdef const real* w
+    cdef const w_t* w
     for lane in range(LANES):
         w = (weight + (first + lane) // p.problem.out_channels * p.problem.w_group
              + (first + lane) % p.problem.out_channels * p.problem.w_channel)
@@ -40,11 +58,11 @@ include "pixels.pxi"
 
 
 cdef void channels_last_item(
-    const ConvPlan* p, const Item* item, const real* x, const real* weight, const real* packed,
-    const real* bias, real* y, char* scratch) noexcept nogil:
+    const ConvPlan* p, const Item* item, const x_t* x, const w_t* weight, const w_t* packed,
+    const sum_t* bias, y_t* y, char* scratch) noexcept nogil:
     """Assumes that x and y have channels of unit stride, and padding of zeros."""
     if (<const ChannelsLastPlan*>p.own).kernel <= NEIGHBOURS:
-        across_item(p, item, x, weight, packed, bias, y, scratch)
+        lane_item(p, item, x, weight, packed, bias, y, scratch)
     else:
         pixel_item(p, item, x, weight, packed, bias, y, scratch)
 
@@ -54,11 +72,11 @@ include "tiles_32.pxi"
 include "tiles_masked.pxi"
 
 register("channels_last", channels_last_item, NULL, sizeof(ChannelsLastPlan), {
-    "across": largest_tiles(<void**>&ACROSS_TILES[0][0], NEIGHBOURS, MOST_ROWS + 1),
+    "across": largest_tiles(<void**>&LANE_TILES[0][0], NEIGHBOURS, MOST_ROWS + 1),
     "neighbours": {
         "pixels": most
         for kernel, most in largest_tiles(
-            <void**>&ACROSS_TILES[0][0], NEIGHBOURS + 1, MOST_ROWS + 1).items()
+            <void**>&LANE_TILES[0][0], NEIGHBOURS + 1, MOST_ROWS + 1).items()
         if kernel == NEIGHBOURS
     },
     "pixels": {

@@ -1,51 +1,50 @@
-# Channels last: lanes are neighbouring output channels, across the borders of groups.
+# Tiles of pixels that meet the same taps, whose lanes fit or pick.
 #
-# Where channels are neighbours in memory, a vector of output channels of one pixel is stored as it
-# is, and needs, at each tap, a vector of input channels that is loaded as it is. In a depthwise
-# layer the two fit lane by lane. With more channels per group every lane wants, one after
-# another, all input channels of its group: each is picked out of the loaded vector.
+# A vector of output channels of one pixel is stored as it is, and needs at each tap a vector of
+# input channels that is loaded as it is. In a depthwise layer the two fit lane by lane. With more
+# channels per group every lane wants, one after another, all input channels of its group: each is
+# picked out of the loaded vector.
 #
 #     output lanes     0 1 2 3 | 4 5 6 7        4 output, 2 input channels per group
 #     first pick       0 0 0 0 | 2 2 2 2
 #     second pick      1 1 1 1 | 3 3 3 3
 #
-# x is read in place: columns near the padding use those taps that lie in the image, but for tiles
-# of neighbouring pixels (neighbours.pxi), which have zeros there.
+# x is read in place: columns near the padding use the taps that lie in the image. (Tiles of
+# neighbouring pixels have zeros in the padding instead.)
 
 
-cdef struct AcrossStrip:
-    const real* x  # first pixel, first tap, first of the vector's channels
+cdef struct LaneStrip:
+    const x_t* x  # first pixel, first tap, first of the vector's channels
     Py_ssize_t x_pixel
     const Py_ssize_t* x_taps
     # The taps are [first, last), the same of `rows` kernel rows, and that of `planes` planes.
     Py_ssize_t first, last, row, rows, plane, planes
-    const real* weight  # [tap][input channel][LANES]
+    const w_t* weight  # [tap][input channel][LANES]
     Py_ssize_t in_channels
     const int* picks  # [input channel][LANES]
-    Py_ssize_t wide_in, wide_out  # channels that there are to load, to store
+    Py_ssize_t wide_in, wide_out  # lanes to load, to store (NEIGHBOURS)
     vec bias
-    real* y
+    y_t* y
     Py_ssize_t y_pixel
     Py_ssize_t tiles
-    # Whether to ask for what the next output row will read and write: `rows_below` rows of x, the
-    # first of them x_below from x; and a row of y.
+    # Tiles ask for what the next output row reads and writes: `rows_below` rows of x, the first of
+    # them x_below from x; and a row of y.
     bint prefetches
     Py_ssize_t x_below, x_row, rows_below, y_row
-    # Of neighbours: the image column of the first input pixel, of how many.
-    Py_ssize_t first_column, in_columns
+    Py_ssize_t first_column, in_columns  # the image column of x, of how many (NEIGHBOURS)
 
 
-ctypedef void (*across_function)(const AcrossStrip* s) noexcept nogil
+ctypedef void (*lane_function)(const LaneStrip* s) noexcept nogil
 
-# By kernel (of lanes that fit or pick, and of neighbours) and pixels.
-cdef across_function ACROSS_TILES[3][MOST_ROWS + 1]
+# By kernel (FITTING, PICKED, NEIGHBOURS) and pixels.
+cdef lane_function LANE_TILES[3][MOST_ROWS + 1]
 
 
 cdef inline void ask_for_next_row(
-    const AcrossStrip* s, Py_ssize_t pixel, Py_ssize_t OUTPUTS) noexcept nogil:
-    """OUTPUTS outputs below those from `pixel` on, and the inputs that they alone need."""
-    cdef const real* x = s.x + pixel * s.x_pixel + s.x_below
-    cdef const real* y = s.y + pixel * s.y_pixel + s.y_row
+    const LaneStrip* s, Py_ssize_t pixel, Py_ssize_t OUTPUTS) noexcept nogil:
+    """Asks for the outputs below those from `pixel` on, and for the inputs that they alone need."""
+    cdef const x_t* x = s.x + pixel * s.x_pixel + s.x_below
+    cdef const y_t* y = s.y + pixel * s.y_pixel + s.y_row
     cdef Py_ssize_t j, row
     for j in range(OUTPUTS):
         prefetch(y + j * s.y_pixel)
@@ -55,16 +54,16 @@ cdef inline void ask_for_next_row(
         x += s.x_row
 
 
-cdef inline void across_strip(
-    const AcrossStrip* s, Py_ssize_t OUTPUTS, ChannelsLastKernel KERNEL) noexcept nogil:
+cdef inline void lane_strip(
+    const LaneStrip* s, Py_ssize_t OUTPUTS, ChannelsLastKernel KERNEL) noexcept nogil:
     cdef vec acc[MOST_ROWS]
     cdef vec xv[MOST_ROWS]
     cdef vec wv
     cdef picks which
-    cdef const real* x = s.x
-    cdef const real* xk
-    cdef const real* w
-    cdef real* y = s.y
+    cdef const x_t* x = s.x
+    cdef const x_t* xk
+    cdef const w_t* w
+    cdef y_t* y = s.y
     cdef Py_ssize_t tile, j, k, c, plane, row, start
     for tile in range(s.tiles):
         if s.prefetches:
@@ -78,30 +77,30 @@ cdef inline void across_strip(
                     xk = x + s.x_taps[k]
                     w = s.weight + k * s.in_channels * LANES
                     if KERNEL == FITTING:
-                        wv = in_register((<const vec*>w)[0])
+                        wv = in_register(load_packed(w))
                         for j in range(OUTPUTS):
-                            acc[j] = acc[j] + wv * (<const uvec*>(xk + j * s.x_pixel))[0]
+                            acc[j] = acc[j] + wv * load_x(xk + j * s.x_pixel)
                         continue
                     for j in range(OUTPUTS):
-                        xv[j] = in_register((<const uvec*>(xk + j * s.x_pixel))[0])
+                        xv[j] = in_register(load_x(xk + j * s.x_pixel))
                     for c in range(s.in_channels):
-                        wv = in_register((<const vec*>(w + c * LANES))[0])
+                        wv = in_register(load_packed(w + c * LANES))
                         which = load_picks(s.picks + c * LANES)
                         for j in range(OUTPUTS):
                             acc[j] = acc[j] + wv * picked(xv[j], which)
         for j in range(OUTPUTS):
-            (<uvec*>(y + j * s.y_pixel))[0] = acc[j]
+            store_y(y + j * s.y_pixel, acc[j])
         x += OUTPUTS * s.x_pixel
         y += OUTPUTS * s.y_pixel
 
 
-cdef inline void across_pixels(
-    const ConvPlan* p, AcrossStrip s, Py_ssize_t od, Py_ssize_t oh, Py_ssize_t column,
-    Py_ssize_t pixels, const real* x, real* y) noexcept nogil:
+cdef inline void lane_pixels(
+    const ConvPlan* p, LaneStrip s, Py_ssize_t od, Py_ssize_t oh, Py_ssize_t column,
+    Py_ssize_t pixels, const x_t* x, y_t* y) noexcept nogil:
     """Neighbouring pixels that meet the same taps; of a plan with neighbours, any."""
     cdef const ChannelsLastPlan* own = <const ChannelsLastPlan*>p.own
-    cdef Parts run = split(pixels, own.pixels)
-    cdef across_function* tiles = &ACROSS_TILES[<int>own.kernel][0]
+    cdef Pieces run = split(pixels, own.pixels)
+    cdef lane_function* tiles = &LANE_TILES[<int>own.kernel][0]
     cdef Py_ssize_t first_plane, last_plane, first_row, last_row, first, last, size
     tap_range(p, 0, od, &first_plane, &last_plane)
     tap_range(p, 1, oh, &first_row, &last_row)
@@ -117,9 +116,8 @@ cdef inline void across_pixels(
     s.rows = last_row - first_row
     s.first = first_plane * s.plane + first_row * s.row + first
     s.last = s.first + last - first
-    s.x = (x + od * p.problem.stride[0] * p.problem.x_axis[0] + oh * p.problem.stride[1] * p.problem.x_axis[1]
-           + column * s.x_pixel)
-    s.y = y + od * p.problem.y_axis[0] + oh * p.problem.y_axis[1] + column * p.problem.y_axis[2]
+    s.x = x + x_offset(p, 0, 0, od, oh, column)
+    s.y = y + pixel_offset(p, od, oh, column)
     for size in range(run.size + 1, run.size - 1, -1):
         s.tiles = run.larger if size > run.size else run.count - run.larger
         if s.tiles > 0:
@@ -129,9 +127,9 @@ cdef inline void across_pixels(
             s.first_column += s.tiles * size
 
 
-cdef inline void across_row(
-    const ConvPlan* p, AcrossStrip s, const Item* item, Py_ssize_t block, Py_ssize_t od,
-    Py_ssize_t oh, Py_ssize_t left, Py_ssize_t right, const real* x, const real* bias, real* y
+cdef inline void lane_row(
+    const ConvPlan* p, LaneStrip s, const Item* item, Py_ssize_t block, Py_ssize_t od,
+    Py_ssize_t oh, Py_ssize_t left, Py_ssize_t right, const x_t* x, const sum_t* bias, y_t* y
 ) noexcept nogil:
     """A vector of output channels of a row; the columns [left, right) meet all taps of a kernel
     row."""
@@ -146,30 +144,31 @@ cdef inline void across_row(
     x += own.base[block]
     y += o
     for column in range(item.band.begin[2], left):
-        across_pixels(p, s, od, oh, column, 1, x, y)
+        lane_pixels(p, s, od, oh, column, 1, x, y)
     if right > left:
-        across_pixels(p, s, od, oh, left, right - left, x, y)
+        lane_pixels(p, s, od, oh, left, right - left, x, y)
     for column in range(right, item.band.end[2]):
-        across_pixels(p, s, od, oh, column, 1, x, y)
+        lane_pixels(p, s, od, oh, column, 1, x, y)
 
 
-cdef void across_item(
-    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
-    const real* bias, real* y, char* scratch) noexcept nogil:
+cdef void lane_item(
+    const ConvPlan* p, const Item* given, const x_t* x, const w_t* weight, const w_t* packed,
+    const sum_t* bias, y_t* y, char* scratch) noexcept nogil:
     """Assumes that x and y have channels of unit stride, and padding of zeros."""
     cdef Item item = given[0]
     cdef Band* band = &item.band
     cdef const ChannelsLastPlan* own = <const ChannelsLastPlan*>p.own
-    cdef Py_ssize_t taps = p.problem.in_channels * p.problem.kernel[0] * p.problem.kernel[1] * p.problem.kernel[2]
+    cdef Py_ssize_t taps = p.problem.in_channels * kernel_volume(p)
     cdef Py_ssize_t channels = (item.last_group - item.first_group) * p.problem.out_channels
     cdef Py_ssize_t first = item.first_group // p.work.group_block * own.blocks
     cdef Py_ssize_t last = first + (channels + own.wide - 1) // own.wide
-    # All vectors of a row, as they follow each other in memory; but one at a time where weights
-    # are packed on the way.
+    # A row's vectors follow each other in memory: all of them are computed before the next row.
+    # If weights are packed on the way, one vector is computed for all rows.
     cdef Py_ssize_t at_once = 1 if packed == NULL else last - first
+    cdef Range columns
     cdef Py_ssize_t left, right, block, od, oh
-    cdef real* weights = <real*>(scratch + HEADER_BYTES) + p.scratch.weights
-    cdef AcrossStrip s
+    cdef w_t* weights = <w_t*>region(scratch, p.scratch.weights)
+    cdef LaneStrip s
     s.x_pixel = p.problem.stride[2] * p.problem.x_axis[2]
     s.y_pixel = p.problem.y_axis[2]
     s.x_taps = p.x_taps
@@ -178,21 +177,20 @@ cdef void across_item(
     s.prefetches = own.prefetches
     s.rows_below = min(p.problem.stride[1], p.problem.kernel[1])
     s.x_row = p.problem.x_axis[1]
-    s.x_below = ((p.problem.kernel[1] - 1) * p.problem.dilation[1] + p.problem.stride[1] - s.rows_below + 1) * s.x_row
+    s.x_below = s.x_row * (
+        (p.problem.kernel[1] - 1) * p.problem.dilation[1] + p.problem.stride[1] - s.rows_below + 1)
     s.y_row = p.problem.y_axis[1]
-    left = divide_up(max(p.problem.padding[2], 0), p.problem.stride[2])
-    left = max(band.begin[2], min(left, band.end[2]))
-    right = p.problem.in_size[2] - (p.problem.kernel[2] - 1) * p.problem.dilation[2] + p.problem.padding[2]
-    right = max(left, min(band.end[2], divide_up(max(right, 0), p.problem.stride[2])))
+    columns = outputs_inside(p, band, 2)
+    left = columns.first
+    right = columns.last
     if own.kernel == NEIGHBOURS:
         left = band.begin[2]
         right = band.end[2]
-    x += (item.image * p.problem.x_image - p.problem.padding[0] * p.problem.x_axis[0] - p.problem.padding[1] * p.problem.x_axis[1]
-          - p.problem.padding[2] * p.problem.x_axis[2])
+    x += item.image * p.problem.x_image
     y += item.image * p.problem.y_image
     while first < last:
         if packed == NULL:
-            pack_across(p, own.first[first],
+            pack_vector(p, own.first[first],
                         min(own.wide,
                             item.last_group * p.problem.out_channels - own.first[first]),
                         weight, weights)
@@ -202,5 +200,5 @@ cdef void across_item(
                     s.weight = packed + block * taps * LANES
                     if packed == NULL:
                         s.weight = weights
-                    across_row(p, s, &item, block, od, oh, left, right, x, bias, y)
+                    lane_row(p, s, &item, block, od, oh, left, right, x, bias, y)
         first += at_once

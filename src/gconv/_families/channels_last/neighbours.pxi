@@ -1,22 +1,22 @@
 # Channels-last layers with several input channels per group and kernels of three columns, on
 # instruction sets that load some lanes of a vector.
 #
-# Lanes run across groups, as in across.pxi. A tile is neighbouring pixels of an output row, which
+# A tile is neighbouring pixels of an output row, which
 # share inputs: what the lanes pick of an input pixel serves all kernel columns, so that picks
 # hardly cost anything beside the multiply-adds. Input pixels in the padding are zeros, and rows
 # fall into tiles of nearly the same size, border and all.
 
 
-cdef inline void neighbour_strip(const AcrossStrip* s, Py_ssize_t OUTPUTS) noexcept nogil:
+cdef inline void neighbour_strip(const LaneStrip* s, Py_ssize_t OUTPUTS) noexcept nogil:
     cdef vec acc[MOST_ROWS]
     cdef vec xv[MOST_ROWS + 2]
     cdef vec wv
-    cdef some inside[MOST_ROWS + 2]
-    cdef some loaded = lanes_inside(0, s.wide_in), stored = lanes_inside(0, s.wide_out)
+    cdef mask inside[MOST_ROWS + 2]
+    cdef mask loaded = lanes_inside(0, s.wide_in), stored = lanes_inside(0, s.wide_out)
     cdef picks which
-    cdef const real* x
-    cdef const real* w
-    cdef real* y = s.y
+    cdef const x_t* x
+    cdef const w_t* w
+    cdef y_t* y = s.y
     cdef Py_ssize_t tile, j, v, kw, c, plane, row, start, column = s.first_column
     cdef Py_ssize_t w_column = s.in_channels * LANES
     for tile in range(s.tiles):
@@ -34,10 +34,10 @@ cdef inline void neighbour_strip(const AcrossStrip* s, Py_ssize_t OUTPUTS) noexc
                     which = load_picks(s.picks + c * LANES)
                     x = s.x + tile * OUTPUTS * s.x_pixel + s.x_taps[start]
                     for v in range(OUTPUTS + 2):
-                        xv[v] = in_register(picked(load_some(x, inside[v]), which))
+                        xv[v] = in_register(picked(load_some_x(x, inside[v]), which))
                         x += s.x_pixel
                     for kw in range(3):
-                        wv = in_register((<const vec*>(w + kw * w_column))[0])
+                        wv = in_register(load_packed(w + kw * w_column))
                         for j in range(OUTPUTS):
                             acc[j] = acc[j] + wv * xv[j + kw]
                     w += LANES

@@ -1,41 +1,35 @@
 # Channels-last depthwise layers, on instruction sets that load some lanes of a vector.
 #
-# A tile is a few neighbouring pixels of an output row. A vector holds channels of one pixel, so
-# that a tap's neighbour is another vector: each vector of an input row is loaded once and serves
-# all kernel columns. A tile goes through all channels of its pixels before the next one begins,
-# as they follow each other in memory.
+# A tile is a few neighbouring pixels of an output row. A vector holds channels of one pixel. Each
+# vector of an input row is loaded once and serves all kernel columns. A tile takes all channels of
+# its pixels, which follow each other in memory, before the next tile begins.
 #
-# The tiles of plain 3x3 kernels go down the rows besides: a vector of an input row serves all
-# kernel rows as well, and the weights stay in registers (see sliding.pxi for the idea). These take
-# several output channels per group, too: each lane picks its input channel (see across.pxi).
-#
-# Those of wide kernels take a few kernel columns at a time, whose weights stay in registers while
-# the vectors of the input row go by.
+# descending.pxi and wide.pxi have other tiles over the same strip.
 
 
 cdef struct PixelStrip:
-    const real* x  # the first pixel's first tap; in the padding, it may not exist
+    const x_t* x  # the first pixel's first tap; may point outside x, never dereferenced there
     Py_ssize_t x_plane, x_row, x_pixel  # from a kernel plane, row, column to the next
     Py_ssize_t first_column, in_columns, dilation  # the image column that x points to, of how many
-    real* y
+    y_t* y
     Py_ssize_t y_pixel
     Py_ssize_t out_columns  # from the first pixel of the tile on
-    const real* weight  # [vector][tap][LANES]
+    const w_t* weight  # [vector][tap][LANES]
     Py_ssize_t taps, kernel_columns
-    const real* bias
+    const sum_t* bias
     Py_ssize_t first_plane, last_plane, first_row, last_row, kernel_rows  # taps in the image
     Py_ssize_t vectors
-    some channels  # lanes of the vectors that are channels
-    Py_ssize_t first_tap, last_tap  # of wide kernels: the columns that some pixel has in the image
-    # Of tiles that go down the rows: these, and the window rows that lie in the image; whether to
-    # ask for what the next tile will want of x and of y.
+    mask channels  # the lanes to store
+    Py_ssize_t first_tap, last_tap  # WIDE: the columns that some pixel has in the image
+    # DESCENDING: output rows, and window rows that lie in the image; whether tiles ask for what the
+    # next tile reads and writes.
     Py_ssize_t y_row, rows, first_window, last_window
     bint prefetches
-    # And with lanes that pick, for each vector: its first input channel, counted from that of x,
-    # and the picks; the lanes that are input channels.
+    # If its lanes pick, for each vector: its first input channel, counted from that of x, and the
+    # picks. The lanes to load.
     const Py_ssize_t* base
     const int* picks
-    some loaded
+    mask loaded
 
 
 ctypedef void (*pixel_function)(const PixelStrip* s) noexcept nogil
@@ -47,13 +41,13 @@ cdef inline void pixel_strip(
     const PixelStrip* s, Py_ssize_t COLUMNS, Py_ssize_t STRIDE, Py_ssize_t OUTPUTS) noexcept nogil:
     cdef vec acc[MOST_VECTORS]
     cdef vec xv[2 * MOST_VECTORS + MOST_ROWS]
-    cdef some inside[2 * MOST_VECTORS + MOST_ROWS]
-    cdef some stored[MOST_VECTORS]
+    cdef mask inside[2 * MOST_VECTORS + MOST_ROWS]
+    cdef mask stored[MOST_VECTORS]
     cdef vec wv
-    cdef const real* x = s.x
-    cdef const real* weight = s.weight
-    cdef const real* row
-    cdef const vec* w
+    cdef const x_t* x = s.x
+    cdef const w_t* weight = s.weight
+    cdef const x_t* row
+    cdef const w_t* w
     cdef Py_ssize_t vector, v, kd, kh, kw, column
     for v in range((OUTPUTS - 1) * STRIDE + COLUMNS):
         column = s.first_column + v * s.dilation
@@ -64,15 +58,15 @@ cdef inline void pixel_strip(
         for v in range(OUTPUTS):
             acc[v] = splat(0)
             if s.bias != NULL:
-                acc[v] = load_some(s.bias + vector * LANES, s.channels)
+                acc[v] = load_some_sum(s.bias + vector * LANES, s.channels)
         for kd in range(s.first_plane, s.last_plane):
             for kh in range(s.first_row, s.last_row):
                 row = x + kd * s.x_plane + kh * s.x_row
-                w = <const vec*>weight + (kd * s.kernel_rows + kh) * COLUMNS
+                w = weight + (kd * s.kernel_rows + kh) * COLUMNS * LANES
                 for v in range((OUTPUTS - 1) * STRIDE + COLUMNS):
-                    xv[v] = in_register(load_some(row + v * s.x_pixel, inside[v]))
+                    xv[v] = in_register(load_some_x(row + v * s.x_pixel, inside[v]))
                 for kw in range(COLUMNS):
-                    wv = in_register(w[kw])
+                    wv = in_register(load_packed(w + kw * LANES))
                     for v in range(OUTPUTS):
                         acc[v] = acc[v] + wv * xv[v * STRIDE + kw]
         for v in range(OUTPUTS):
@@ -86,26 +80,27 @@ include "wide.pxi"
 
 
 cdef void pixel_item(
-    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
-    const real* bias, real* y, char* scratch) noexcept nogil:
-    """Assumes what gconv._plan.tiles.pixels_fit asks for."""
+    const ConvPlan* p, const Item* given, const x_t* x, const w_t* weight, const w_t* packed,
+    const sum_t* bias, y_t* y, char* scratch) noexcept nogil:
+    """Assumes one input channel per group, channels of unit stride, padding of zeros, and a tile
+    for the stride and the kernel."""
     cdef Item item = given[0]
     cdef Band* band = &item.band
     cdef const ChannelsLastPlan* own = <const ChannelsLastPlan*>p.own
-    cdef Py_ssize_t taps = p.problem.kernel[0] * p.problem.kernel[1] * p.problem.kernel[2]
+    cdef Py_ssize_t taps = kernel_volume(p)
     cdef Py_ssize_t dilation = p.problem.dilation[2], width = band.end[2] - band.begin[2]
     cdef Py_ssize_t channels = (item.last_group - item.first_group) * p.problem.out_channels
     cdef Py_ssize_t first = item.first_group * p.problem.out_channels
     cdef Py_ssize_t whole = channels // LANES * LANES, phase, column, od, oh, v
     cdef pixel_function tile
-    cdef real* weights = <real*>(scratch + HEADER_BYTES) + p.scratch.weights
+    cdef w_t* weights = <w_t*>region(scratch, p.scratch.weights)
     cdef PixelStrip s
     if packed == NULL:
         for v in range((channels + LANES - 1) // LANES):
-            pack_across(p, first + v * LANES, min(LANES, channels - v * LANES),
+            pack_vector(p, first + v * LANES, min(LANES, channels - v * LANES),
                         weight, weights + v * LANES * taps)
     else:
-        weights = <real*>packed + (
+        weights = <w_t*>packed + (
             item.first_group // p.work.group_block * own.blocks * taps * LANES)
     s.x_plane = p.problem.dilation[0] * p.problem.x_axis[0]
     s.x_row = p.problem.dilation[1] * p.problem.x_axis[1]
@@ -133,12 +128,9 @@ cdef void pixel_item(
                 while column < band.end[2]:
                     s.out_columns = divide_up(band.end[2] - column, dilation)
                     s.first_column = column * p.problem.stride[2] - p.problem.padding[2]
-                    s.x = (x + item.image * p.problem.x_image + item.first_group
-                           + (od * p.problem.stride[0] - p.problem.padding[0]) * p.problem.x_axis[0]
-                           + (oh * p.problem.stride[1] - p.problem.padding[1]) * p.problem.x_axis[1]
-                           + s.first_column * p.problem.x_axis[2])
-                    s.y = (y + item.image * p.problem.y_image + item.first_group + od * p.problem.y_axis[0]
-                           + oh * p.problem.y_axis[1] + column * p.problem.y_axis[2])
+                    s.x = x + x_offset(p, item.image, 0, od, oh, column) + item.first_group
+                    s.y = (y + item.image * p.problem.y_image + item.first_group
+                           + pixel_offset(p, od, oh, column))
                     s.weight = weights
                     s.bias = bias + item.first_group if bias != NULL else NULL
                     s.vectors = channels // LANES

@@ -1,18 +1,21 @@
-cdef void neighbours_1(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 1)
-cdef void neighbours_2(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 2)
-cdef void neighbours_3(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 3)
-cdef void neighbours_4(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 4)
-cdef void neighbours_5(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 5)
-cdef void neighbours_6(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 6)
-cdef void neighbours_7(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 7)
-cdef void neighbours_8(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 8)
-cdef void neighbours_9(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 9)
-cdef void neighbours_10(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 10)
-cdef void neighbours_11(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 11)
-cdef void neighbours_12(const AcrossStrip* s) noexcept nogil: neighbour_strip(s, 12)
+# The tiles for instruction sets with masked loads: by pixels; by kernel columns, stride, pixels.
+
+
+cdef void neighbours_1(const LaneStrip* s) noexcept nogil: neighbour_strip(s, 1)
+cdef void neighbours_2(const LaneStrip* s) noexcept nogil: neighbour_strip(s, 2)
+cdef void neighbours_3(const LaneStrip* s) noexcept nogil: neighbour_strip(s, 3)
+cdef void neighbours_4(const LaneStrip* s) noexcept nogil: neighbour_strip(s, 4)
+cdef void neighbours_5(const LaneStrip* s) noexcept nogil: neighbour_strip(s, 5)
+cdef void neighbours_6(const LaneStrip* s) noexcept nogil: neighbour_strip(s, 6)
+cdef void neighbours_7(const LaneStrip* s) noexcept nogil: neighbour_strip(s, 7)
+cdef void neighbours_8(const LaneStrip* s) noexcept nogil: neighbour_strip(s, 8)
+cdef void neighbours_9(const LaneStrip* s) noexcept nogil: neighbour_strip(s, 9)
+cdef void neighbours_10(const LaneStrip* s) noexcept nogil: neighbour_strip(s, 10)
+cdef void neighbours_11(const LaneStrip* s) noexcept nogil: neighbour_strip(s, 11)
+cdef void neighbours_12(const LaneStrip* s) noexcept nogil: neighbour_strip(s, 12)
 
 if MASKED_LOADS:
-    ACROSS_TILES[<int>NEIGHBOURS][1:13] = [
+    LANE_TILES[<int>NEIGHBOURS][1:13] = [
         neighbours_1, neighbours_2, neighbours_3, neighbours_4, neighbours_5, neighbours_6,
         neighbours_7, neighbours_8, neighbours_9, neighbours_10, neighbours_11, neighbours_12]
 

@@ -1,24 +1,27 @@
+# Tiles of neighbouring pixels for wide kernels: a few kernel columns at a time, whose weights stay
+# in registers while the vectors of the input row go by.
+
+
 cdef enum:
     MOST_WIDE = 5  # pixels; with more GCC 12 keeps the sums on the stack
-    WIDE_COLUMNS = 64  # gconv._plan.tiles sees to it
+    WIDE_COLUMNS = 64  # the family sees to it
     CHUNK = 4  # kernel columns at a time
-    WIDE_WEIGHT_BYTES = 16384  # half of the first-level cache
 
 cdef pixel_function WIDE_TILES[MOST_WIDE + 1]
 
 
 # Kernel columns [kw, kw + CHUNK) of a row.
 cdef inline void wide_columns(
-    const PixelStrip* s, vec acc[MOST_WIDE], const real* row, const some* inside, const vec* w,
+    const PixelStrip* s, vec acc[MOST_WIDE], const x_t* row, const mask* inside, const w_t* w,
     Py_ssize_t kw, Py_ssize_t OUTPUTS) noexcept nogil:
     cdef vec wv[CHUNK]
     cdef vec xv
     cdef Py_ssize_t v, n
     for n in range(CHUNK):
-        wv[n] = in_register(w[kw + n])
+        wv[n] = in_register(load_packed(w + (kw + n) * LANES))
     row += kw * s.x_pixel
     for v in range(OUTPUTS + CHUNK - 1):
-        xv = in_register(load_some(row + v * s.x_pixel, inside[kw + v]))
+        xv = in_register(load_some_x(row + v * s.x_pixel, inside[kw + v]))
         for n in range(CHUNK):
             if 0 <= v - n < OUTPUTS:
                 acc[v - n] = acc[v - n] + wv[n] * xv
@@ -26,11 +29,11 @@ cdef inline void wide_columns(
 
 cdef inline void wide_strip(const PixelStrip* s, Py_ssize_t OUTPUTS) noexcept nogil:
     cdef vec acc[MOST_WIDE]
-    cdef some inside[WIDE_COLUMNS + MOST_WIDE]
-    cdef const real* x = s.x
-    cdef const real* row
-    cdef const real* weight = s.weight
-    cdef const vec* w
+    cdef mask inside[WIDE_COLUMNS + MOST_WIDE]
+    cdef const x_t* x = s.x
+    cdef const x_t* row
+    cdef const w_t* weight = s.weight
+    cdef const w_t* w
     cdef vec wv
     cdef Py_ssize_t vector, v, kd, kh, kw, column
     for v in range(s.first_tap, s.last_tap + OUTPUTS - 1):
@@ -40,19 +43,20 @@ cdef inline void wide_strip(const PixelStrip* s, Py_ssize_t OUTPUTS) noexcept no
         for v in range(OUTPUTS):
             acc[v] = splat(0)
             if s.bias != NULL:
-                acc[v] = load_some(s.bias + vector * LANES, s.channels)
+                acc[v] = load_some_sum(s.bias + vector * LANES, s.channels)
         for kd in range(s.first_plane, s.last_plane):
             for kh in range(s.first_row, s.last_row):
                 row = x + kd * s.x_plane + kh * s.x_row
-                w = <const vec*>weight + (kd * s.kernel_rows + kh) * s.kernel_columns
+                w = weight + (kd * s.kernel_rows + kh) * s.kernel_columns * LANES
                 kw = s.first_tap
                 while kw + CHUNK <= s.last_tap:
                     wide_columns(s, acc, row, inside, w, kw, OUTPUTS)
                     kw += CHUNK
                 while kw < s.last_tap:
-                    wv = in_register(w[kw])
+                    wv = in_register(load_packed(w + kw * LANES))
                     for v in range(OUTPUTS):
-                        acc[v] = acc[v] + wv * load_some(row + (kw + v) * s.x_pixel, inside[kw + v])
+                        acc[v] = acc[v] + wv * load_some_x(
+                            row + (kw + v) * s.x_pixel, inside[kw + v])
                     kw += 1
         for v in range(OUTPUTS):
             store_some(s.y + vector * LANES + v * s.y_pixel, s.channels, acc[v])
@@ -63,20 +67,16 @@ cdef inline void wide_strip(const PixelStrip* s, Py_ssize_t OUTPUTS) noexcept no
 cdef inline void wide_line(
     const ConvPlan* p, PixelStrip s, Py_ssize_t columns) noexcept nogil:
     """`columns` pixels one dilation apart, tile after tile."""
-    cdef Parts across = split(columns, (<const ChannelsLastPlan*>p.own).pixels)
-    cdef Py_ssize_t part, size, behind
+    cdef Pieces across = split(columns, (<const ChannelsLastPlan*>p.own).pixels)
+    cdef Py_ssize_t part, size
     for part in range(across.count):
         size = across.size + (part < across.larger)
-        # Before the image lie so many columns of the last pixel; behind it, of the first.
-        s.first_tap = 0
-        behind = s.first_column + (size - 1) * s.dilation
-        if behind < 0:
-            s.first_tap = min(s.kernel_columns, divide_up(-behind, s.dilation))
-        s.last_tap = 0
-        if s.first_column < s.in_columns:
-            s.last_tap = min(s.kernel_columns,
-                             divide_up(s.in_columns - s.first_column, s.dilation))
-        s.last_tap = max(s.first_tap, s.last_tap)
+        # The columns before the image are those of the last pixel; behind it, of the first.
+        s.first_tap = inside(
+            s.first_column + (size - 1) * s.dilation, s.dilation, 0, s.in_columns,
+            s.kernel_columns).first
+        s.last_tap = max(s.first_tap, inside(
+            s.first_column, s.dilation, 0, s.in_columns, s.kernel_columns).last)
         WIDE_TILES[size](&s)
         s.x += size * s.x_pixel
         s.y += size * s.y_pixel
@@ -84,12 +84,11 @@ cdef inline void wide_line(
 
 
 cdef inline void wide_rows(
-    const ConvPlan* p, PixelStrip s, const Item* item, const real* weights, const real* x,
-    const real* bias, real* y) noexcept nogil:
+    const ConvPlan* p, PixelStrip s, const Item* item, const w_t* weights, const x_t* x,
+    const sum_t* bias, y_t* y) noexcept nogil:
     """A band, for as many vectors of channels at a time as the cache holds the weights of."""
     cdef const Band* band = &item.band
-    cdef Py_ssize_t vector_bytes = s.taps * LANES * <Py_ssize_t>sizeof(real)
-    cdef Py_ssize_t at_once = max(1, WIDE_WEIGHT_BYTES // vector_bytes)
+    cdef Py_ssize_t at_once = (<const ChannelsLastPlan*>p.own).cached_vectors
     cdef Py_ssize_t channel = item.first_group, left, od, oh, phase, column
     while channel < item.last_group:
         left = item.last_group - channel
@@ -107,11 +106,8 @@ cdef inline void wide_rows(
                 for phase in range(min(s.dilation, band.end[2] - band.begin[2])):
                     column = band.begin[2] + phase
                     s.first_column = column - p.problem.padding[2]
-                    s.x = (x + item.image * p.problem.x_image + channel
-                           + (od * p.problem.stride[0] - p.problem.padding[0]) * p.problem.x_axis[0]
-                           + (oh * p.problem.stride[1] - p.problem.padding[1]) * p.problem.x_axis[1]
-                           + s.first_column * p.problem.x_axis[2])
-                    s.y = (y + item.image * p.problem.y_image + channel + od * p.problem.y_axis[0]
-                           + oh * p.problem.y_axis[1] + column * p.problem.y_axis[2])
+                    s.x = x + x_offset(p, item.image, 0, od, oh, column) + channel
+                    s.y = y + item.image * p.problem.y_image + channel + pixel_offset(
+                        p, od, oh, column)
                     wide_line(p, s, divide_up(band.end[2] - column, s.dilation))
         channel += s.vectors * LANES

@@ -1,3 +1,6 @@
+# Depthwise: the rows of a tile are image rows, so that a loaded row serves every output row that it
+# touches; its lanes are neighbouring output columns.
+#
 # Kernel rows by window rows of a tile of three output rows (5x5 kernel): output row j uses
 # window row i with kernel row i - j.
 #
@@ -6,6 +9,8 @@
 #     row 1             0   1   2   3   4
 #     row 2                 0   1   2   3   4
 #                  rising|  steady   |falling
+#
+#     weights    as they are, or in order    [group][kd][kh][kw]
 
 
 cdef struct DepthwisePlan:
@@ -15,30 +20,22 @@ cdef struct DepthwisePlan:
 
 
 cdef struct DepthwiseStrip:
-    const real* x  # where the first tap of the first row's first pixel lies
+    Lines lines  # of tiles that are `rows` image rows high
     Py_ssize_t x_plane  # from a kernel plane to the next
     Py_ssize_t x_row  # from a window row to the next
     const Py_ssize_t* columns  # where the taps of a kernel row lie
-    real* y
-    Py_ssize_t y_row  # from an output row of the tile to the next
-    const real* weight
-    const real* bias
-    const real* residual  # NULL: none
+    const w_t* weight
+    const sum_t* bias
     Epilogue epilogue
     Py_ssize_t first_plane, last_plane  # kernel planes that meet the image
-    Py_ssize_t first_window, last_window  # window rows of the first tile that lie in the image
+    Py_ssize_t first_window, last_window  # window rows of line 0 that lie in the image
     Py_ssize_t kernel_rows, kernel_columns
-    Py_ssize_t tiles_down, tiles
-    Py_ssize_t final_vector
-
-
-ctypedef void (*depthwise_function)(const DepthwiseStrip* s) noexcept nogil
 
 
 # One row of input into output rows LOW to HIGH - 1; w is the kernel row of row LOW. COLUMNS is
 # the number of kernel columns where it is literal and they are neighbours, else 0.
 cdef inline void window_row(
-    const DepthwiseStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* x, const real* w,
+    const DepthwiseStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const x_t* x, const w_t* w,
     Py_ssize_t end, Py_ssize_t LOW, Py_ssize_t HIGH, Py_ssize_t VECTORS, Py_ssize_t COLUMNS
 ) noexcept nogil:
     cdef vec xv[MOST_VECTORS]
@@ -47,9 +44,9 @@ cdef inline void window_row(
     cdef Py_ssize_t kw, j, v
     for kw in range(columns):
         for v in range(VECTORS):
-            xv[v] = (<const uvec*>(
+            xv[v] = load_x(
                 x + (kw if COLUMNS > 0 else s.columns[kw])
-                + (v * LANES if v < VECTORS - 1 else end)))[0]
+                + (v * LANES if v < VECTORS - 1 else end))
             if HIGH - LOW > 1:
                 xv[v] = in_register(xv[v])
         for j in range(LOW, HIGH):
@@ -60,8 +57,8 @@ cdef inline void window_row(
 
 # Window rows I < ROWS - 1 and kernel_rows - 1 + J, where not every output row has a kernel row.
 # Both return the next window row.
-cdef inline const real* rising_row(
-    const DepthwiseStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* x, const real* w,
+cdef inline const x_t* rising_row(
+    const DepthwiseStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const x_t* x, const w_t* w,
     Py_ssize_t first, Py_ssize_t last, Py_ssize_t end,
     Py_ssize_t I, Py_ssize_t ROWS, Py_ssize_t VECTORS, Py_ssize_t COLUMNS) noexcept nogil:
     cdef Py_ssize_t columns = COLUMNS if COLUMNS > 0 else s.kernel_columns
@@ -72,8 +69,8 @@ cdef inline const real* rising_row(
     return x + s.x_row
 
 
-cdef inline const real* falling_row(
-    const DepthwiseStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* x, const real* w,
+cdef inline const x_t* falling_row(
+    const DepthwiseStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const x_t* x, const w_t* w,
     Py_ssize_t first, Py_ssize_t last, Py_ssize_t end,
     Py_ssize_t J, Py_ssize_t ROWS, Py_ssize_t VECTORS, Py_ssize_t COLUMNS) noexcept nogil:
     cdef Py_ssize_t i = s.kernel_rows - 1 + J
@@ -86,27 +83,29 @@ cdef inline const real* falling_row(
 
 # Assumes kernel_rows >= ROWS - 1, and ROWS <= 6.
 cdef inline void depthwise_strip(
-    const DepthwiseStrip* s, Py_ssize_t ROWS, Py_ssize_t VECTORS, Py_ssize_t COLUMNS
+    const Lines* lines, Py_ssize_t ROWS, Py_ssize_t VECTORS, Py_ssize_t COLUMNS
 ) noexcept nogil:
+    cdef const DepthwiseStrip* s = <const DepthwiseStrip*>lines
     cdef vec acc[MOST_ROWS][MOST_VECTORS]
-    cdef const real* x
-    cdef const real* w
-    cdef const real* residual
-    cdef real* y
+    cdef const x_t* x
+    cdef const w_t* w
+    cdef const y_t* added
+    cdef y_t* y
     cdef Py_ssize_t columns = COLUMNS if COLUMNS > 0 else s.kernel_columns
-    cdef Py_ssize_t down, tile, i, j, v, plane, end, first, last
-    for down in range(s.tiles_down):
-        first = s.first_window - down * ROWS
-        last = s.last_window - down * ROWS
+    cdef Py_ssize_t line, tile, i, j, v, plane, end, first, last
+    for line in range(lines.first_line, lines.last_line):
+        first = s.first_window - line * ROWS
+        last = s.last_window - line * ROWS
         end = (VECTORS - 1) * LANES
-        for tile in range(s.tiles):
-            if tile == s.tiles - 1:
-                end = s.final_vector
+        for tile in range(lines.tiles):
+            if tile == lines.tiles - 1:
+                end = lines.final_vector
             for j in range(ROWS):
                 for v in range(VECTORS):
                     acc[j][v] = splat(s.bias[0] if s.bias != NULL else 0)
             for plane in range(s.first_plane, s.last_plane):
-                x = s.x + plane * s.x_plane + down * ROWS * s.x_row + tile * VECTORS * LANES
+                x = (lines.x + plane * s.x_plane + line * lines.x_line
+                     + tile * VECTORS * LANES)
                 w = s.weight + plane * s.kernel_rows * columns
                 x = rising_row(s, acc, x, w, first, last, end, 0, ROWS, VECTORS, COLUMNS)
                 x = rising_row(s, acc, x, w, first, last, end, 1, ROWS, VECTORS, COLUMNS)
@@ -125,117 +124,40 @@ cdef inline void depthwise_strip(
                 x = falling_row(s, acc, x, w, first, last, end, 3, ROWS, VECTORS, COLUMNS)
                 x = falling_row(s, acc, x, w, first, last, end, 4, ROWS, VECTORS, COLUMNS)
                 x = falling_row(s, acc, x, w, first, last, end, 5, ROWS, VECTORS, COLUMNS)
-            y = s.y + down * ROWS * s.y_row + tile * VECTORS * LANES
-            residual = s.residual
-            if residual != NULL:
-                residual += y - s.y
+            y = lines.y + line * lines.y_line + tile * VECTORS * LANES
+            added = lines.added
+            if added != NULL:
+                added += y - lines.y
                 for j in range(ROWS):
                     for v in range(VECTORS - 1):
-                        acc[j][v] = acc[j][v] + (<const uvec*>(residual + v * LANES))[0]
-                    acc[j][VECTORS - 1] = acc[j][VECTORS - 1] + (<const uvec*>(residual + end))[0]
-                    residual = <const real*>read_here(residual + s.y_row)
+                        acc[j][v] = acc[j][v] + load_y(added + v * LANES)
+                    acc[j][VECTORS - 1] = acc[j][VECTORS - 1] + load_y(added + end)
+                    added = <const y_t*>read_here(added + lines.y_row)
             activate_tile(acc, &s.epilogue, ROWS, VECTORS)
             for j in range(ROWS):
                 for v in range(VECTORS):
-                    (<uvec*>(y + j * s.y_row + (v * LANES if v < VECTORS - 1 else end)))[0] = \
-                        acc[j][v]
+                    store_y(
+                        y + j * lines.y_row + (v * LANES if v < VECTORS - 1 else end), acc[j][v])
 
 
-cdef depthwise_function DEPTHWISE_TILES[MOST_ROWS + 1][MOST_VECTORS + 1]
-cdef depthwise_function THREE_COLUMN_TILES[MOST_ROWS + 1][MOST_VECTORS + 1]  # kernels 3 wide
-
-
-cdef inline void short_rows(
-    DepthwiseStrip s, depthwise_function tile, Py_ssize_t rows, Py_ssize_t first, Py_ssize_t n,
-    real* spill) noexcept nogil:
-    """The n < LANES pixels from s.y on, of every row; see short_lines."""
-    cdef Py_ssize_t j, down, tiles_down = s.tiles_down
-    cdef Py_ssize_t y_row = s.y_row
-    cdef real* y = s.y
-    cdef const real* residual = s.residual
-    s.tiles = 1
-    s.tiles_down = 1
-    s.final_vector = 0
-    s.x += first
-    s.y = spill
-    s.y_row = LANES
-    if residual != NULL:
-        s.residual = spill
-    for down in range(tiles_down):
-        if residual != NULL:
-            for j in range(rows):
-                copy_short(spill + j * LANES - first, residual + (down * rows + j) * y_row, n)
-        tile(&s)
-        for j in range(rows):
-            copy_short(y + (down * rows + j) * y_row, spill + j * LANES - first, n)
-        s.x += rows * s.x_row
-        s.first_window -= rows
-        s.last_window -= rows
-
-
-cdef inline void depthwise_rows(
-    const DepthwisePlan* own, DepthwiseStrip s, Py_ssize_t rows, Py_ssize_t width,
-    const Parts* across,
-    real* spill) noexcept nogil:
-    """Row tiles of `rows` rows, tile after tile."""
-    cdef Py_ssize_t final_vector, done = 0
-    cdef depthwise_function* tiles = (
-        &THREE_COLUMN_TILES[rows][0] if own.three_columns else &DEPTHWISE_TILES[rows][0])
-    if width < LANES:
-        s.tiles = 1
-        s.final_vector = 0
-        # Where rows follow each other in y, what a vector writes beyond its row belongs to rows
-        # of this item that are written later. Not so behind the last tile, nor where y may hold
-        # the residual of those rows.
-        if s.y_row == width and 2 * width >= LANES and s.tiles_down > 1 and s.residual == NULL:
-            s.tiles_down -= 1
-            tiles[1](&s)
-            s.x += s.tiles_down * rows * s.x_row
-            s.y += s.tiles_down * rows * s.y_row
-            s.first_window -= s.tiles_down * rows
-            s.last_window -= s.tiles_down * rows
-            s.tiles_down = 1
-        short_rows(s, tiles[1], rows, 0, width, spill)
-        return
-    if across.larger > 0:
-        s.tiles = across.larger
-        s.final_vector = across.size * LANES
-        tiles[across.size + 1](&s)
-        done = across.larger * (across.size + 1) * LANES
-        s.x += done
-        s.y += done
-        if s.residual != NULL:
-            s.residual += done
-    s.tiles = across.count - across.larger
-    final_vector = width - done - (s.tiles - 1) * across.size * LANES - LANES
-    if s.residual == NULL or final_vector >= 0:
-        s.final_vector = final_vector
-        tiles[across.size](&s)
-        return
-    # The last of tiles of one vector would overlap the one before it.
-    s.tiles -= 1
-    s.final_vector = 0
-    tiles[1](&s)
-    done = s.tiles * LANES
-    s.x += done
-    s.y += done
-    s.residual += done
-    short_rows(s, tiles[1], rows, final_vector, LANES + final_vector, spill)
+cdef line_function DEPTHWISE_TILES[MOST_ROWS + 1][MOST_VECTORS + 1]
+cdef line_function THREE_COLUMN_TILES[MOST_ROWS + 1][MOST_VECTORS + 1]  # kernels 3 wide
 
 
 cdef void depthwise_item(
-    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
-    const real* bias, real* y, char* scratch) noexcept nogil:
-    """Assumes one input and one output channel per group, and rows one apart (stride 1)."""
+    const ConvPlan* p, const Item* given, const x_t* x, const w_t* weight, const w_t* packed,
+    const sum_t* bias, y_t* y, char* scratch) noexcept nogil:
+    """Assumes one input and one output channel per group, and rows of stride 1."""
     cdef Item item = given[0]
     cdef Band* band = &item.band
     cdef Py_ssize_t dilation = p.problem.dilation[1]
     cdef Py_ssize_t width = band.end[2] - band.begin[2]
     cdef const DepthwisePlan* own = <const DepthwisePlan*>p.own
-    cdef Parts across = split((width + LANES - 1) // LANES, own.vectors)
-    cdef Parts down
-    cdef Py_ssize_t group, od, phase, oh, top, size, rows = 0
-    cdef real* spill = <real*>(scratch + HEADER_BYTES) + p.scratch.sums
+    cdef Pieces across = split((width + LANES - 1) // LANES, own.vectors)
+    cdef Pieces down
+    cdef Py_ssize_t group, od, phase, oh, size, count, rows = 0
+    cdef Range windows
+    cdef y_t* spill = <y_t*>region(scratch, p.scratch.sums)
     cdef Source source
     cdef DepthwiseStrip s
     begin_item(p, &item, scratch)
@@ -243,7 +165,7 @@ cdef void depthwise_item(
     s.columns = own.columns
     s.kernel_rows = p.problem.kernel[1]
     s.kernel_columns = p.problem.kernel[2]
-    s.y_row = dilation * p.problem.y_axis[1]
+    s.lines.y_row = dilation * p.problem.y_axis[1]
     for group in range(item.first_group, item.last_group):
         if p.source.in_place:
             source = in_place_source(p, &item, x, group)
@@ -262,22 +184,26 @@ cdef void depthwise_item(
                     rows = divide_up(band.end[1] - oh, dilation)
                     down = split(rows, own.rows)
                 for size in range(down.size + 1, down.size - 1, -1):
-                    s.tiles_down = down.larger if size > down.size else down.count - down.larger
-                    if s.tiles_down == 0:
+                    count = down.larger if size > down.size else down.count - down.larger
+                    if count == 0:
                         continue
-                    top = oh - p.problem.padding[1]
-                    s.first_window = 0
-                    if top < p.problem.filled_begin[1]:
-                        s.first_window = divide_up(p.problem.filled_begin[1] - top, dilation)
-                    s.last_window = 0
-                    if top < p.problem.filled_end[1]:
-                        s.last_window = divide_up(p.problem.filled_end[1] - top, dilation)
-                    s.x = source.origin + od * source.plane + oh * source.row
-                    s.y = (y + item.image * p.problem.y_image + group * p.problem.y_channel
-                           + od * p.problem.y_axis[0] + oh * p.problem.y_axis[1] + band.begin[2])
-                    s.residual = residual_of(scratch, y, s.y)
-                    depthwise_rows(own, s, size, width, &across, spill)
-                    oh += s.tiles_down * size * dilation
+                    windows = rows_inside(p, oh, p.problem.kernel[1] + count * size)
+                    s.first_window = windows.first
+                    s.last_window = windows.last
+                    s.lines.first_line = 0
+                    s.lines.last_line = count
+                    s.lines.x_line = size * source.tap_row
+                    s.lines.y_line = size * s.lines.y_row
+                    s.lines.x = source.origin + od * source.plane + oh * source.row
+                    s.lines.y = (y + channel_offset(p, item.image, group)
+                                 + pixel_offset(p, od, oh, band.begin[2]))
+                    s.lines.added = residual_of(scratch, y, s.lines.y)
+                    compute_lines(
+                        &s.lines,
+                        &THREE_COLUMN_TILES[size][0] if own.three_columns
+                        else &DEPTHWISE_TILES[size][0],
+                        size, width, &across, spill)
+                    oh += count * size * dilation
 
 
 include "tiles_16.pxi"

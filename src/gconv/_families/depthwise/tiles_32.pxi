@@ -1,22 +1,25 @@
-cdef void depthwise_2x6(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 2, 6, 0)
-cdef void depthwise_2x7(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 2, 7, 0)
-cdef void depthwise_2x8(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 2, 8, 0)
-cdef void depthwise_3x4(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 3, 4, 0)
-cdef void depthwise_3x5(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 3, 5, 0)
-cdef void depthwise_3x6(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 3, 6, 0)
-cdef void depthwise_3x7(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 3, 7, 0)
-cdef void depthwise_4x4(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 4, 4, 0)
-cdef void depthwise_4x5(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 4, 5, 0)
-cdef void depthwise_4x6(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 4, 6, 0)
-cdef void depthwise_5x1(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 5, 1, 0)
-cdef void depthwise_5x2(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 5, 2, 0)
-cdef void depthwise_5x3(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 5, 3, 0)
-cdef void depthwise_5x4(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 5, 4, 0)
-cdef void depthwise_5x5(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 5, 5, 0)
-cdef void depthwise_6x1(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 6, 1, 0)
-cdef void depthwise_6x2(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 6, 2, 0)
-cdef void depthwise_6x3(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 6, 3, 0)
-cdef void depthwise_6x4(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 6, 4, 0)
+# The further tiles, output rows x vectors, that fit 32 vector registers.
+
+
+cdef void depthwise_2x6(const Lines* s) noexcept nogil: depthwise_strip(s, 2, 6, 0)
+cdef void depthwise_2x7(const Lines* s) noexcept nogil: depthwise_strip(s, 2, 7, 0)
+cdef void depthwise_2x8(const Lines* s) noexcept nogil: depthwise_strip(s, 2, 8, 0)
+cdef void depthwise_3x4(const Lines* s) noexcept nogil: depthwise_strip(s, 3, 4, 0)
+cdef void depthwise_3x5(const Lines* s) noexcept nogil: depthwise_strip(s, 3, 5, 0)
+cdef void depthwise_3x6(const Lines* s) noexcept nogil: depthwise_strip(s, 3, 6, 0)
+cdef void depthwise_3x7(const Lines* s) noexcept nogil: depthwise_strip(s, 3, 7, 0)
+cdef void depthwise_4x4(const Lines* s) noexcept nogil: depthwise_strip(s, 4, 4, 0)
+cdef void depthwise_4x5(const Lines* s) noexcept nogil: depthwise_strip(s, 4, 5, 0)
+cdef void depthwise_4x6(const Lines* s) noexcept nogil: depthwise_strip(s, 4, 6, 0)
+cdef void depthwise_5x1(const Lines* s) noexcept nogil: depthwise_strip(s, 5, 1, 0)
+cdef void depthwise_5x2(const Lines* s) noexcept nogil: depthwise_strip(s, 5, 2, 0)
+cdef void depthwise_5x3(const Lines* s) noexcept nogil: depthwise_strip(s, 5, 3, 0)
+cdef void depthwise_5x4(const Lines* s) noexcept nogil: depthwise_strip(s, 5, 4, 0)
+cdef void depthwise_5x5(const Lines* s) noexcept nogil: depthwise_strip(s, 5, 5, 0)
+cdef void depthwise_6x1(const Lines* s) noexcept nogil: depthwise_strip(s, 6, 1, 0)
+cdef void depthwise_6x2(const Lines* s) noexcept nogil: depthwise_strip(s, 6, 2, 0)
+cdef void depthwise_6x3(const Lines* s) noexcept nogil: depthwise_strip(s, 6, 3, 0)
+cdef void depthwise_6x4(const Lines* s) noexcept nogil: depthwise_strip(s, 6, 4, 0)
 
 if REGISTERS >= 32:
     DEPTHWISE_TILES[2][1:9] = [depthwise_2x1, depthwise_2x2, depthwise_2x3, depthwise_2x4,
@@ -29,16 +32,16 @@ if REGISTERS >= 32:
         depthwise_5x5]
     DEPTHWISE_TILES[6][1:5] = [depthwise_6x1, depthwise_6x2, depthwise_6x3, depthwise_6x4]
 
-cdef void three_2x6(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 2, 6, 3)
-cdef void three_2x7(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 2, 7, 3)
-cdef void three_2x8(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 2, 8, 3)
-cdef void three_3x4(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 3, 4, 3)
-cdef void three_3x5(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 3, 5, 3)
-cdef void three_3x6(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 3, 6, 3)
-cdef void three_3x7(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 3, 7, 3)
-cdef void three_4x3(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 4, 3, 3)
-cdef void three_4x4(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 4, 4, 3)
-cdef void three_4x5(const DepthwiseStrip* s) noexcept nogil: depthwise_strip(s, 4, 5, 3)
+cdef void three_2x6(const Lines* s) noexcept nogil: depthwise_strip(s, 2, 6, 3)
+cdef void three_2x7(const Lines* s) noexcept nogil: depthwise_strip(s, 2, 7, 3)
+cdef void three_2x8(const Lines* s) noexcept nogil: depthwise_strip(s, 2, 8, 3)
+cdef void three_3x4(const Lines* s) noexcept nogil: depthwise_strip(s, 3, 4, 3)
+cdef void three_3x5(const Lines* s) noexcept nogil: depthwise_strip(s, 3, 5, 3)
+cdef void three_3x6(const Lines* s) noexcept nogil: depthwise_strip(s, 3, 6, 3)
+cdef void three_3x7(const Lines* s) noexcept nogil: depthwise_strip(s, 3, 7, 3)
+cdef void three_4x3(const Lines* s) noexcept nogil: depthwise_strip(s, 4, 3, 3)
+cdef void three_4x4(const Lines* s) noexcept nogil: depthwise_strip(s, 4, 4, 3)
+cdef void three_4x5(const Lines* s) noexcept nogil: depthwise_strip(s, 4, 5, 3)
 
 if REGISTERS >= 32:
     THREE_COLUMN_TILES[2][1:9] = [three_2x1, three_2x2, three_2x3, three_2x4, three_2x5, three_2x6,

@@ -5,18 +5,19 @@
 
 
 cdef void plain_item(
-    const ConvPlan* p, const Item* item, const real* x, const real* weight, const real* packed,
-    const real* bias, real* y, char* scratch) noexcept nogil:
+    const ConvPlan* p, const Item* item, const x_t* x, const w_t* weight, const w_t* packed,
+    const sum_t* bias, y_t* y, char* scratch) noexcept nogil:
     """Assumes items of one output channel."""
     cdef Py_ssize_t group = item.first_group
     cdef Py_ssize_t o = group * p.problem.out_channels + item.first_channel
-    cdef const real* xg = x + item.image * p.problem.x_image + group * p.problem.in_channels * p.problem.x_channel
-    cdef real* yo = y + item.image * p.problem.y_image + o * p.problem.y_channel
-    cdef const real* ro = residual_of(scratch, y, yo)
-    cdef const real* wo = (
+    cdef const x_t* xg = (
+        x + item.image * p.problem.x_image + group * p.problem.in_channels * p.problem.x_channel)
+    cdef y_t* yo = y + channel_offset(p, item.image, o)
+    cdef const y_t* ro = residual_of(scratch, y, yo)
+    cdef const w_t* wo = (
         weight + group * p.problem.w_group + item.first_channel * p.problem.w_channel)
-    cdef const real* w
-    cdef real total
+    cdef const w_t* w
+    cdef sum_t total
     cdef Py_ssize_t od, oh, ow, c, kd, kh, kw, d, h, col, place
     for od in range(p.problem.out_size[0]):
         for oh in range(p.problem.out_size[1]):
@@ -24,16 +25,13 @@ cdef void plain_item(
                 total = bias[o] if bias != NULL else 0
                 for c in range(p.problem.in_channels):
                     for kd in range(p.problem.kernel[0]):
-                        d = image_position(
-                            p, 0, od * p.problem.stride[0] + kd * p.problem.dilation[0] - p.problem.padding[0])
+                        d = image_position(p, 0, tap_position(p, 0, od, kd))
                         for kh in range(p.problem.kernel[1]):
-                            h = image_position(
-                                p, 1, oh * p.problem.stride[1] + kh * p.problem.dilation[1] - p.problem.padding[1])
+                            h = image_position(p, 1, tap_position(p, 1, oh, kh))
                             w = (wo + c * p.problem.w_input + kd * p.problem.w_axis[0]
                                  + kh * p.problem.w_axis[1])
                             for kw in range(p.problem.kernel[2]):
-                                col = image_position(
-                                    p, 2, ow * p.problem.stride[2] + kw * p.problem.dilation[2] - p.problem.padding[2])
+                                col = image_position(p, 2, tap_position(p, 2, ow, kw))
                                 if d != NOWHERE and h != NOWHERE and col != NOWHERE:
                                     total = total + w[0] * xg[
                                         c * p.problem.x_channel + d * p.problem.x_axis[0]
@@ -41,7 +39,7 @@ cdef void plain_item(
                                 elif p.problem.channel_major:
                                     total = total + w[0] * 0
                                 w = w + p.problem.w_axis[2]
-                place = od * p.problem.y_axis[0] + oh * p.problem.y_axis[1] + ow * p.problem.y_axis[2]
+                place = pixel_offset(p, od, oh, ow)
                 yo[place] = total + ro[place] if ro != NULL else total
 
 

@@ -12,34 +12,35 @@ cdef enum:
 
 
 cdef inline void short_tile(
-    const ConvPlan* p, Py_ssize_t channel, const real* x, const real* weight, const real* bias,
-    real* y, const real* y_end, real* spill, Py_ssize_t ROWS) noexcept nogil:
+    const ConvPlan* p, Py_ssize_t channel, const x_t* x, const w_t* weight, const sum_t* bias,
+    y_t* y, const y_t* y_end, y_t* spill, Py_ssize_t ROWS) noexcept nogil:
     """ROWS output channels, neighbours in y, whatever their groups."""
     cdef vec acc[SHORT_ROWS]
-    cdef const real* row[SHORT_ROWS]
-    cdef const real* w = weight + channel * p.problem.in_channels * p.problem.kernel[2]
+    cdef const x_t* row[SHORT_ROWS]
+    cdef const w_t* w = weight + channel * p.problem.in_channels * p.problem.kernel[2]
     cdef Py_ssize_t taps = p.problem.in_channels * p.problem.kernel[2]
-    cdef Py_ssize_t width = p.problem.out_size[2], column = 0, j, k, offset
+    cdef Py_ssize_t width = p.problem.out_size[2], column = 0, group, j, k, offset
     cdef Epilogue epilogue = tile_epilogue(p)
-    cdef real* to
+    cdef y_t* to
     for j in range(ROWS):
-        row[j] = x + (channel + j) // p.problem.out_channels * p.problem.in_channels * p.problem.x_channel
+        group = (channel + j) // p.problem.out_channels
+        row[j] = x + group * p.problem.in_channels * p.problem.x_channel
     while True:
         for j in range(ROWS):
             acc[j] = splat(bias[channel + j] if bias != NULL else 0)
         for k in range(taps):
             offset = p.x_taps[k] + column
             for j in range(ROWS):
-                acc[j] = acc[j] + splat(w[j * taps + k]) * (<const uvec*>(row[j] + offset))[0]
+                acc[j] = acc[j] + splat(w[j * taps + k]) * load_x(row[j] + offset)
         for j in range(ROWS):
             acc[j] = finished(acc[j], &epilogue)
         for j in range(ROWS):
             to = y + (channel + j) * p.problem.y_channel + column
             if to + LANES <= y_end:
-                (<uvec*>to)[0] = acc[j]
+                store_y(to, acc[j])
             else:
-                (<uvec*>spill)[0] = acc[j]
-                copy_short(to, spill, width)
+                store_y(spill, acc[j])
+                copy_few(to, spill, width, sizeof(y_t))
         if column + LANES >= width:
             return
         # The last vector may overlap the one before; only where there is one alone is it longer
@@ -48,21 +49,23 @@ cdef inline void short_tile(
 
 
 cdef void short_item(
-    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
-    const real* bias, real* y, char* scratch) noexcept nogil:
+    const ConvPlan* p, const Item* given, const x_t* x, const w_t* weight, const w_t* packed,
+    const sum_t* bias, y_t* y, char* scratch) noexcept nogil:
     """Assumes one dimension, stride 1, no padding, rows of x and y of unit stride, y_channel the
     length of a row, LANES - 1 more elements behind x, and no residual."""
     cdef Item item = given[0]
     cdef Py_ssize_t channel = item.first_group * p.problem.out_channels
     cdef Py_ssize_t last = item.last_group * p.problem.out_channels
-    cdef real* spill = <real*>(scratch + HEADER_BYTES) + p.scratch.sums
+    cdef y_t* spill = <y_t*>region(scratch, p.scratch.sums)
+    cdef const y_t* y_end
     x += item.image * p.problem.x_image
     y += item.image * p.problem.y_image
+    y_end = y + last * p.problem.y_channel
     while channel + SHORT_ROWS <= last:
-        short_tile(p, channel, x, weight, bias, y, y + last * p.problem.y_channel, spill, SHORT_ROWS)
+        short_tile(p, channel, x, weight, bias, y, y_end, spill, SHORT_ROWS)
         channel += SHORT_ROWS
     while channel < last:
-        short_tile(p, channel, x, weight, bias, y, y + last * p.problem.y_channel, spill, 1)
+        short_tile(p, channel, x, weight, bias, y, y_end, spill, 1)
         channel += 1
 
 

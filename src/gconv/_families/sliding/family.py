@@ -54,9 +54,10 @@ class SlidingLayout(Layout):
                 self.shrink(1, max(self.least_band(1), rows))
 
     def least_band(self, axis: int) -> int:
-        """Strips compute the rows that bands share anew: at most an eighth of them."""
+        """Strips compute the rows that bands share anew."""
         if axis == 1:
-            return max(self.tuning.sliding_rows, math.ceil(8 * self.shared(1)))
+            rows = math.ceil(self.tuning.strip_repeats * self.shared(1))
+            return max(self.tuning.sliding_rows, rows)
         return super().least_band(axis)
 
     def prefetches(self) -> bool:

@@ -49,12 +49,13 @@ class ThroughLayout(Layout):
             while self.block_bytes > t.block_bytes and self.band[axis] > 1:
                 self.cut(axis, -(-self.band[axis] // 2))
         for axis in (1, 0):
-            least = min(self.band[axis], 4 * p.source_reach[axis] // p.stride[axis] + 4)
-            if self.flops() > 1.5 * target and self.band[axis] > least:
+            least = t.band_repeats * p.source_reach[axis] // p.stride[axis] + t.band_repeats
+            least = min(self.band[axis], least)
+            if self.flops() > t.item_slack * target and self.band[axis] > least:
                 self.cut(axis, max(least, round(self.band[axis] * target / self.flops())))
         blocks = -(-p.groups // self.lanes)
         rows = -(-p.out_size[1] // self.band[1])
-        if blocks * rows < t.few_items and self.flops() > 1.5 * target:
+        if blocks * rows < t.few_items and self.flops() > t.item_slack * target:
             self.cut(1, max(1, p.out_size[1] * blocks // t.few_items))
         most = max(1, min(target // self.flops(), t.small_block_bytes // self.block_bytes))
         self.group_block = min(p.groups, even_part(blocks, most) * self.lanes)
@@ -212,7 +213,7 @@ def transposing_cycles(t: Tuning, p: Problem, machine: Machine) -> float:
     band = (most - columns * rows) // (columns * p.stride[1] + p.out_size[2])
     if band < 1:
         return math.inf
-    band = min(band, 4 * rows // p.stride[1] + 4)
+    band = min(band, t.band_repeats * rows // p.stride[1] + t.band_repeats)
     if band < p.out_size[1]:
         reloads *= 1 + rows / (p.stride[1] * band)
     narrow = 64 / (lanes * itemsize)

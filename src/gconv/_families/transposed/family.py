@@ -23,7 +23,7 @@ from gconv._plan.family import Array, Choice, Choose, Family, Words, ordered_wei
 from gconv._plan.items import Layout, balanced, flops_inside, work_before
 from gconv._plan.machine import Machine
 from gconv._plan.problem import NO_EPILOGUE, Addresses, PaddingMode, Problem, Triple, c_steps
-from gconv._plan.record import ADDRESS, FLAG, INT, Keep, address, written
+from gconv._plan.record import ADDRESS, FLAG, INT, Keep, address, addresses, written
 from gconv._plan.scratch import LINE_BYTES, Regions
 
 PART = np.dtype([("plan", ADDRESS), ("weights_at", INT)], align=True)
@@ -115,9 +115,10 @@ class UpsamplingLayout(Layout):
         return self.p.in_channels == 1
 
     def least_band(self, axis: int) -> int:
-        """Strips compute the rows that bands share anew: at most an eighth of them."""
+        """Strips compute the rows that bands share anew."""
         if axis == 1 and self.in_place:
-            return max(self.tuning.sliding_rows, math.ceil(8 * self.shared(1)))
+            rows = math.ceil(self.tuning.strip_repeats * self.shared(1))
+            return max(self.tuning.sliding_rows, rows)
         return super().least_band(axis)
 
 
@@ -197,15 +198,15 @@ class Transposed(Family):
             np.array([phase.phase for phase in axis.phases], np.intp) for axis in layout.axes
         ]
         regions = layout.regions
-        fields = (
-            address(parts, keep), [len(axis.phases) for axis in layout.axes],
-            [address(phase, keep) for phase in phases], [axis.step for axis in layout.axes],
-            layout.y_size, not all(axis.complete for axis in layout.axes), layout.straight,
-            layout.column_parts, regions["outputs"],
+        own = np.array(
+            (
+                address(parts, keep), [len(axis.phases) for axis in layout.axes],
+                addresses(keep, *phases), [axis.step for axis in layout.axes],
+                layout.y_size, not all(axis.complete for axis in layout.axes), layout.straight,
+                layout.column_parts, regions["outputs"],
+            ),
+            OWN,
         )
-        own = np.zeros((), OWN)
-        for name, value in zip(OWN.names, fields, strict=True):
-            own[name] = value
         if layout.kind != WHOLE_ROWS:
             return own
         return np.array((own, layout.tile.vectors, regions["outputs"]), UPSAMPLING)

@@ -1,18 +1,20 @@
+# Rows of outputs, part after part in scratch, become rows of y: one column of each part in turn.
+
+
 cdef struct Outputs:
-    # Rows of outputs of every part in scratch, and where they go.
-    const real* parts
+    const y_t* parts
     Py_ssize_t part  # from a part to the next
     Py_ssize_t part_line, y_line  # from a row to the next
     const Py_ssize_t* phases
     Py_ssize_t count
-    real* y
+    y_t* y
     Py_ssize_t step, size  # the stride, and how many elements of a row of y there are
     bint adds  # to what y holds
 
 
 cdef enum:
-    MOST_PHASES = 8  # that are interleaved in vectors
-    MOST_PLACES = 5  # of x that all phases of a row take, in tiles that compute all of them
+    MOST_PHASES = 8  # interleaved in vectors
+    MOST_PLACES = 5  # columns of x that all phases of a row take, in upsampling
 
 
 cdef inline void interleave(vec v[MOST_PHASES], Py_ssize_t STEP) noexcept nogil:
@@ -33,23 +35,23 @@ cdef inline void interleave_rows(
     const Outputs* rows, Py_ssize_t lines, Py_ssize_t n, Py_ssize_t STEP) noexcept nogil:
     """n >= LANES elements of each of STEP parts, of some rows. What is added comes in whole
     vectors: n is a multiple of LANES."""
-    cdef const real* source[MOST_PHASES]
+    cdef const y_t* source[MOST_PHASES]
     cdef vec v[MOST_PHASES]
     cdef Py_ssize_t j, line, i
-    cdef real* y = rows.y
+    cdef y_t* y = rows.y
     for j in range(STEP):
         source[j] = rows.parts + j * rows.part
     for line in range(lines):
         i = 0
         while True:
             for j in range(STEP):
-                v[j] = (<const uvec*>(source[j] + i))[0]
+                v[j] = load_y(source[j] + i)
             interleave(v, STEP)
             if rows.adds:
                 for j in range(STEP):
-                    v[j] = v[j] + (<const uvec*>(y + i * STEP + j * LANES))[0]
+                    v[j] = v[j] + load_y(y + i * STEP + j * LANES)
             for j in range(STEP):
-                (<uvec*>(y + i * STEP + j * LANES))[0] = v[j]
+                store_y(y + i * STEP + j * LANES, v[j])
             if i == n - LANES:
                 break
             i = min(i + LANES, n - LANES)
@@ -60,8 +62,8 @@ cdef inline void interleave_rows(
 
 cdef inline void store_rows(const Outputs* rows, Py_ssize_t lines) noexcept nogil:
     cdef Py_ssize_t part, line, i, n, done = 0
-    cdef real* y
-    cdef const real* source
+    cdef y_t* y
+    cdef const y_t* source
     if rows.count == rows.step:
         n = rows.size // rows.step  # whole steps
         if rows.adds:
@@ -85,7 +87,7 @@ cdef inline void store_rows(const Outputs* rows, Py_ssize_t lines) noexcept nogi
                 for i in range(done, n):
                     y[i * rows.step] = y[i * rows.step] + source[i]
             elif rows.step == 1:
-                copy_row(y, source, 1, n)
+                copy_row(<x_t*>y, <const x_t*>source, 1, n)  # as they are
             else:
                 for i in range(done, n):
                     y[i * rows.step] = source[i]

@@ -1,6 +1,6 @@
 # Transposed convolution, as a gather. Output position p along an axis of stride s takes the taps k
 # with k * dilation = p + padding (mod s): which they are depends on the phase p mod s alone, and
-# the outputs of one phase are an ordinary convolution of stride 1 with them (gconv._plan.phases). A
+# the outputs of one phase are an ordinary convolution of stride 1 with them (phases.py). A
 # phase on every axis makes a part; a part has a ConvPlan like any other.
 #
 # An item computes its band of every part, one row of parts (those that differ in the column's
@@ -9,10 +9,12 @@
 #     scratch, part 0    a0 a1 a2 a3 ...
 #              part 1    b0 b1 b2 b3 ...        y    a0 b0 a1 b1 a2 b2 a3 b3 ...
 #
-# Assumes that all parts have the bands, the blocks and the panel of the plan. They count as many
-# outputs as the longest phase has; what others compute beyond their end is left in scratch.
+# All parts have the bands, the blocks and the panel of the plan. All count as many outputs as the
+# longest phase has; what a part computes beyond its own end is left in scratch. Parts that write
+# `straight` to y count their own outputs instead.
 #
-# With a residual, y first gets bias and residual everywhere, and the parts' sums are added to it.
+# If there is a residual, y first gets bias and residual everywhere, and the parts' sums are added
+# to that.
 #
 # Tiles that compute all column phases (upsampling.pxi) store to y themselves: nothing in scratch,
 # and bias, residual and activation as in other tiles.
@@ -34,7 +36,7 @@ cdef struct TransposedPlan:
     Py_ssize_t y_size[3]  # outputs of all phases
     bint bias_alone  # some phase has no taps
     bint straight  # parts count their own outputs, and write them to y
-    Py_ssize_t column_parts  # of a row of parts, so many are computed before they are interleaved
+    Py_ssize_t column_parts  # parts of a row that are computed before they are interleaved
     Py_ssize_t outputs  # elements of scratch up to the outputs of parts
 
 
@@ -66,11 +68,11 @@ include "interleave.pxi"
 
 cdef inline void fill_with_bias(
     const ConvPlan* p, const Py_ssize_t* begin, const Py_ssize_t* end, Py_ssize_t channels,
-    const real* bias, const real* residual, real* y) noexcept nogil:
+    const sum_t* bias, const y_t* residual, y_t* y) noexcept nogil:
     """The outputs from `begin` up to `end`, with the residual where there is one; bias, residual
     and y are those of the first channel."""
     cdef Py_ssize_t c, d, h, i, place
-    cdef real value
+    cdef sum_t value
     for c in range(channels):
         value = bias[c] if bias != NULL else 0
         for d in range(begin[0], end[0]):
@@ -85,8 +87,8 @@ cdef inline void fill_with_bias(
 
 
 cdef void straight_parts(
-    const ConvPlan* p, const Item* item, const real* x, const real* weight, const real* bias,
-    real* y, char* scratch) noexcept nogil:
+    const ConvPlan* p, const Item* item, const x_t* x, const w_t* weight, const sum_t* bias,
+    y_t* y, char* scratch) noexcept nogil:
     """One output channel of one image, by parts that write to y: where nothing of scratch would
     hold their outputs."""
     cdef const TransposedPlan* own = <const TransposedPlan*>p.own
@@ -96,9 +98,9 @@ cdef void straight_parts(
     cdef const PartPlan* part = own.parts
     cdef ConvPlan within  # the part, in a y of these strides
     cdef Header* header = <Header*>scratch
-    cdef const real* residual = header.residual
-    cdef real* first = y + item.image * p.problem.y_image + channel * p.problem.y_channel
-    cdef real* part_y
+    cdef const y_t* residual = header.residual
+    cdef y_t* first = y + item.image * p.problem.y_image + channel * p.problem.y_channel
+    cdef y_t* part_y
     if own.bias_alone or residual != NULL:
         for axis in range(3):
             begin[axis] = 0
@@ -125,8 +127,8 @@ cdef void straight_parts(
 
 
 cdef void transposed_item(
-    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
-    const real* bias, real* y, char* scratch) noexcept nogil:
+    const ConvPlan* p, const Item* given, const x_t* x, const w_t* weight, const w_t* packed,
+    const sum_t* bias, y_t* y, char* scratch) noexcept nogil:
     cdef Item item = given[0]
     cdef Band* band = &item.band
     cdef const TransposedPlan* own = <const TransposedPlan*>p.own
@@ -134,7 +136,7 @@ cdef void transposed_item(
     cdef Py_ssize_t first = item.first_group * p.problem.out_channels + item.first_channel
     cdef Py_ssize_t channels = (item.last_group - item.first_group) * (
         item.last_channel - item.first_channel)
-    cdef real* outputs = <real*>(scratch + HEADER_BYTES) + own.outputs
+    cdef y_t* outputs = <y_t*>region(scratch, own.outputs)
     # Where a part's first output would lie, if its band began with the first output of all.
     cdef Py_ssize_t behind = (
         first * of_part.y_channel + band.begin[0] * of_part.y_axis[0]
@@ -145,8 +147,8 @@ cdef void transposed_item(
     cdef Outputs rows
     cdef const PartPlan* part
     cdef Header* header = <Header*>scratch
-    cdef const real* residual = header.residual
-    cdef real* base = y
+    cdef const y_t* residual = header.residual
+    cdef y_t* base = y
     x += item.image * p.problem.x_image  # parts count no images
     if own.straight:
         straight_parts(p, given, x, weight, bias, y, scratch)
@@ -197,7 +199,7 @@ cdef void transposed_item(
 
 include "upsampling_strip.pxi"
 include "upsampling.pxi"
-include "tiles_32.pxi"
+include "tiles_masked.pxi"
 
 register("transposed", transposed_item, transposed_outputs, sizeof(TransposedPlan), {})
 register("upsampling", upsampling_item, transposed_outputs, sizeof(UpsamplingPlan), {

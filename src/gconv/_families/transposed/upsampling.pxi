@@ -23,13 +23,13 @@ cdef inline void find_places(
 
 cdef inline void take_weights(
     const UpsamplingStrip* s, const ConvPlan* p, Py_ssize_t step, const PartPlan* parts,
-    Py_ssize_t group, Py_ssize_t channel, const real* weight, real* to) noexcept nogil:
+    Py_ssize_t group, Py_ssize_t channel, const w_t* weight, w_t* to) noexcept nogil:
     """The weights of all phases of a row, in the order in which tiles read them."""
     cdef Py_ssize_t phase, c, kh, kw, place, rows = parts.plan.problem.kernel[1]
     cdef const ConvPlan* part
-    cdef const real* kernel
-    cdef const real* tap
-    cdef real* first
+    cdef const w_t* kernel
+    cdef const w_t* tap
+    cdef w_t* first
     for phase in range(step):
         part = parts[phase].plan
         kernel = (weight + parts[phase].weights_at + group * part.problem.w_group
@@ -43,52 +43,36 @@ cdef inline void take_weights(
                     first[c * s.w_channel] = tap[c * part.problem.w_input]
 
 
-cdef inline void upsample_columns(
-    UpsamplingStrip s, const upsampling_function* tiles, const Parts* across, Py_ssize_t step
-) noexcept nogil:
-    """Tiles side by side, the wider ones first."""
-    cdef Py_ssize_t size, columns
-    for size in range(across.size + 1, across.size - 1, -1):
-        s.tiles = across.larger if size > across.size else across.count - across.larger
-        if s.tiles > 0:
-            tiles[size](&s)
-            columns = s.tiles * size * LANES
-            s.x += columns
-            s.y += columns * step
-            if s.residual != NULL:
-                s.residual += columns * step
-            s.first_column += columns
-            s.out_columns -= columns * step
-
-
 cdef void upsampling_item(
-    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
-    const real* bias, real* y, char* scratch) noexcept nogil:
-    """Assumes what gconv._plan.transposed.upsamples asks for, and all input channels in one block."""
+    const ConvPlan* p, const Item* given, const x_t* x, const w_t* weight, const w_t* packed,
+    const sum_t* bias, y_t* y, char* scratch) noexcept nogil:
+    """Assumes that all phases of a row take taps within MOST_PLACES columns, planes of one tap,
+    no dilation, and all input channels in one block."""
     cdef Item item = given[0]
     cdef const Band* band = &item.band
     cdef Py_ssize_t begin[3]
     cdef Py_ssize_t end[3]
-    cdef Py_ssize_t d, h, od, oh, group, channel, o, top, first_plane, last_plane, y_plane, y_row
+    cdef Py_ssize_t d, h, od, oh, group, channel, o, first_plane, last_plane, y_plane, y_row
     cdef Py_ssize_t most
     cdef const TransposedPlan* own = <const TransposedPlan*>p.own
     cdef Py_ssize_t step = own.y_step[2], vectors = (<const UpsamplingPlan*>p.own).vectors
-    cdef real* weights = (
-        <real*>(scratch + HEADER_BYTES) + (<const UpsamplingPlan*>p.own).weights)
-    cdef const real* origin
+    cdef w_t* weights = (
+        <w_t*>region(scratch, (<const UpsamplingPlan*>p.own).weights))
+    cdef const x_t* origin
     cdef const PartPlan* parts
     cdef const ConvPlan* part
-    cdef const upsampling_function* tiles
-    cdef Parts across
+    cdef const column_function* tiles
+    cdef Pieces across
+    cdef Range windows
     cdef Source source
     cdef UpsamplingStrip s
     begin_item(p, &item, scratch)
     outputs_of_band(own, band, begin, end)
     s.epilogue = tile_epilogue(p)
     s.channels = p.problem.in_channels
-    s.first_column = band.begin[2] - p.source.padding[2]
-    s.in_columns = p.problem.in_size[2]
-    s.out_columns = end[2] - begin[2]
+    s.columns.first_column = band.begin[2] - p.source.padding[2]
+    s.columns.in_columns = p.problem.in_size[2]
+    s.columns.out_columns = end[2] - begin[2]
     s.x_channel = p.source.channel
     s.weights = weights
     s.y_row = own.y_step[1] * p.problem.y_axis[1]
@@ -118,7 +102,6 @@ cdef void upsampling_item(
                 y_row = begin[1] + own.phases[1][h]
                 s.rows = min(band.end[1] - oh, divide_up(end[1] - y_row, own.y_step[1]))
                 s.x_row = source.row
-                top = oh - part.problem.padding[1]
                 for channel in range(item.first_channel, item.last_channel):
                     take_weights(&s, p, step, parts, group, channel, weight, weights)
                     o = group * p.problem.out_channels + channel
@@ -128,10 +111,11 @@ cdef void upsampling_item(
                         if y_plane >= end[0]:
                             break
                         tap_range(part, 0, od, &first_plane, &last_plane)
-                        s.first_window = max(0, -top)
-                        s.last_window = p.problem.in_size[1] - top if first_plane < last_plane else 0
-                        s.x = origin + od * source.plane + oh * source.row
-                        s.y = (y + item.image * p.problem.y_image + o * p.problem.y_channel
-                               + y_plane * p.problem.y_axis[0] + y_row * p.problem.y_axis[1] + begin[2])
-                        s.residual = residual_of(scratch, y, s.y)
-                        upsample_columns(s, tiles, &across, step)
+                        windows = rows_inside(part, oh, s.rows + part.problem.kernel[1])
+                        s.first_window = windows.first
+                        s.last_window = windows.last if first_plane < last_plane else 0
+                        s.columns.x = origin + od * source.plane + oh * source.row
+                        s.columns.y = (y + channel_offset(p, item.image, o)
+                                       + pixel_offset(p, y_plane, y_row, begin[2]))
+                        s.columns.residual = residual_of(scratch, y, s.columns.y)
+                        compute_columns(&s.columns, tiles, &across, 1, step)

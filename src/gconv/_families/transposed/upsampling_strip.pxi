@@ -13,47 +13,41 @@
 # With several input channels it reads the places from a panel: there are more multiply-adds for
 # each store, and slides and loads of some lanes would take turns with them.
 #
-# Rows wait in registers as in sliding.pxi. A complete one is interleaved there: y is written once,
-# in whole vectors, while the next rows are computed. That is what it is for: such layers make many
-# times what they read, and wait for the memory of y.
+# Rows wait in registers until all kernel rows are added. A complete one is interleaved there: y is written once,
+# in whole vectors, while the next rows are computed. These layers write many times what they read,
+# and wait for the memory of y.
 
 
-# A strip of rows of y, all columns of which tiles compute (see upsampling.pxi): rows of a channel,
-# y_row apart. Window row 0 is where the first tap of the first of them lies.
+# Rows of a channel of y, y_row apart, whose columns of all phases are computed. The first tap of the
+# first row lies in window row 0.
 cdef struct UpsamplingStrip:
-    const real* x  # the first place of the first row; in the padding, it may not exist
+    Columns columns  # x is the first place of the first row
     Py_ssize_t x_row, x_channel
     Py_ssize_t channels  # of the input
-    Py_ssize_t first_column, in_columns  # the image column that x points to, of how many
-    real* y
     Py_ssize_t y_row
-    Py_ssize_t rows, out_columns
-    const real* weights  # [input channel][place][phase][kernel row]
+    Py_ssize_t rows
+    const w_t* weights  # [input channel][place][phase][kernel row]
     Py_ssize_t w_channel  # from an input channel's to the next
-    const real* bias
-    const real* residual  # NULL: none
+    const sum_t* bias
     Epilogue epilogue
     Py_ssize_t first_window, last_window  # window rows that lie in the image
-    Py_ssize_t tiles
     Py_ssize_t places
     bint meets[MOST_PLACES][MOST_PHASES]  # whether a phase has a tap at a place
 
 
-ctypedef void (*upsampling_function)(const UpsamplingStrip* s) noexcept nogil
-
 # By whether x is read in place, stride, kernel rows and vectors of a phase.
-cdef upsampling_function UPSAMPLING_TILES[2][MOST_PHASES + 1][MOST_ROWS + 1][MOST_VECTORS + 1]
+cdef column_function UPSAMPLING_TILES[2][MOST_PHASES + 1][MOST_ROWS + 1][MOST_VECTORS + 1]
 
 
 cdef inline void upsampling_row(
-    const UpsamplingStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const real* x, const some* inside,
+    const UpsamplingStrip* s, vec acc[MOST_ROWS][MOST_VECTORS], const x_t* x, const mask* inside,
     Py_ssize_t KERNEL_ROWS, Py_ssize_t STEP, Py_ssize_t VECTORS, bint SLIDES) noexcept nogil:
-    """A row of x, of every channel, into the output rows that wait; a row's vectors are those of
-    its first LANES columns of every phase, then those of the next ones."""
+    """A row of x, of every channel, into the output rows that wait. The vectors of an output row:
+    LANES columns of each phase, then the next LANES columns of each."""
     cdef vec places[MOST_VECTORS + 1]
     cdef vec xv[MOST_VECTORS]
     cdef vec wv
-    cdef const real* w = s.weights
+    cdef const w_t* w = s.weights
     cdef Py_ssize_t c, place, phase, a, v
     for c in range(1 if SLIDES else s.channels):
         if SLIDES:
@@ -64,7 +58,7 @@ cdef inline void upsampling_row(
                     if SLIDES:
                         xv[v] = in_register(slid_by(places[v], places[v + 1], place))
                     else:
-                        xv[v] = in_register((<const uvec*>(x + v * LANES + place))[0])
+                        xv[v] = in_register(load_x(x + v * LANES + place))
                 for phase in range(STEP):
                     if s.meets[place][phase]:
                         for a in range(KERNEL_ROWS):
@@ -76,28 +70,29 @@ cdef inline void upsampling_row(
 
 
 cdef inline void upsampling_strip(
-    const UpsamplingStrip* s, Py_ssize_t KERNEL_ROWS, Py_ssize_t STEP, Py_ssize_t VECTORS,
+    const Columns* columns, Py_ssize_t KERNEL_ROWS, Py_ssize_t STEP, Py_ssize_t VECTORS,
     bint SLIDES) noexcept nogil:
+    cdef const UpsamplingStrip* s = <const UpsamplingStrip*>columns
     cdef vec acc[MOST_ROWS][MOST_VECTORS]
     cdef vec whole[MOST_PHASES]
-    cdef some inside[MOST_VECTORS + 1]
-    cdef some stored[MOST_VECTORS]
+    cdef mask inside[MOST_VECTORS + 1]
+    cdef mask stored[MOST_VECTORS]
     cdef vec bias = splat(s.bias[0] if s.bias != NULL else 0)
-    cdef const real* x
-    cdef const real* residual
-    cdef real* y
+    cdef const x_t* x
+    cdef const y_t* residual
+    cdef y_t* y
     cdef Py_ssize_t tile, column, a, v, phase, oh
-    for tile in range(s.tiles):
+    for tile in range(columns.tiles):
         column = tile * VECTORS * LANES
         for v in range(VECTORS + 1):
-            inside[v] = lanes_inside(s.first_column + column + v * LANES, s.in_columns)
+            inside[v] = lanes_inside(columns.first_column + column + v * LANES, columns.in_columns)
         for v in range(VECTORS * STEP):
-            stored[v] = lanes_inside(column * STEP + v * LANES, s.out_columns)
+            stored[v] = lanes_inside(column * STEP + v * LANES, columns.out_columns)
             for a in range(KERNEL_ROWS):
                 acc[a][v] = bias
-        x = s.x + column
-        y = s.y + column * STEP
-        # Rows before the first are begun with it, and never stored.
+        x = columns.x + column
+        y = columns.y + column * STEP
+        # Start KERNEL_ROWS - 1 rows early to fill the accumulators; nothing is stored for them.
         for oh in range(1 - KERNEL_ROWS, s.rows):
             if s.first_window <= oh + KERNEL_ROWS - 1 < s.last_window:
                 upsampling_row(s, acc, x + (oh + KERNEL_ROWS - 1) * s.x_row, inside, KERNEL_ROWS,
@@ -109,10 +104,10 @@ cdef inline void upsampling_strip(
                     interleave(whole, STEP)
                     for phase in range(STEP):
                         acc[0][v * STEP + phase] = whole[phase]
-                if s.residual != NULL:
-                    residual = s.residual + (y - s.y)
+                if columns.residual != NULL:
+                    residual = columns.residual + (y - columns.y)
                     for v in range(VECTORS * STEP):
-                        acc[0][v] = acc[0][v] + load_some(residual + v * LANES, stored[v])
+                        acc[0][v] = acc[0][v] + load_some_y(residual + v * LANES, stored[v])
                 activate_tile(acc, &s.epilogue, 1, VECTORS * STEP)
                 for v in range(VECTORS * STEP):
                     store_some(y + v * LANES, stored[v], acc[0][v])

@@ -32,8 +32,11 @@ class ViaCOrder(Family):
         if p.y_in_order:
             return "serves channels-last results"
         inner = choose(inner_of(p), wrap=p.transposed)
-        moved = p.in_channels * p.inputs + p.out_channels * p.pixels
-        cycles = inner.cycles + machine.tuning.move_cycles * p.groups * moved
+        t = machine.tuning
+        in_sets = p.pixels * machine.itemsize % 4096 == 0
+        moved = t.move_cycles * p.in_channels * p.inputs
+        moved += (t.move_in_sets_cycles if in_sets else t.move_cycles) * p.out_channels * p.pixels
+        cycles = inner.cycles + p.groups * moved
         if not p.channels_last and not p.transposed:
             cycles = math.inf  # x is not a channels-last array of several columns
         return [(cycles, Tile(1, 1, inner=inner))]

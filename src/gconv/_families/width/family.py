@@ -69,10 +69,11 @@ class WidthLayout(Layout):
         few = not self.masked and self.least_blocks() * self.unit > p.out_channels
         if not few or not p.alone:
             return 1, 1
+        fewest = (1, 1, self.tuning.panel_tiles * self.lanes)
         planes, rows, columns = (
             min(size, max(least, 2 * (kernel - 1) // stride))
             for size, least, kernel, stride in zip(
-                p.out_size, (1, 1, 8 * self.lanes), p.kernel, p.stride, strict=True)
+                p.out_size, fewest, p.kernel, p.stride, strict=True)
         )
         one = copy(self)
         one.band, one.panel_channels = (planes, rows, columns), 1
@@ -88,7 +89,8 @@ class WidthLayout(Layout):
     def least_band(self, axis: int) -> int:
         """With masks, two bands compute the vector where one ends."""
         if self.masked:
-            return max(1, 32 * self.lanes // self.p.out_size[2]) if axis == 1 else 1
+            pixels = self.tuning.masked_vectors * self.lanes
+            return max(1, pixels // self.p.out_size[2]) if axis == 1 else 1
         return super().least_band(axis)
 
     def skips(self, axis: int) -> bool:
@@ -127,16 +129,18 @@ class Width(Family):
             copying = each * p.groups * p.in_channels * p.pixels * for_output
         if p.room:
             copying += p.groups * t.ready_cycles
+        lines = p.groups * p.out_size[0] * p.out_size[1]
+        if p.out_size[2] < lanes:
+            copying += t.short_row * lines * p.out_channels
         tiles = machine.tiles[self.name]["width"]
         loads = [t.split_loads] * (1 + max(tiles.values()))
         if not p.alone:
             for vectors in range(len(loads)):
-                lines = p.in_channels * p.kernel[0] * p.kernel[1] * (vectors + (p.kernel[2] > 1))
-                if lines * lanes * machine.itemsize > t.sibling_row_bytes:
+                rows = p.in_channels * p.kernel[0] * p.kernel[1] * (vectors + (p.kernel[2] > 1))
+                if rows * lanes * machine.itemsize > t.sibling_row_bytes:
                     loads[vectors] = t.far_loads
         # Of tiles that keep multiply-adds as busy, those of more output channels read less of x.
         waits = t.read_cycles * p.taps if p.in_channels > 1 else 0.0
-        lines = p.groups * p.out_size[0] * p.out_size[1]
         costs = [
             (copying + lines * cycles, Tile(rows, vectors))
             for cycles, rows, vectors in grid_costs(
@@ -170,8 +174,8 @@ class Width(Family):
         slower *= t.specialised * p.kernel[1] / max(p.inside[1], 1 / rows)
         planes = slower * p.groups * p.out_size[0]
         return [
-            (planes * cycles, Tile(*tile, MASKED))
-            for cycles, *tile in grid_costs(
+            (planes * cycles, Tile(rows_here, vectors, MASKED))
+            for cycles, rows_here, vectors in grid_costs(
                 t, tiles, p.out_channels, -(-rows * columns // machine.lanes), p.taps, 2.0,
                 t.read_cycles * p.taps)
         ]

@@ -1,66 +1,67 @@
+# Width lanes: the rows of a tile are output channels, its lanes neighbouring output columns.
+#
+# A vector of x serves all rows of a tile; a weight is broadcast to all lanes.
+#
+#     weights    as they are, or in order    [group][channel][input channel][kd][kh][kw]
+#     x          in place; a panel; or in place with masks (masked.pxi)
+
+
 cdef struct WidthPlan:
     Py_ssize_t rows, vectors  # of the largest tile: output channels x vectors of pixels
-    # Where x is read in place with zeros for the lanes in the padding: for every tap of a channel
-    # a bit for each pixel of a plane, whether it meets an element of the image; and where those of
-    # each tap begin, in bytes. NULL: tiles read whole vectors.
+    # If x is read with masks: for each tap of a channel a bit for each pixel of a plane, set if the
+    # tap meets an element of the image; and where the bits of each tap begin, in bytes. NULL: tiles
+    # read whole vectors.
     const char* masks
     const Py_ssize_t* mask_taps
 
 
 cdef struct WidthStrip:
-    const real* x  # where the first pixel's taps start
-    real* y  # first output channel, first pixel
-    Py_ssize_t y_channel
-    Py_ssize_t lines, x_line, y_line  # lines of pixels that meet the same taps, and their pitch
-    const real* weight  # of the first output channel
+    Lines lines  # of pixels that meet the same taps
+    const w_t* weight  # of the first output channel
     Py_ssize_t w_channel
-    const real* bias  # NULL: none
-    const real* start  # NULL, or what is added to the bias: the partial sums in y, or a residual
-    real no_bias  # what stands for a bias that is NULL
+    const sum_t* bias  # NULL: none
+    sum_t no_bias  # added if bias is NULL
     Epilogue epilogue
     const Py_ssize_t* x_taps
     const Py_ssize_t* w_taps
     # The taps are [first, last) and `planes` - 1 more ranges, each `plane` further on.
     Py_ssize_t first, last, plane, planes
-    Py_ssize_t tiles
-    Py_ssize_t final_vector  # where the last vector of the last tile begins within the tile
 
 
-ctypedef void (*width_function)(const WidthStrip* s) noexcept nogil
-
-
-cdef inline void width_strip(const WidthStrip* s, Py_ssize_t ROWS, Py_ssize_t VECTORS) noexcept nogil:
+cdef inline void width_strip(
+    const Lines* lines, Py_ssize_t ROWS, Py_ssize_t VECTORS) noexcept nogil:
+    cdef const WidthStrip* s = <const WidthStrip*>lines
     cdef vec acc[MOST_ROWS][MOST_VECTORS]
     cdef vec xv[MOST_VECTORS]
     cdef vec wv
-    cdef const real* x
-    cdef const real* xk
-    cdef const real* wk
-    cdef real* y
+    cdef const x_t* x
+    cdef const x_t* xk
+    cdef const w_t* wk
+    cdef y_t* y
     cdef Py_ssize_t line, tile, j, v, k, plane, end
-    for line in range(s.lines):
-        x = s.x + line * s.x_line
-        y = s.y + line * s.y_line
+    for line in range(lines.first_line, lines.last_line):
+        x = lines.x + line * lines.x_line
+        y = lines.y + line * lines.y_line
         end = (VECTORS - 1) * LANES
-        for tile in range(s.tiles):
-            if tile == s.tiles - 1:
-                end = s.final_vector
+        for tile in range(lines.tiles):
+            if tile == lines.tiles - 1:
+                end = lines.final_vector
             for j in range(ROWS):
                 wv = splat(s.bias[j] if s.bias != NULL else s.no_bias)
                 for v in range(VECTORS):
                     acc[j][v] = wv
-            if s.start != NULL:
+            if lines.added != NULL:
                 for j in range(ROWS):
                     for v in range(VECTORS):
-                        acc[j][v] = acc[j][v] + (<const uvec*>(
-                            s.start + (y - s.y) + j * s.y_channel
-                            + (v * LANES if v < VECTORS - 1 else end)))[0]
+                        acc[j][v] = acc[j][v] + load_y(
+                            lines.added + (y - lines.y) + j * lines.y_row
+                            + (v * LANES if v < VECTORS - 1 else end))
             for plane in range(s.planes):
                 for k in range(s.first + plane * s.plane, s.last + plane * s.plane):
                     xk = x + s.x_taps[k]
                     wk = s.weight + s.w_taps[k]
                     for v in range(VECTORS):
-                        xv[v] = (<const uvec*>(xk + (v * LANES if v < VECTORS - 1 else end)))[0]
+                        xv[v] = load_x(xk + (v * LANES if v < VECTORS - 1 else end))
                         if ROWS > 1:
                             xv[v] = in_register(xv[v])
                     for j in range(ROWS):
@@ -70,90 +71,30 @@ cdef inline void width_strip(const WidthStrip* s, Py_ssize_t ROWS, Py_ssize_t VE
             activate_tile(acc, &s.epilogue, ROWS, VECTORS)
             for j in range(ROWS):
                 for v in range(VECTORS):
-                    (<uvec*>(y + j * s.y_channel + (v * LANES if v < VECTORS - 1 else end)))[0] = \
-                        acc[j][v]
+                    store_y(
+                        y + j * lines.y_row + (v * LANES if v < VECTORS - 1 else end), acc[j][v])
             x += VECTORS * LANES
             y += VECTORS * LANES
 
 
-cdef width_function WIDTH_TILES[MOST_ROWS + 1][MOST_VECTORS + 1]
-
-
-cdef inline void short_lines(
-    const WidthStrip* s, Py_ssize_t rows, Py_ssize_t first, Py_ssize_t n, real* spill
-) noexcept nogil:
-    """The n < LANES pixels from s.y on, of every line: a vector that begins with them, or ends
-    with them (first = n - LANES), into scratch, and from there what belongs to the line."""
-    cdef Py_ssize_t j, line
-    cdef WidthStrip one = s[0]
-    one.lines = 1
-    one.tiles = 1
-    one.final_vector = 0
-    one.x += first
-    one.y = spill
-    one.y_channel = LANES
-    if s.start != NULL:
-        one.start = spill
-    for line in range(s.lines):
-        if s.start != NULL:
-            for j in range(rows):
-                copy_short(spill + j * LANES - first,
-                           s.start + line * s.y_line + j * s.y_channel, n)
-        WIDTH_TILES[rows][1](&one)
-        for j in range(rows):
-            copy_short(s.y + line * s.y_line + j * s.y_channel, spill + j * LANES - first, n)
-        one.x += s.x_line
-
-
-cdef inline void width_lines(
-    const ConvPlan* p, WidthStrip* s, Py_ssize_t rows, Py_ssize_t width, const Parts* across,
-    real* spill) noexcept nogil:
-    """Lines of output pixels of `rows` channels, tile after tile."""
-    cdef Py_ssize_t final_vector, done = 0
-    if width < LANES:
-        short_lines(s, rows, 0, width, spill)
-        return
-    if across.larger > 0:
-        s.tiles = across.larger
-        s.final_vector = across.size * LANES
-        WIDTH_TILES[rows][across.size + 1](s)
-        done = across.larger * (across.size + 1) * LANES
-        s.x += done
-        s.y += done
-        if s.start != NULL:
-            s.start += done
-    s.tiles = across.count - across.larger
-    final_vector = width - done - (s.tiles - 1) * across.size * LANES - LANES
-    if s.start == NULL or final_vector >= 0:
-        s.final_vector = final_vector
-        WIDTH_TILES[rows][across.size](s)
-        return
-    # The last of tiles of one vector would overlap the one before it.
-    s.tiles -= 1
-    s.final_vector = 0
-    WIDTH_TILES[rows][1](s)
-    done = s.tiles * LANES
-    s.x += done
-    s.y += done
-    s.start += done
-    short_lines(s, rows, final_vector, LANES + final_vector, spill)
+cdef line_function WIDTH_TILES[MOST_ROWS + 1][MOST_VECTORS + 1]
 
 
 include "masked.pxi"
 
 
 cdef void width_item(
-    const ConvPlan* p, const Item* given, const real* x, const real* weight, const real* packed,
-    const real* bias, real* y, char* scratch) noexcept nogil:
+    const ConvPlan* p, const Item* given, const x_t* x, const w_t* weight, const w_t* packed,
+    const sum_t* bias, y_t* y, char* scratch) noexcept nogil:
     cdef Item item = given[0]
     cdef Band* band = &item.band
     cdef Py_ssize_t width = band.end[2] - band.begin[2]
     cdef const WidthPlan* own = <const WidthPlan*>p.own
-    cdef Parts blocks = split(item.last_channel - item.first_channel, own.rows)
-    cdef Parts across = split((width + LANES - 1) // LANES, own.vectors)
+    cdef Pieces blocks = split(item.last_channel - item.first_channel, own.rows)
+    cdef Pieces across = split((width + LANES - 1) // LANES, own.vectors)
     cdef Py_ssize_t group, block, c, in_block, rows, o, od, oh, next_oh, row_taps, plane_taps
     cdef Py_ssize_t first_plane, last_plane, first_row, last_row, next_first, next_last
-    cdef real* spill = <real*>(scratch + HEADER_BYTES) + p.scratch.sums
+    cdef y_t* spill = <y_t*>region(scratch, p.scratch.sums)
     cdef Source source
     cdef WidthStrip s
     if own.masks != NULL:
@@ -161,8 +102,8 @@ cdef void width_item(
         return
     begin_item(p, &item, scratch)
     s.w_channel = p.problem.w_channel
-    s.y_channel = p.problem.y_channel
-    s.y_line = p.problem.y_axis[1]
+    s.lines.y_row = p.problem.y_channel
+    s.lines.y_line = p.problem.y_axis[1]
     for group in range(item.first_group, item.last_group):
         c = 0
         s.epilogue.activation = IDENTITY
@@ -174,13 +115,13 @@ cdef void width_item(
                 source = panel_source(p, &item, x, group, c, in_block, scratch)
             row_taps = in_block * p.problem.kernel[2]
             plane_taps = p.problem.kernel[1] * row_taps
-            s.x_taps = p.x_taps + c * p.problem.kernel[0] * p.problem.kernel[1] * p.problem.kernel[2]
-            s.w_taps = p.w_taps + c * p.problem.kernel[0] * p.problem.kernel[1] * p.problem.kernel[2]
+            s.x_taps = p.x_taps + c * kernel_volume(p)
+            s.w_taps = p.w_taps + c * kernel_volume(p)
             if c + in_block >= p.problem.in_channels:  # these sums are complete
                 s.epilogue = tile_epilogue(p)
             s.no_bias = 0 if c == 0 else -0.0  # which changes no sum
             s.plane = plane_taps
-            s.x_line = source.row
+            s.lines.x_line = source.row
             o = group * p.problem.out_channels + item.first_channel
             for block in range(blocks.count):
                 rows = blocks.size + (block < blocks.larger)
@@ -202,17 +143,19 @@ cdef void width_item(
                             if next_first != first_row or next_last != last_row:
                                 break
                             next_oh += 1
-                        s.lines = next_oh - oh
+                        s.lines.first_line = 0
+                        s.lines.last_line = next_oh - oh
                         s.first = first_plane * plane_taps + first_row * row_taps
                         s.last = first_plane * plane_taps + last_row * row_taps
-                        s.x = source.origin + od * source.plane + oh * source.row
-                        s.y = (y + item.image * p.problem.y_image + o * p.problem.y_channel
-                               + od * p.problem.y_axis[0] + oh * p.problem.y_axis[1] + band.begin[2])
+                        s.lines.x = source.origin + od * source.plane + oh * source.row
+                        s.lines.y = (y + channel_offset(p, item.image, o)
+                                     + pixel_offset(p, od, oh, band.begin[2]))
                         if c > 0:
-                            s.start = s.y
+                            s.lines.added = s.lines.y
                         else:
-                            s.start = residual_of(scratch, y, s.y)
-                        width_lines(p, &s, rows, width, &across, spill)
+                            s.lines.added = residual_of(scratch, y, s.lines.y)
+                        compute_lines(
+                            &s.lines, &WIDTH_TILES[rows][0], rows, width, &across, spill)
                         oh = next_oh
                         first_row = next_first
                         last_row = next_last

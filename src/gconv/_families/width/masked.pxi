@@ -18,14 +18,14 @@
 
 
 cdef struct MaskedStrip:
-    const real* x  # where the first tap of a plane's first pixel lies, or would
-    const real* weight  # of the first output channel
+    const x_t* x  # where the first tap of a plane's first pixel lies, or would
+    const w_t* weight  # of the first output channel
     Py_ssize_t w_channel
-    const real* bias  # NULL: none
-    real* y  # first output channel, first pixel of the plane
-    const real* residual  # of that; NULL: none
+    const sum_t* bias  # NULL: none
+    y_t* y  # first output channel, first pixel of the plane
+    const y_t* residual  # of that; NULL: none
     Py_ssize_t y_channel
-    Py_ssize_t first_pixel, last_pixel  # those of the plane that are stored
+    Py_ssize_t first_pixel, last_pixel  # the pixels of the plane to store
     Py_ssize_t first_vector, tiles
     Epilogue epilogue
     const Py_ssize_t* x_taps
@@ -45,11 +45,11 @@ cdef inline void masked_strip(
     const MaskedStrip* s, Py_ssize_t ROWS, Py_ssize_t VECTORS) noexcept nogil:
     cdef vec acc[MOST_ROWS][MOST_VECTORS]
     cdef vec xv[MOST_VECTORS]
-    cdef some stored[MOST_VECTORS]
+    cdef mask stored[MOST_VECTORS]
     cdef vec wv
-    cdef const real* x
-    cdef const real* wk
-    cdef const some* inside
+    cdef const x_t* x
+    cdef const w_t* wk
+    cdef const mask* inside
     cdef Py_ssize_t tile, j, v, k, vector, pixel
     for tile in range(s.tiles):
         vector = s.first_vector + tile * VECTORS
@@ -62,14 +62,14 @@ cdef inline void masked_strip(
             for v in range(VECTORS):
                 acc[j][v] = wv
                 if s.residual != NULL:
-                    acc[j][v] = acc[j][v] + load_some(
+                    acc[j][v] = acc[j][v] + load_some_y(
                         s.residual + j * s.y_channel + pixel + v * LANES, stored[v])
         for k in range(s.first_tap, s.last_tap):
             x = s.x + pixel + s.x_taps[k]
             wk = s.weight + s.w_taps[k]
-            inside = <const some*>(s.masks + s.mask_taps[k]) + vector
+            inside = <const mask*>(s.masks + s.mask_taps[k]) + vector
             for v in range(VECTORS):
-                xv[v] = in_register(load_some(x + v * LANES, inside[v]))
+                xv[v] = in_register(load_some_x(x + v * LANES, inside[v]))
             for j in range(ROWS):
                 wv = splat(wk[j * s.w_channel])
                 for v in range(VECTORS):
@@ -81,15 +81,15 @@ cdef inline void masked_strip(
 
 
 cdef void masked_item(
-    const ConvPlan* p, const Item* item, const real* x, const real* weight, const real* bias,
-    real* y, char* scratch) noexcept nogil:
+    const ConvPlan* p, const Item* item, const x_t* x, const w_t* weight, const sum_t* bias,
+    y_t* y, char* scratch) noexcept nogil:
     """Assumes that bands are whole rows, or parts of one row."""
     cdef const Band* band = &item.band
     cdef Py_ssize_t width = p.problem.out_size[2]
     cdef Py_ssize_t plane_taps = p.problem.in_channels * p.problem.kernel[1] * p.problem.kernel[2]
     cdef const WidthPlan* own = <const WidthPlan*>p.own
-    cdef Parts blocks = split(item.last_channel - item.first_channel, own.rows)
-    cdef Parts across
+    cdef Pieces blocks = split(item.last_channel - item.first_channel, own.rows)
+    cdef Pieces across
     cdef Py_ssize_t group, block, rows, o, od, first_plane, last_plane
     cdef Source source
     cdef MaskedStrip s
@@ -115,8 +115,8 @@ cdef void masked_item(
                 s.first_tap = first_plane * plane_taps
                 s.last_tap = last_plane * plane_taps
                 s.x = source.origin + od * source.plane - band.begin[2]  # of the plane's pixel 0
-                s.y = (y + item.image * p.problem.y_image + (group * p.problem.out_channels + o) * p.problem.y_channel
-                       + od * p.problem.y_axis[0])
+                s.y = (y + channel_offset(p, item.image, group * p.problem.out_channels + o)
+                       + pixel_offset(p, od, 0, 0))
                 s.residual = residual_of(scratch, y, s.y)
                 s.first_vector = s.first_pixel // LANES
                 if across.larger > 0:

@@ -1,3 +1,6 @@
+# The tiles of masked lanes, output channels x vectors.
+
+
 cdef void masked_1x1(const MaskedStrip* s) noexcept nogil: masked_strip(s, 1, 1)
 cdef void masked_1x2(const MaskedStrip* s) noexcept nogil: masked_strip(s, 1, 2)
 cdef void masked_1x3(const MaskedStrip* s) noexcept nogil: masked_strip(s, 1, 3)
