@@ -16,7 +16,7 @@ PROGRAM = Path(__file__).with_name("guard_pages.py")
 @pytest.mark.parametrize("isa", usable())
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_nothing_outside_is_touched(isa, dtype):
-    done = run_python(PROGRAM, isa, dtype, timeout=120)
+    done = run_python(PROGRAM, isa, dtype, timeout=240)
     last = done.stderr.strip().splitlines()[-1:]
     assert done.returncode == 0, f"exit status {done.returncode} at {last}\n{done.stderr[-3000:]}"
     assert int(done.stdout) > 2000
