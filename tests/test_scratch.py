@@ -96,6 +96,7 @@ def test_more_would_be_seen():
 
 
 def test_what_is_kept_of_past_geometries_is_bounded():
+    """Once the caches are full, which are bounded in bytes, more shapes need no more."""
     program = (
         "import re\n"
         "import numpy as np, gconv\n"
@@ -107,9 +108,9 @@ def test_what_is_kept_of_past_geometries_is_bounded():
         "        x = np.ones((1, 4, 5, width))\n"
         "        layer(x)\n"
         "        gconv.conv2d(x, layer.weight, groups=2)\n"
-        "many(5, 500)\n"
+        "many(5, 1400)\n"
         "before = memory()\n"
-        "many(500, 1400)\n"
+        "many(1400, 2300)\n"
         "print(memory() - before)\n"
     )
     assert int(printed("-c", program)) < 3000
