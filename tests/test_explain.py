@@ -177,12 +177,8 @@ EXPLAINED = {
 }
 #: Kernel columns that a kind of tiles serves, where these are not 3.
 COLUMNS = {"pixels": 5, "wide": 9, "fitting": 4}
-<<<<<<< HEAD
 # They serve several channels per group, in channels-last arrays alone.
 SEVERAL = ("picked", "neighbours")
-=======
-SEVERAL = ("picked", "neighbours")  # for several channels per group, and so channels-last x alone
->>>>>>> tests
 
 
 def serves(kernel, isa, dtype):
