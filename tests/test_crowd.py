@@ -16,7 +16,7 @@ from gconv._engine import call
 
 CPUS = 2
 #: What `crowd.h` says.
-FIRST_PAUSE, LONGEST_PAUSE, LATE_CALLS, FORGOTTEN_AFTER = 30, 1600, 5, 1000
+FIRST_PAUSE, LONGEST_PAUSE, LATE_CALLS, FORGOTTEN_AFTER = 10, 1600, 5, 1000
 
 
 class Program:

@@ -33,8 +33,9 @@
 #define PATIENCE (4 * MOST_LOST)
 /* Late calls so far apart have nothing to do with each other. */
 #define FORGOTTEN_AFTER (1000 * MILLISECONDS)
-/* About as long as OpenBLAS's workers spin. */
-#define FIRST_PAUSE (30 * MILLISECONDS)
+/* Short, as the crowd may be over: another process's threads spin for a few milliseconds. In a crowd
+   that stays, pauses soon are as long as OpenBLAS's workers spin, and longer. */
+#define FIRST_PAUSE (10 * MILLISECONDS)
 /* A trial costs some 15 ms in a crowd, the delay of the others included: 1 % of this. */
 #define LONGEST_PAUSE (1600 * MILLISECONDS)
 

@@ -122,6 +122,8 @@ class Tuning(NamedTuple):
     # The same of a result whose channels share sets of the first-level cache, as in planes of
     # 32 x 32 or 224 x 224: layers of 30 and 128 output channels are 2 times as fast otherwise.
     move_in_sets_cycles: float = 3.0
+    # To call the copy of a result, about 2 us: it counts where layers are small.
+    copy_call_cycles: float = 6000.0
     # To wait for a vector of x beyond what multiply-adds hide. Of 330 layers of width lanes, the
     # tile chosen takes 1.014 times as long as the best (1.019 without); masked ones gain 1.03 to
     # 1.06 times with 7 to 24 channels per group.

@@ -36,7 +36,7 @@ class ViaCOrder(Family):
         in_sets = p.pixels * machine.itemsize % 4096 == 0
         moved = t.move_cycles * p.in_channels * p.inputs
         moved += (t.move_in_sets_cycles if in_sets else t.move_cycles) * p.out_channels * p.pixels
-        cycles = inner.cycles + p.groups * moved
+        cycles = inner.cycles + p.groups * moved + t.copy_call_cycles
         if not p.channels_last and not p.transposed:
             cycles = math.inf  # x is not a channels-last array of several columns
         return [(cycles, Tile(1, 1, inner=inner))]
