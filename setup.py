@@ -27,7 +27,7 @@ ENGINE = Path("src/gconv/_engine")
 
 FAMILIES = Path("src/gconv/_families")
 
-# Instruction set: (flags, bytes in a vector, vector registers). To add one, see CONTRIBUTING.md.
+# Instruction set: (flags, bytes in a vector, vector registers). To add one, see docs/design.md.
 X86_64 = {
     "generic": ([], 16, 16),
     "avx2": (["-march=x86-64-v3"], 32, 16),

@@ -193,7 +193,7 @@ def choose(
             if found is not None and found.forced:
                 return found
     found = cheapest(candidates, problem, machine, None)
-    assert found is not None  # the last family serves everything
+    assert found is not None  # the last family serves every ordinary problem, a wrapper others
     return found
 
 

@@ -2,7 +2,7 @@
 
     panel[channel][plane][row][phase][column]
 
-`_engine/source.pxi` draws a panel and fills it.
+`_engine/panel.pxi` draws a panel and fills it; `items.py` decides how large one may be.
 """
 
 from __future__ import annotations

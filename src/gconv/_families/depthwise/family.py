@@ -2,7 +2,8 @@
 
     weights: as they are, or [group][tap]
 
-Serves groups of one input and one output channel, kernels of several rows, with stride 1.
+Serves groups of one input and one output channel, kernels of several rows, and rows of stride 1:
+other strides go to `sliding`, `width` or `through_channels_last`.
 """
 
 from __future__ import annotations
@@ -127,4 +128,5 @@ def tile_cycles(t: Tuning, kernel: Triple, rows: int, vectors: int) -> float:
         per_tap = max(
             sums / 2, (active + vectors * t.split_loads) / 2, min(t.latency, sums * t.latency))
         cycles += width * planes * per_tap + 3
-    return cycles
+    full = rows > 1 and (rows + 1) * vectors >= t.full_tile
+    return cycles * t.full_depthwise if full else cycles
