@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gconv._plan.record import Keep
 
 Array = NDArray[Any]
+STORES_ROWS = "stores rows of neighbours: needs a result in C order"  # a common refusal
 
 
 class Words(NamedTuple):

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from gconv._plan.costs import Costs, Tile, grid_of, split
-from gconv._plan.family import Array, Choose, Family, Words
+from gconv._plan.family import STORES_ROWS, Array, Choose, Family, Words
 from gconv._plan.items import Layout
 from gconv._plan.machine import Machine
 from gconv._plan.problem import Problem, Triple
@@ -52,7 +52,7 @@ class Depthwise(Family):
     def estimate(self, p: Problem, machine: Machine, choose: Choose) -> str | Costs:
         """Sets of output rows that share input rows, tile by tile."""
         if not p.y_in_order:
-            return "stores rows of neighbours: needs a result in C order"
+            return STORES_ROWS
         if p.in_channels != 1 or p.out_channels != 1:
             return "needs one input and one output channel per group"
         if p.stride[1] != 1 or p.kernel[1] == 1:

@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from gconv._plan.costs import Costs, Tile, split
-from gconv._plan.family import Array, Choose, Family, Words
+from gconv._plan.family import STORES_ROWS, Array, Choose, Family, Words
 from gconv._plan.items import Layout
 from gconv._plan.machine import Machine
 from gconv._plan.problem import Problem
@@ -95,7 +95,7 @@ class Sliding(Family):
         widest = machine.tiles[self.name]["sliding"]  # by stride and kernel rows
         reach = (p.kernel[2] - 1) * p.dilation[2]
         if not p.y_in_order:
-            return "stores rows of neighbours: needs a result in C order"
+            return STORES_ROWS
         if p.in_channels != 1:
             return "needs one input channel per group"
         if (stride, rows) not in widest:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from gconv._families.transposed.phases import Axis, Phase, axes_of
 from gconv._plan.costs import Costs, Tile
-from gconv._plan.family import Array, Choice, Choose, Family, Words, ordered_weights
+from gconv._plan.family import STORES_ROWS, Array, Choice, Choose, Family, Words, ordered_weights
 from gconv._plan.items import Layout, balanced, flops_inside, work_before
 from gconv._plan.machine import Machine
 from gconv._plan.problem import NO_EPILOGUE, Addresses, PaddingMode, Problem, Triple, c_steps
@@ -142,7 +142,7 @@ class Transposed(Family):
     def estimate(self, p: Problem, machine: Machine, choose: Choose) -> str | Costs:
         """The largest part, so many times; whole rows take half as long."""
         if not p.y_in_order:
-            return "stores rows of neighbours: needs a result in C order"
+            return STORES_ROWS
         axes = axes_of(p)
         single = single_problem(p, axes)
         if single is not None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gconv._plan.costs import Costs, Tile, grid_costs
-from gconv._plan.family import Array, Choose, Family, Words
+from gconv._plan.family import STORES_ROWS, Array, Choose, Family, Words
 from gconv._plan.items import Layout
 from gconv._plan.machine import Machine
 from gconv._plan.problem import Problem
@@ -119,7 +119,7 @@ class Width(Family):
     def estimate(self, p: Problem, machine: Machine, choose: Choose) -> str | Costs:
         """Tiles of rows, and with masks tiles of planes."""
         if not p.y_in_order:
-            return "stores rows of neighbours: needs a result in C order"
+            return STORES_ROWS
         t, lanes = machine.tuning, machine.lanes
         copying = 0.0
         # Into a panel; the estimates of sliding windows allow for it where the stride is 1.
