@@ -59,3 +59,34 @@ def test_some_channels_of_a_buffer(isa, dtype, rng, name, with_residual, activat
             np.testing.assert_array_equal(part, want)
     np.testing.assert_array_equal(buffer[:, :2], 7)
     np.testing.assert_array_equal(buffer[:, 2 + shape[1] :], 7)
+
+
+@pytest.mark.parametrize("activation", [None, "relu", "silu"])
+@pytest.mark.parametrize("family", ["plain", "channel", "via_c_order"])
+def test_a_residual_is_added_once_to_channels_last_results(isa, dtype, rng, family, activation):
+    """Whether tiles add it or the pass behind them, with and without an activation."""
+    x = normals(rng, (2, 5, 6, 8), dtype).transpose(0, 3, 1, 2)
+    layer = gconv.Conv2d(normals(rng, (6, 4, 3, 3), dtype), padding=1, groups=2,
+                         activation=activation)
+    residual = normals(rng, (2, 6, 5, 6), dtype)
+    sums = gconv.Conv2d(layer.weight, padding=1, groups=2)(x) + residual
+    want = {
+        None: sums, "relu": np.maximum(sums, 0), "silu": sums / (1 + np.exp(-sums)),
+    }[activation]
+    with Kernel(family).forced():
+        for laid in (residual, np.moveaxis(np.moveaxis(residual, 1, -1).copy(), -1, 1)):
+            np.testing.assert_allclose(layer(x, residual=laid), want, rtol=1e-4, atol=1e-5)
+
+
+def test_an_out_that_overlaps_itself_is_refused_by_repeated_calls(rng):
+    """A short cut looks at the strides of the batch as the first call does."""
+    x = normals(rng, (2, 4, 5, 6), np.float32)
+    layer = gconv.Conv2d(normals(rng, (4, 1, 3, 3), np.float32), padding=1, groups=4)
+    memory = np.zeros(400, np.float32)
+    for stride in (0, 4, 4 * 119, -4 * 100):
+        out = np.lib.stride_tricks.as_strided(memory[100:], x.shape, (stride, 120, 24, 4))
+        for _ in range(2):
+            layer(x)
+            with pytest.raises(ValueError, match="overlaps itself"):
+                layer(x, out=out)
+    assert not memory.any()

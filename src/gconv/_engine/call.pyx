@@ -177,6 +177,7 @@ cdef struct Place:
     Py_ssize_t image, pixel
     Py_ssize_t begin, end  # the addresses that all elements lie between
     Py_ssize_t extent  # bytes of a pixel's channels, or of an image in C order
+    Py_ssize_t span  # bytes of an image, from its first element to its last
     bint in_order
 
 
@@ -190,7 +191,7 @@ cdef bint find_place(cnp.ndarray array, int channel, bint in_order, Place* place
     place.in_order = in_order
     if cnp.PyArray_SIZE(array) == 0:  # strides mean nothing, and C order is taken
         place.pixel = place.extent = itemsize
-        place.image = 0
+        place.image = place.span = 0
         place.begin = place.end = <Py_ssize_t>cnp.PyArray_DATA(array)
         return in_order
     for axis in range(cnp.PyArray_NDIM(array) - 1, channel - 1, -1):
@@ -220,6 +221,7 @@ cdef bint find_place(cnp.ndarray array, int channel, bint in_order, Place* place
         place.pixel = itemsize
     else:
         size += (pixels - 1) * place.pixel  # of an image
+    place.span = size
     n = cnp.PyArray_DIM(array, 0) if channel == 1 else 1
     place.image = cnp.PyArray_STRIDE(array, 0) if n > 1 else 0
     if place.image % itemsize != 0:
@@ -578,6 +580,8 @@ cdef class ShortCut:
             plain_place(out, self.type_number, self.dimensions, self.y_shape, self.channel,
                         self.y_in_order, &y_place)
             and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out)
+            and (self.images <= 1  # it does not overlap itself
+                 or y_place.image >= y_place.span or -y_place.image >= y_place.span)
             and not share_memory(&y_place, &x_place)
             and not overlaps(&y_place, <cnp.ndarray>weight)
             and (bias is None or not overlaps(&y_place, <cnp.ndarray>bias))

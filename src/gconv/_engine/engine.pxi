@@ -55,10 +55,16 @@ include "gconv/_families/through_channels_last/kernel.pxi"
 include "gconv/_families/transposed/kernel.pxi"
 
 
+cdef inline const y_t* residual_left(
+    const ConvPlan* p, char* scratch, const y_t* y, const y_t* place) noexcept nogil:
+    """The residual of the output at `place` of y that the item has not added; NULL: none is left."""
+    return NULL if p.epilogue.adds_residual else residual_of(scratch, y, place)
+
+
 cdef void activated_item(
     const ConvPlan* p, const Item* item, const x_t* x, const w_t* weight, const w_t* packed,
     const sum_t* bias, y_t* y, char* scratch) noexcept nogil:
-    """An item, and then the epilogue of its outputs."""
+    """An item, and then what its tiles leave of the epilogue of its outputs."""
     cdef Py_ssize_t begin[3]
     cdef Py_ssize_t end[3]
     cdef Py_ssize_t group
@@ -69,13 +75,13 @@ cdef void activated_item(
             and item.last_channel - item.first_channel == p.problem.out_channels):
         to_y = y + item.image * p.problem.y_image + item.first_group * p.problem.out_channels
         activate(p, begin, end, (item.last_group - item.first_group) * p.problem.out_channels,
-                 residual_of(scratch, y, to_y), to_y)
+                 residual_left(p, scratch, y, to_y), to_y)
         return
     for group in range(item.first_group, item.last_group):
         to_y = (y + item.image * p.problem.y_image
                 + (group * p.problem.out_channels + item.first_channel) * p.problem.y_channel)
         activate(p, begin, end, item.last_channel - item.first_channel,
-                 residual_of(scratch, y, to_y), to_y)
+                 residual_left(p, scratch, y, to_y), to_y)
 
 
 cdef void run_items(
