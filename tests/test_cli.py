@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -459,6 +460,8 @@ class TestOutputsThatCannotBeWritten:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # Under nohup the tests ignore SIGHUP, and their children would inherit that.
+            preexec_fn=partial(signal.signal, number, signal.SIG_DFL),
         )
         while len(files()) == 1 and process.poll() is None:
             time.sleep(0.01)
