@@ -1,8 +1,9 @@
 # The engine: one convolution, computed by the family that its plan names.
 #
-# Every extension module (one for each instruction set and precision) is this text; `real`,
-# `vec` and LANES are what differs. Start reading in gconv/_families/plain/kernel.pxi: it is the sum
-# itself. The other families compute the same sum, a register tile of outputs at a time.
+# Every extension module (one for each instruction set and precision) is this text; `x_t`, `w_t`,
+# `sum_t`, `y_t`, `vec` and LANES are what differs. Start reading in
+# gconv/_families/plain/kernel.pxi: it is the sum itself. The other families compute the same sum, a
+# register tile of outputs at a time.
 #
 #     vectors.pxi    the vector type, and what is done with vectors everywhere
 #     epilogue.pxi   residual and activation: from the sums to the result

@@ -31,7 +31,11 @@ def grid_of(most_vectors: dict[int, int]) -> list[tuple[int, int]]:
 @lru_cache(maxsize=4096)
 def split(total: int, most: int) -> tuple[tuple[int, int], ...]:
     """`total` in the fewest parts of at most `most`, as equal as can be: (count, size)."""
-    parts = -(-total // most)
+    return parted(total, -(-total // most))
+
+
+def parted(total: int, parts: int) -> tuple[tuple[int, int], ...]:
+    """`total` in so many parts, as equal as can be: (count, size)."""
     size, larger = divmod(total, parts)
     return tuple((n, s) for n, s in ((larger, size + 1), (parts - larger, size)) if n)
 

@@ -238,6 +238,11 @@ class Layout(Source):
         least = 0 if self.in_place else math.ceil(self.tuning.band_repeats * self.shared(axis))
         return max(1, round(least * min(1.0, self.size)))
 
+    def strip_rows(self) -> int:
+        """The fewest rows of a band whose strips compute the rows that bands share anew."""
+        return max(
+            self.tuning.sliding_rows, math.ceil(self.tuning.strip_repeats * self.shared(1)))
+
     def shared(self, axis: int) -> float:
         """Output rows whose inputs a band shares with the next one."""
         return self.p.source_reach[axis] / self.p.stride[axis]

@@ -26,6 +26,10 @@ class Machine(NamedTuple):
     tiles: dict[str, dict[Any, Any]]  # family: what its `kernel.pxi` says that it has
     tuning: Tuning
 
+    def share_sets(self, elements: int) -> bool:
+        """Whether what lies so many elements apart is in the same sets of the first-level cache."""
+        return elements * self.itemsize % self.tuning.way_bytes == 0
+
 
 class Cache(NamedTuple):
     """A level of the data cache, as one core sees it."""

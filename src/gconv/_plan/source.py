@@ -120,10 +120,11 @@ class Source:
 
     @property
     def panel_channel(self) -> int:
-        """From a channel to the next: not a multiple of 4 KiB, where they would share few sets of
-        the cache."""
+        """From a channel to the next: not a multiple of a way of the cache, where they would
+        share few of its sets."""
         elements = self.slots(0) * self.panel_plane
-        if elements % (4096 // self.itemsize) < self.lanes and self.panel_channels > 1:
+        way = self.tuning.way_bytes // self.itemsize
+        if elements % way < self.lanes and self.panel_channels > 1:
             elements += 2 * self.lanes
         return elements
 

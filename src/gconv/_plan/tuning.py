@@ -37,6 +37,7 @@ class Tuning(NamedTuple):
     specialised: float = 1.0
 
     # ---- caches, as plans use them ----
+    way_bytes: int = 4 * KIB  # of the first-level cache: what lies so far apart shares a set
     l2_bytes: int = 1024 * KIB
     # x and y of more bytes together come from memory (32 MiB of third-level cache for 8 cores).
     # Sliding windows over single rows of 3 to 15 neighbours are 1 to 1.7 times as fast as width

@@ -36,7 +36,6 @@ OWN = np.dtype(
 )
 
 
-
 class ChannelLayout(Layout):
     """Bands of contiguous pixels, whose sums stay in the cache while blocks of input channels are
     added to them."""
@@ -81,7 +80,7 @@ class ChannelLayout(Layout):
         """Whether the channels of a tap lie in different places of the first-level cache, and
         neighbouring columns on the same lines. Blocks of weights may have more channels than
         are counted here: 512 channels of 8x8 are 1.03 times as fast in place even so."""
-        p, way = self.p, 4096
+        p, way = self.p, self.tuning.way_bytes
         sets = min(64, way // math.gcd(way, p.x_channel * self.itemsize))
         channels = self.channels_in(self.tuning.weight_block_bytes)
         return p.x_axis[2] == 1 and channels <= self.tuning.channel_ways * sets

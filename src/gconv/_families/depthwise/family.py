@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from gconv._plan.costs import Costs, Tile, grid_of, split
+from gconv._plan.costs import Costs, Tile, grid_of, parted, split
 from gconv._plan.family import STORES_ROWS, Array, Choose, Family, Words
 from gconv._plan.items import Layout
 from gconv._plan.machine import Machine
@@ -24,7 +24,6 @@ OWN = np.dtype(
     [("rows", INT), ("vectors", INT), ("columns", ADDRESS), ("three_columns", FLAG)],
     align=True,
 )
-
 
 
 class DepthwiseLayout(Layout):
@@ -80,8 +79,7 @@ class Depthwise(Family):
         rows = apart * p.groups * p.out_size[0]
         # Output rows one dilation apart share input rows.
         sets = min(p.dilation[1], p.out_size[1])
-        size, larger = divmod(p.out_size[1], sets)
-        counts = [(n, s) for n, s in ((larger, size + 1), (sets - larger, size)) if n]
+        counts = parted(p.out_size[1], sets)
         known: dict[tuple[int, int], float] = {}
         costs = []
         for tile_rows, tile_vectors in tiles:

@@ -8,7 +8,6 @@ load some lanes of a vector and take vectors from two registers at any place.
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import numpy as np
@@ -25,7 +24,6 @@ OWN = np.dtype(
     [("vectors", INT), ("prefetches", FLAG)],
     align=True,
 )
-
 
 
 class SlidingLayout(Layout):
@@ -54,11 +52,8 @@ class SlidingLayout(Layout):
                 self.shrink(1, max(self.least_band(1), rows))
 
     def least_band(self, axis: int) -> int:
-        """Strips compute the rows that bands share anew."""
-        if axis == 1:
-            rows = math.ceil(self.tuning.strip_repeats * self.shared(1))
-            return max(self.tuning.sliding_rows, rows)
-        return super().least_band(axis)
+        """Rows worth a strip."""
+        return self.strip_rows() if axis == 1 else super().least_band(axis)
 
     def prefetches(self) -> bool:
         """Whether strips ask for what the next item reads and writes: where they lie side by side,

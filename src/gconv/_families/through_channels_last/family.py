@@ -29,7 +29,6 @@ OWN = np.dtype(
 )
 
 
-
 class ThroughLayout(Layout):
     """A band whose panel and result stay in the second-level cache, of the groups of one vector,
     or of several where they stay in the first."""
@@ -219,6 +218,6 @@ def transposing_cycles(t: Tuning, p: Problem, machine: Machine) -> float:
     narrow = 64 / (lanes * itemsize)
     return narrow * sum(
         (pixels + lanes)
-        * (t.transpose_in_sets_cycles if channel * itemsize % 4096 == 0 else t.transpose_cycles)
+        * (t.transpose_in_sets_cycles if machine.share_sets(channel) else t.transpose_cycles)
         for pixels, channel in ((p.inputs * reloads, p.x_channel), (p.pixels, p.y_channel))
     )

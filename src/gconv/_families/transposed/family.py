@@ -115,11 +115,9 @@ class UpsamplingLayout(Layout):
         return self.p.in_channels == 1
 
     def least_band(self, axis: int) -> int:
-        """Strips compute the rows that bands share anew."""
-        if axis == 1 and self.in_place:
-            rows = math.ceil(self.tuning.strip_repeats * self.shared(1))
-            return max(self.tuning.sliding_rows, rows)
-        return super().least_band(axis)
+        """Rows worth a strip, where one slides."""
+        slides = axis == 1 and self.in_place
+        return self.strip_rows() if slides else super().least_band(axis)
 
 
 class Upsampling(Family):

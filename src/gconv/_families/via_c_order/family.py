@@ -33,9 +33,9 @@ class ViaCOrder(Family):
             return "serves channels-last results"
         inner = choose(inner_of(p), wrap=p.transposed)
         t = machine.tuning
-        in_sets = p.pixels * machine.itemsize % 4096 == 0
         moved = t.move_cycles * p.in_channels * p.inputs
-        moved += (t.move_in_sets_cycles if in_sets else t.move_cycles) * p.out_channels * p.pixels
+        back = t.move_in_sets_cycles if machine.share_sets(p.pixels) else t.move_cycles
+        moved += back * p.out_channels * p.pixels
         cycles = inner.cycles + p.groups * moved + t.copy_call_cycles
         if not p.channels_last and not p.transposed:
             cycles = math.inf  # x is not a channels-last array of several columns

@@ -168,7 +168,7 @@ class Width(Family):
             and rows * columns * p.kernel[1] * p.kernel[2] <= 8 * t.mask_bytes
         ):
             return []
-        slower = t.masked if p.x_channel * machine.itemsize % 4096 else t.masked_in_sets
+        slower = t.masked_in_sets if machine.share_sets(p.x_channel) else t.masked
         # Kernel rows in the padding: these tiles multiply zeros there, and the others skip them,
         # which their estimates leave out. 2 to 3 times as fast with few rows and large kernels.
         slower *= t.specialised * p.kernel[1] / max(p.inside[1], 1 / rows)
