@@ -241,7 +241,7 @@ class Layout(Source):
     def strip_rows(self) -> int:
         """The fewest rows of a band whose strips compute the rows that bands share anew."""
         return max(
-            self.tuning.sliding_rows, math.ceil(self.tuning.strip_repeats * self.shared(1)))
+            self.tuning.strip_rows, math.ceil(self.tuning.strip_repeats * self.shared(1)))
 
     def shared(self, axis: int) -> float:
         """Output rows whose inputs a band shares with the next one."""

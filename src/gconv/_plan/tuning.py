@@ -95,6 +95,7 @@ class Tuning(NamedTuple):
     # compute them anew, at most one of so many.
     band_repeats: int = 4
     strip_repeats: int = 8
+    strip_rows: int = 16  # fewer are not worth the start of a strip
     # The fewest columns of an item, and of a panel as long as fewer channels would do as well: in
     # vectors, and in tiles.
     item_vectors: int = 16
@@ -166,7 +167,6 @@ class Tuning(NamedTuple):
     sliding_multiplier: tuple[float, float] = (0.85, 1.7)  # kernels of several rows, of one
     sliding_single: float = 1.4  # tiles of one vector
     sliding_far_row: float = 0.4  # others read memory once more to fill a panel
-    sliding_rows: int = 16  # fewer are not worth the start of a strip
 
     # ---- channel lanes ----
     # Bias in and sums out, for a vector of sums: about six instructions.
