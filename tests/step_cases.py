@@ -25,8 +25,8 @@ class Case:
     rtol: float = 0.0  # 0: the same numbers
     atol: float = 0.0
     in_place: bool = False  # y may be the first input
-    batched: bool = True  # axis 0 of the first input and of y holds samples
-    samples: list[bool] = field(default_factory=list)  # of further inputs: whether theirs does
+    batched: bool = True  # axis 0 of y holds samples
+    samples: list[bool] = field(default_factory=lambda: [True])  # of each input: whether its does
 
     def check(self, y):
         if self.rtol == 0 and self.atol == 0:
@@ -117,7 +117,8 @@ def elementwise_case(rng, function, shapes, activation=None):
         rtol=0 if same else ULPS.get(function, 1) * 2 * eps,
         atol=0 if same else 4 * eps if activation or function == "multiply_add" else 1e-37,
         in_place=shapes[0] == want.shape,
-        samples=[len(shape) == want.ndim and shape[0] == want.shape[0] for shape in shapes[1:]],
+        samples=[
+            len(shape) == want.ndim and shape[:1] == want.shape[:1] for shape in shapes],
     )
 
 
@@ -184,10 +185,11 @@ def copy_cases(rng):
     yield Case("expand", [x], np.broadcast_to(x, (4, 5, 6)).copy(), steps.copy)
     x = normals(rng, 4, 5)
     yield Case("reversed", [x], x[:, ::-1].copy(), lambda x, y: steps.copy(
-        x._replace(offset=x.offset + 4 * 4, strides=(5, -1)), y))
+        x._replace(offset=x.offset + 4 * 4 * x.strides[1],
+                   strides=(x.strides[0], -x.strides[1])), y))
     x = normals(rng, 2, 40)
     yield Case("every third", [x], x[:, ::3].copy(), lambda x, y: steps.copy(
-        x._replace(shape=(2, 14), strides=(40, 3)), y))
+        x._replace(shape=(x.shape[0], 14), strides=(x.strides[0], 3 * x.strides[1])), y))
 
 
 def moved(operand, order):

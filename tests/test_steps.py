@@ -57,7 +57,7 @@ def test_a_sample_alone_gives_the_bits_that_it_has_in_a_batch(engine, cases):
             own = slice(number, number + 1)
             inputs = [
                 np.ascontiguousarray(array[own]) if has else array
-                for array, has in zip(case.inputs, [True, *case.samples], strict=True)
+                for array, has in zip(case.inputs, case.samples, strict=True)
             ]
             one = computed(case, engine, inputs=inputs, shape=(1, *case.want.shape[1:]))
             same_bits(one, together[own])
