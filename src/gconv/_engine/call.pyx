@@ -75,8 +75,8 @@ padding_modes = {
 }
 activations = {
     "IDENTITY": names.IDENTITY, "CLAMP": names.CLAMP, "LEAKY_RELU": names.LEAKY_RELU,
-    "HARDSWISH": names.HARDSWISH, "SIGMOID": names.SIGMOID, "TANH": names.TANH,
-    "SILU": names.SILU,
+    "HARDSIGMOID": names.HARDSIGMOID, "HARDSWISH": names.HARDSWISH, "SIGMOID": names.SIGMOID,
+    "TANH": names.TANH, "SILU": names.SILU, "GELU": names.GELU, "GELU_TANH": names.GELU_TANH,
 }
 item_orders = {
     "CHANNELS_FASTEST": names.CHANNELS_FASTEST, "BANDS_FASTEST": names.BANDS_FASTEST,
