@@ -502,7 +502,9 @@ def test_the_exponentials_like_pytorch(dtype, rng):
     for activation, function in theirs.items():
         want = function(torch.from_numpy(x)).numpy()
         got = activate(x[0, 0], activation)
-        np.testing.assert_allclose(got, want[0, 0], rtol=8 * np.finfo(dtype).eps, atol=1e-7)
+        # Where gelu vanishes, PyTorch's comes from 1 + erf, which cancels.
+        atol = 1e-6 if "gelu" in activation else 1e-7
+        np.testing.assert_allclose(got, want[0, 0], rtol=8 * np.finfo(dtype).eps, atol=atol)
 
 
 # ---- layers
