@@ -259,4 +259,6 @@ def test_results_that_the_plan_cannot_write_have_no_step(rng):
         steps.convolution(plan_of(layer, x), place(0, x), place(1, y[:1]), weight=layer.weight,
                           images=2)
     with pytest.raises(ValueError, match="cannot be packed"):
-        convolution(layer, x, y, (place(0, x), place(1, y)), weight_image=1)
+        steps.convolution(
+            plan_of(layer, x), place(0, x), place(1, y), weight=layer.weight,
+            packed=layer.weight, images=2, weight_image=1)
