@@ -38,12 +38,33 @@ cdef inline vec pooled(vec a, vec b, Reduction OPERATION) noexcept nogil:
     return larger(a, b) if OPERATION == MAX else a + b
 
 
+cdef inline void pool_neighbours(
+    sum_t* t, const sum_t** rows, Py_ssize_t COUNT, Py_ssize_t n, Reduction OPERATION
+) noexcept nogil:
+    cdef Py_ssize_t i = 0, r
+    cdef vec v, w
+    while i + 2 * LANES <= n:
+        v = load_sum(rows[0] + i)
+        w = load_sum(rows[0] + i + LANES)
+        for r in range(1, COUNT):
+            v = pooled(v, load_sum(rows[r] + i), OPERATION)
+            w = pooled(w, load_sum(rows[r] + i + LANES), OPERATION)
+        store_sum(t + i, v)
+        store_sum(t + i + LANES, w)
+        i += 2 * LANES
+    while i < n:
+        v = load_upto(rows[0] + i, n - i, 0)
+        for r in range(1, COUNT):
+            v = pooled(v, load_upto(rows[r] + i, n - i, 0), OPERATION)
+        store_upto(t + i, n - i, v)
+        i += LANES
+
+
 cdef inline void pool_rows(
     sum_t* t, const sum_t** rows, Py_ssize_t count, Py_ssize_t n, Py_ssize_t step,
     Reduction OPERATION) noexcept nogil:
     """Reduce n columns of some rows into t, which may be one of them."""
-    cdef Py_ssize_t i = 0, r
-    cdef vec v, w
+    cdef Py_ssize_t i, r
     cdef sum_t some
     if step != 1:
         for i in range(n):
@@ -54,22 +75,12 @@ cdef inline void pool_rows(
                 elif not rows[r][i * step] <= some and some == some:
                     some = rows[r][i * step]
             t[i] = some
-        return
-    while i + 2 * LANES <= n:
-        v = load_sum(rows[0] + i)
-        w = load_sum(rows[0] + i + LANES)
-        for r in range(1, count):
-            v = pooled(v, load_sum(rows[r] + i), OPERATION)
-            w = pooled(w, load_sum(rows[r] + i + LANES), OPERATION)
-        store_sum(t + i, v)
-        store_sum(t + i + LANES, w)
-        i += 2 * LANES
-    while i < n:
-        v = load_upto(rows[0] + i, n - i, 0)
-        for r in range(1, count):
-            v = pooled(v, load_upto(rows[r] + i, n - i, 0), OPERATION)
-        store_upto(t + i, n - i, v)
-        i += LANES
+    elif count == 3:
+        pool_neighbours(t, rows, 3, n, OPERATION)
+    elif count == 2:
+        pool_neighbours(t, rows, 2, n, OPERATION)
+    else:
+        pool_neighbours(t, rows, count, n, OPERATION)
 
 
 cdef inline vec pool_places(const sum_t* t, Py_ssize_t stride) noexcept nogil:
@@ -87,7 +98,7 @@ cdef inline vec pool_places(const sum_t* t, Py_ssize_t stride) noexcept nogil:
 
 cdef inline void pool_columns(
     const PoolPlan* p, sum_t* y, const sum_t* t, sum_t count, Py_ssize_t STRIDE,
-    Reduction OPERATION) noexcept nogil:
+    Py_ssize_t KERNEL, Reduction OPERATION) noexcept nogil:
     """A row of y from the row of scratch; `count` is that of its window's rows and planes."""
     cdef Py_ssize_t i = 0, k, lane, left
     cdef sum_t some[LANES_AT_MOST]
@@ -97,7 +108,7 @@ cdef inline void pool_columns(
         left = p.out_size[2] - i
         window = t + i * STRIDE
         v = pool_places(window, STRIDE)
-        for k in range(1, p.kernel[2]):
+        for k in range(1, KERNEL):
             window += p.dilation[2]
             v = pooled(v, pool_places(window, STRIDE), OPERATION)
         if OPERATION == MEAN:
@@ -144,7 +155,7 @@ cdef inline void pool_windows(
 
 cdef inline void pool_rows_of(
     const PoolPlan* p, const sum_t* x, sum_t* y, Py_ssize_t d, Py_ssize_t h, Py_ssize_t rows,
-    sum_t* t, Py_ssize_t STRIDE, Reduction OPERATION) noexcept nogil:
+    sum_t* t, Py_ssize_t STRIDE, Py_ssize_t KERNEL, Reduction OPERATION) noexcept nogil:
     """Some output rows of plane d."""
     cdef Py_ssize_t row
     for row in range(rows):
@@ -152,7 +163,7 @@ cdef inline void pool_rows_of(
     y += d * p.y_axis[0] + h * p.y_axis[1]
     for row in range(rows):
         pool_columns(p, y + row * p.y_axis[1], t + row * p.room,
-                     p.counts[0][d] * p.counts[1][h + row], STRIDE, OPERATION)
+                     p.counts[0][d] * p.counts[1][h + row], STRIDE, KERNEL, OPERATION)
 
 
 cdef inline void pool_items_by(
@@ -172,12 +183,16 @@ cdef inline void pool_items_by(
         y = <sum_t*>at[1] + image * p.y_image + channel * p.y_channel
         while first < last and d < p.out_size[0]:
             rows = min(p.rows, min(last - first, p.out_size[1] - h))
-            if p.stride[2] == 1:
-                pool_rows_of(p, x, y, d, h, rows, t, 1, OPERATION)
-            elif p.stride[2] == 2:
-                pool_rows_of(p, x, y, d, h, rows, t, 2, OPERATION)
+            if p.stride[2] == 1 and p.kernel[2] == 3:
+                pool_rows_of(p, x, y, d, h, rows, t, 1, 3, OPERATION)
+            elif p.stride[2] == 1:
+                pool_rows_of(p, x, y, d, h, rows, t, 1, p.kernel[2], OPERATION)
+            elif p.stride[2] == 2 and p.kernel[2] == 3:
+                pool_rows_of(p, x, y, d, h, rows, t, 2, 3, OPERATION)
+            elif p.stride[2] == 2 and p.kernel[2] == 2:
+                pool_rows_of(p, x, y, d, h, rows, t, 2, 2, OPERATION)
             else:
-                pool_rows_of(p, x, y, d, h, rows, t, p.stride[2], OPERATION)
+                pool_rows_of(p, x, y, d, h, rows, t, p.stride[2], p.kernel[2], OPERATION)
             first += rows
             h += rows
             if h == p.out_size[1]:
