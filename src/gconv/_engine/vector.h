@@ -205,6 +205,10 @@ static inline __attribute__((always_inline)) vec square_root(vec v) {
 /* Adding this number leaves a whole number in the lowest bits, and takes the fraction away by
    rounding to nearest: 1.5 * 2**MANTISSA_BITS. */
 static const sum_t ROUNDER = (sum_t)((word)3 << (MANTISSA_BITS - 1));
+/* 2**(n + more), where v is n + ROUNDER and the power is a normal number. */
+static inline __attribute__((always_inline)) vec power_of_two(vec v, int more) {
+    return (vec)(((bits)v - (bits)splat(ROUNDER) + (word)(EXPONENT_BIAS + more)) << MANTISSA_BITS);
+}
 /* 2**n as two factors, 2**floor(n/2) and 2**ceil(n/2), where v is n + ROUNDER: n may lie as far
    as twice the smallest exponent below 0. */
 static inline __attribute__((always_inline)) void halves_of_power(vec v, vec *first, vec *second) {

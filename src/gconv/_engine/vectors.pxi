@@ -53,6 +53,7 @@ cdef extern from * nogil:
     vec if_negative(vec v, vec a, vec b)
     vec square_root(vec v)
     const sum_t ROUNDER
+    vec power_of_two(vec v, int more)
     void halves_of_power(vec v, vec* first, vec* second)
     # What the instruction set has: vector registers, and loads and stores of some lanes.
     enum: REGISTERS
