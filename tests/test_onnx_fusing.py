@@ -89,8 +89,8 @@ def hardsigmoid(m, x, form):
         scaled = m.node("Add", m.node("Mul", x, m.constant(1 / 6)), m.constant(0.5))
         return m.node("Clip", scaled, m.constant(0), m.constant(1))
     clip = hard_clip(m, x, form)
-    return m.node("Div", clip, m.constant(6)) if form % 2 else m.node(
-        "Mul", clip, m.constant(1 / 6)
+    return (
+        m.node("Div", clip, m.constant(6)) if form % 2 else m.node("Mul", clip, m.constant(1 / 6))
     )
 
 
@@ -223,7 +223,9 @@ def test_prelu_by_channel_stays():
     """Several slopes are no activation of ours; equal ones are one slope."""
     m = Maker()
     x = m.conv(m.input(1, 3, 8, 8), 3, 4)
-    graph = agrees(m.model(m.node("PRelu", x, m.constant([[[0.1]], [[0.2]], [[1]], [[-1]]]))), m.feeds)
+    graph = agrees(
+        m.model(m.node("PRelu", x, m.constant([[[0.1]], [[0.2]], [[1]], [[-1]]]))), m.feeds
+    )
     assert ops_of(graph) == [CONV, "onnx.PRelu"]
     m = Maker()
     x = m.conv(m.input(1, 3, 8, 8), 3, 4)
@@ -694,7 +696,9 @@ def test_products_of_vectors_stay(shapes):
     assert ops_of(agrees(m.model(y), m.feeds)) == ["onnx.MatMul"]
 
 
-@pytest.mark.parametrize("shapes", [((2, 3, 4), (4, 5)), ((3, 4), (2, 4, 5)), ((2, 1, 3, 4), (5, 4, 6))])
+@pytest.mark.parametrize(
+    "shapes", [((2, 3, 4), (4, 5)), ((3, 4), (2, 4, 5)), ((2, 1, 3, 4), (5, 4, 6))]
+)
 def test_products_of_stacks(shapes):
     """Batch axes are broadcast."""
     m = Maker()
@@ -706,7 +710,9 @@ def test_transposed_operands():
     """A product reads an operand from before the last two axes traded places."""
     m = Maker()
     a, b = m.input(2, 4, 3), m.input(2, 5, 4)
-    y = m.node("MatMul", m.node("Transpose", a, perm=[0, 2, 1]), m.node("Transpose", b, perm=[0, 2, 1]))
+    y = m.node(
+        "MatMul", m.node("Transpose", a, perm=[0, 2, 1]), m.node("Transpose", b, perm=[0, 2, 1])
+    )
     node = only(agrees(m.model(y), m.feeds))
     assert node.inputs[:2] == [a, b]
     m = Maker()
@@ -851,7 +857,9 @@ def test_reshapes_in_a_row():
     """The last one says it all, if it copies no size."""
     m = Maker()
     x = m.node("Flatten", m.input(2, 3, 4))
-    y = m.node("Reshape", m.node("Reshape", x, m.constant([6, -1], np.int64)), m.constant([4, 6], np.int64))
+    y = m.node(
+        "Reshape", m.node("Reshape", x, m.constant([6, -1], np.int64)), m.constant([4, 6], np.int64)
+    )
     assert ops_of(agrees(m.model(y), m.feeds)) == ["onnx.Reshape"]
     m = Maker()
     x = m.node("Flatten", m.input(2, 3, 4))
@@ -871,7 +879,11 @@ def models(draw):
     values = [x]  # all of 4 channels and of the same size
     for _ in range(draw(st.integers(1, 7))):
         x = draw(st.sampled_from(values[-3:]))
-        kind = draw(st.sampled_from(["conv", "norm", "act", "sum", "affine", "gate", "concat", "pad", "linear"]))
+        kind = draw(
+            st.sampled_from(
+                ["conv", "norm", "act", "sum", "affine", "gate", "concat", "pad", "linear"]
+            )
+        )
         if kind == "conv":
             groups = draw(st.sampled_from([1, 2, 4]))
             x = m.conv(x, 4, 4, kernel=draw(st.sampled_from([1, 3])), groups=groups)

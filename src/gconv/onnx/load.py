@@ -65,6 +65,7 @@ def load(model: Model) -> Graph:
         If the model is damaged or says what onnx does not know.
     """
     proto, folder = read(model)
+    check_text(proto)
     check_versions(proto)
     for tensor in all_tensors(proto):
         check_tensor(tensor, folder)
@@ -111,7 +112,27 @@ def parse(data: bytes, name: str) -> onnx.ModelProto:
         ) from error
     if not proto.ir_version or not proto.HasField("graph"):
         raise ValueError(f"{name} is no ONNX model, or truncated: it has no version or no graph")
+    if not proto.graph.output:
+        raise ValueError(f"{name} is not valid: its graph has no outputs")
     return proto
+
+
+def check_text(proto: onnx.ModelProto) -> None:
+    """Refuse names that are not text; protobuf gives these as bytes."""
+    names: list[Any] = [opset.domain for opset in proto.opset_import]
+    for graph in all_graphs(proto):
+        names += [graph.name, *(value.name for value in (*graph.input, *graph.output))]
+        names += [tensor.name for tensor in graph.initializer]
+        names += [sparse.values.name for sparse in graph.sparse_initializer]
+        for value in (*graph.input, *graph.output):
+            names += [size.dim_param for size in value.type.tensor_type.shape.dim]
+    for nodes in (proto.graph.node, *(function.node for function in proto.functions)):
+        for node in nodes_of(nodes):
+            names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+            names += [attribute.name for attribute in node.attribute]
+    for name in names:
+        if not isinstance(name, str):
+            raise ValueError(f"the model is damaged: a name in it is no text, {name!r}")
 
 
 def check_versions(proto: onnx.ModelProto) -> None:
@@ -501,14 +522,16 @@ def infer(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Add what shape inference finds out.
 
     Shapes that the file declares for results are left out: nothing checks them, and rewrites
-    rely on what inference says.
+    rely on what inference says. Values are followed as well, unless there is a Range: inference
+    would write out its numbers, however many they are.
     """
     del proto.graph.value_info[:]
     for value in proto.graph.output:
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.ClearField("shape")
     try:
-        return onnx.shape_inference.infer_shapes(proto, data_prop=True)
+        ranges = any(node.op_type == "Range" for node in nodes_of(proto.graph.node))
+        return onnx.shape_inference.infer_shapes(proto, data_prop=not ranges)
     except Exception as error:
         warnings.warn(
             f"onnx.shape_inference failed: {first_line(error)}", RuntimeWarning, stacklevel=4
