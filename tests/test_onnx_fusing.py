@@ -28,10 +28,8 @@ def only(graph):
 def gelu_erf(m, x, form):
     """Gelu as exporters write it, in one of several orders."""
     root, one, half = m.constant(math.sqrt(2)), m.constant(1), m.constant([0.5])
-    if form % 2:
-        inner = m.node("Div", x, root)
-    else:
-        inner = m.node("Mul", m.constant(math.sqrt(0.5)), x)
+    factor = m.constant(math.sqrt(0.5))
+    inner = m.node("Div", x, root) if form % 2 else m.node("Mul", factor, x)
     erf = m.node("Erf", inner)
     term = m.node("Add", one, erf) if form % 3 else m.node("Add", erf, one)
     if form < 3:

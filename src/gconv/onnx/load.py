@@ -65,7 +65,7 @@ def load(model: Model) -> Graph:
         If the model is damaged or says what onnx does not know.
     """
     proto, folder = read(model)
-    check_text(proto)
+    check_parts(proto)
     check_versions(proto)
     for tensor in all_tensors(proto):
         check_tensor(tensor, folder)
@@ -110,15 +110,15 @@ def parse(data: bytes, name: str) -> onnx.ModelProto:
         raise ValueError(
             f"{name} is no ONNX model, or damaged or truncated: it does not parse as protobuf"
         ) from error
-    if not proto.ir_version or not proto.HasField("graph"):
-        raise ValueError(f"{name} is no ONNX model, or truncated: it has no version or no graph")
-    if not proto.graph.output:
-        raise ValueError(f"{name} is not valid: its graph has no outputs")
     return proto
 
 
-def check_text(proto: onnx.ModelProto) -> None:
-    """Refuse names that are not text; protobuf gives these as bytes."""
+def check_parts(proto: onnx.ModelProto) -> None:
+    """Refuse a model without its parts, and names that are not text: protobuf gives bytes then."""
+    if not proto.ir_version or not proto.HasField("graph"):
+        raise ValueError("this is no ONNX model, or a truncated one: it has no version or no graph")
+    if not proto.graph.output:
+        raise ValueError("the model is not valid: its graph has no outputs")
     names: list[Any] = [opset.domain for opset in proto.opset_import]
     for graph in all_graphs(proto):
         names += [graph.name, *(value.name for value in (*graph.input, *graph.output))]

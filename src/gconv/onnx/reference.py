@@ -1,7 +1,8 @@
 """Any operator of ONNX's, run by onnx.reference as a model of one node.
 
-It is slow and right, but for a few operators that are corrected here. Functions of the operator set that onnx.reference does not know by name it
-expands by itself. Values that float16 models hold are float32 by the time they come here.
+It is slow and right, but for a few operators that are corrected here. Functions of the operator
+set that onnx.reference does not know by name it expands by itself. Values that float16 models
+hold are float32 by the time they come here.
 """
 
 from __future__ import annotations
