@@ -14,6 +14,7 @@ import onnx.shape_inference
 from numpy.typing import NDArray
 
 from .graph import OURS, Graph, Info, Node
+from .load import info_of
 from .reference import Reference
 
 MOST_BYTES = 64 * 2**20  # a folded result may have as many, or
@@ -103,8 +104,6 @@ def result_bytes(info: Info | None) -> int | None:
 
 def inferred(graph: Graph, node: Node) -> dict[str, Info]:
     """What shape inference says of the results of a node, given the values of its inputs."""
-    from .load import info_of
-
     assert node.proto is not None
     proto = onnx.NodeProto()
     proto.CopyFrom(node.proto)

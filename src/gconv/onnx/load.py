@@ -487,12 +487,12 @@ def widen(proto: onnx.ModelProto, constants: dict[str, NDArray[Any]]) -> bool:
         for declared in (*graph.input, *graph.output, *graph.value_info):
             halves |= widen_type(declared.type)
         for tensor in graph.initializer:
-            widen_tensor(tensor)
+            halves |= widen_tensor(tensor)
     for attribute in all_attributes(proto):
         if attribute.HasField("t"):
-            widen_tensor(attribute.t)
+            halves |= widen_tensor(attribute.t)
         for tensor in attribute.tensors:
-            widen_tensor(tensor)
+            halves |= widen_tensor(tensor)
         if attribute.name in TYPE_ATTRIBUTES and attribute.i in HALVES:
             attribute.i = onnx.TensorProto.FLOAT
         if attribute.HasField("tp"):
@@ -511,11 +511,13 @@ def widen_type(declared: onnx.TypeProto) -> bool:
     return kind == "map_type" and widen_type(declared.map_type.value_type)
 
 
-def widen_tensor(tensor: onnx.TensorProto) -> None:
-    """Make a tensor float32 where it is one of the halves."""
-    if tensor.data_type in HALVES:
-        value = onnx.numpy_helper.to_array(tensor).astype(np.float32)
-        tensor.CopyFrom(onnx.numpy_helper.from_array(value, tensor.name))
+def widen_tensor(tensor: onnx.TensorProto) -> bool:
+    """Make a tensor float32 where it is one of the halves; return whether it was."""
+    if tensor.data_type not in HALVES:
+        return False
+    value = onnx.numpy_helper.to_array(tensor).astype(np.float32)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(value, tensor.name))
+    return True
 
 
 def infer(proto: onnx.ModelProto) -> onnx.ModelProto:
