@@ -1,0 +1,1 @@
+"""Whole models: an ONNX network on gconv."""
