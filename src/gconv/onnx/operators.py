@@ -20,7 +20,7 @@ from gconv._plan import choose
 from gconv._plan.problem import NO_EPILOGUE, Epilogue, epilogue_of
 from gconv.onnx.graph import OURS, Node
 from gconv.onnx.lowering import FLOAT32, Lowering, Refused, parts_of
-from gconv.onnx.memory import View, c_strides, in_order, new_view
+from gconv.onnx.memory import View, in_order
 from gconv.onnx.resizing import tables_of
 from gconv.onnx.shapes import parameters_of
 
