@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -132,8 +131,7 @@ class Plan:
                 self.actions.append((len(own), len(own) + 1))
             own.append(entry.step)
         self.numbers = [n for n, entry in enumerate(low.entries) if entry.step is not None]
-        engine = import_module(f"gconv._engine.{isa.current()}_steps")
-        self.program = Program(own, engine)
+        self.program = Program(own, isa.steps())
         self.fixed_bytes = sum(array.nbytes for array in known.folded.values())
         self.packed_bytes = 0
         self.whole = len(self.actions) == 1 and not isinstance(self.actions[0], ReferenceStep)
