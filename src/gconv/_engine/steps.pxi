@@ -21,7 +21,8 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from gconv._engine.plan cimport (
-    Activation, CLAMP, ConvPlan, HARDSWISH, IDENTITY, LEAKY_RELU, SIGMOID, SILU, TANH)
+    Activation, CLAMP, ConvPlan, GELU, GELU_TANH, HARDSIGMOID, HARDSWISH, IDENTITY, LEAKY_RELU,
+    SIGMOID, SILU, TANH)
 from gconv._engine.steps cimport (
     CHUNK, COPY, CopyMode, ELEMENTWISE, F_ABSOLUTE, F_ADD, F_DIVIDE, F_ERF, F_EXP, F_IDENTITY, F_LOG,
     F_MAXIMUM, F_MINIMUM, F_MULTIPLY, F_MULTIPLY_ADD, F_NEGATIVE, F_POWER, F_RECIPROCAL, F_SQRT,
