@@ -1,173 +1,264 @@
-"""Small ONNX models, made for tests."""
+"""Small ONNX models, and a plain interpreter of gconv.onnx's graphs to compare with.
+
+The interpreter is the readable meaning of our operators: each in a few lines of NumPy, in
+float64, rounded to float32 at the end.
+"""
+
+import math
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+import onnx.helper
+import onnx.numpy_helper
+import onnx.reference
+from scipy.special import erf, expit
 
+import gconv
+from gconv.onnx.graph import FUNCTIONS
+from gconv.onnx.load import load
+from gconv.onnx.reference import CORRECTED, Reference
+from gconv.onnx.rewriting import rewrite
 
-def model(nodes, inputs, outputs, constants=(), opset=17):
-    """The bytes of a model; inputs and outputs map names to (dtype, shape)."""
-    graph = helper.make_graph(
-        nodes, "test",
-        [value(name, *what) for name, what in inputs.items()],
-        [value(name, *what) for name, what in outputs.items()],
-        [numpy_helper.from_array(np.asarray(array), name)
-         for name, array in dict(constants).items()],
-    )
-    proto = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-    onnx.checker.check_model(proto)
-    return proto.SerializeToString()
-
-
-def value(name, dtype, shape):
-    """The declaration of a value."""
-    return helper.make_tensor_value_info(name, dtype, shape)
-
-
-FLOAT = TensorProto.FLOAT
-
-
-def random_cnn(rng, pieces, channels=4, size=(6, 5), batch="N"):
-    """A model of pieces that are put one behind the other: each is a word of `PIECES`."""
-    maker = Maker(rng)
-    x, count = "x", channels
-    for piece in pieces:
-        x, count = PIECES[piece](maker, x, count)
-    maker.nodes.append(helper.make_node("Identity", [x], ["y"]))
-    return model(
-        maker.nodes, {"x": (FLOAT, [batch, channels, *size])}, {"y": (FLOAT, None)},
-        maker.constants)
+FLOAT = onnx.TensorProto.FLOAT
 
 
 class Maker:
-    """Nodes and constants under new names."""
+    """Builds a model node by node; every method returns the name of a value."""
 
-    def __init__(self, rng):
-        self.rng = rng
-        self.nodes = []
-        self.constants = {}
+    def __init__(self, opset=17, seed=0):
+        self.opset, self.rng = opset, np.random.default_rng(seed)
+        self.nodes, self.inputs, self.initializers, self.count = [], [], [], 0
+        self.feeds = {}
 
-    def new(self, op, *inputs, **attributes):
-        """The result of a new node."""
-        name = f"{op.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, list(inputs), [name], name=f"{name}_node",
-                                           **attributes))
+    def input(self, *shape, value=None, symbols=None, dtype=np.float32):
+        """Add an input of this shape; `symbols` declares another one, with names for example."""
+        name = f"in{len(self.inputs)}"
+        elements = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        self.inputs.append(onnx.helper.make_tensor_value_info(name, elements, symbols or shape))
+        if value is None:
+            value = self.rng.standard_normal(shape)
+        self.feeds[name] = np.asarray(value, dtype)
         return name
 
-    def constant(self, array):
-        """The name of a new constant."""
-        name = f"constant_{len(self.constants)}"
-        self.constants[name] = np.asarray(array)
+    def constant(self, value, dtype=np.float32):
+        """Add an initializer."""
+        name = f"c{len(self.initializers)}"
+        array = np.asarray(value, dtype)
+        self.initializers.append(onnx.numpy_helper.from_array(array, name))
         return name
 
-    def random(self, *shape):
-        """The name of a constant of random numbers."""
-        return self.constant(self.rng.standard_normal(shape).astype(np.float32) * 0.5)
+    def normal(self, *shape, scale=1.0, least=None):
+        """Add an initializer of random numbers."""
+        value = self.rng.standard_normal(shape) * scale
+        return self.constant(value if least is None else np.abs(value) + least)
 
-    def conv(self, x, channels, out, kernel=3, groups=1, **attributes):
-        """A convolution that keeps the size."""
-        weight = self.random(out, channels // groups, kernel, kernel)
-        return self.new("Conv", x, weight, self.random(out), group=groups,
-                        pads=[kernel // 2] * 4, **attributes)
+    def node(self, op, *inputs, outputs=1, domain="", **attributes):
+        """Add a node."""
+        names = [f"v{self.count + i}" for i in range(outputs)]
+        self.count += outputs
+        self.nodes.append(
+            onnx.helper.make_node(op, list(inputs), names, domain=domain, **attributes)
+        )
+        return names[0] if outputs == 1 else names
 
+    def conv(self, x, channels, out, kernel=3, pad=None, stride=1, groups=1, bias=True):
+        """Add a two-dimensional convolution."""
+        weight = self.normal(out, channels // groups, kernel, kernel, scale=0.3)
+        pad = kernel // 2 if pad is None else pad
+        inputs = [x, weight, self.normal(out)] if bias else [x, weight]
+        return self.node("Conv", *inputs, pads=[pad] * 4, strides=[stride] * 2, group=groups)
 
-def _conv(m, x, channels):
-    return m.conv(x, channels, 8), 8
+    def batch_norm(self, x, channels, **attributes):
+        """Add a batch normalisation."""
+        inputs = [self.normal(channels) for _ in range(3)]
+        variance = self.normal(channels, least=0.1)
+        return self.node("BatchNormalization", x, *inputs, variance, **attributes)
 
-
-def _conv_relu(m, x, channels):
-    return m.new("Relu", m.conv(x, channels, 6)), 6
-
-
-def _depthwise(m, x, channels):
-    return m.new("HardSwish", m.conv(x, channels, channels, groups=channels)), channels
-
-
-def _pointwise(m, x, channels):
-    return m.conv(x, channels, 4, kernel=1), 4
-
-
-def _batch_norm(m, x, channels):
-    variance = m.constant(np.abs(m.rng.standard_normal(channels)).astype(np.float32) + 0.5)
-    return m.new("BatchNormalization", x, m.random(channels), m.random(channels),
-                 m.random(channels), variance), channels
-
-
-def _residual(m, x, channels):
-    y = m.new("Relu", m.conv(x, channels, channels))
-    return m.new("Relu", m.new("Add", m.conv(y, channels, channels), x)), channels
+    def model(self, *outputs, ir_version=8):
+        """The model with these outputs."""
+        infos = [onnx.helper.make_tensor_value_info(name, FLOAT, None) for name in outputs]
+        graph = onnx.helper.make_graph(self.nodes, "graph", self.inputs, infos, self.initializers)
+        opsets = [onnx.helper.make_opsetid("", self.opset)]
+        return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=ir_version)
 
 
-def _added_after_activation(m, x, channels):
-    return m.new("Add", m.new("Relu", m.conv(x, channels, channels)), x), channels
+def fused(model, overridden=()):
+    """The graph of a model after all rewrites."""
+    graph = load(model)
+    rewrite(graph, overridden)
+    return graph
 
 
-def _branches(m, x, channels):
-    parts = [m.conv(x, channels, 4), m.new("Relu", m.conv(x, channels, 2, kernel=1)), x,
-             m.new("MaxPool", x, kernel_shape=[3, 3], pads=[1, 1, 1, 1])]
-    return m.new("Concat", *parts, axis=1), 6 + 2 * channels
+def ops_of(graph):
+    """The operators of a graph, ours as they are and ONNX's with a prefix."""
+    return [node.op if node.domain else f"onnx.{node.op}" for node in graph.nodes]
 
 
-def _nested(m, x, channels):
-    inner = m.new("Concat", m.conv(x, channels, 3), m.conv(x, channels, 2), axis=1)
-    return m.new("Concat", m.new("Sigmoid", m.conv(x, channels, 1)), inner, axis=1), 6
+def agrees(model, feeds, tolerance=2e-5):
+    """Check that a model gives what onnx.reference gives, fused and not; return the fused graph."""
+    evaluator = onnx.reference.ReferenceEvaluator(model, new_ops=CORRECTED)
+    with np.errstate(all="ignore"):
+        wanted = evaluator.run(None, feeds)
+    for graph in (load(model), graph := fused(model)):
+        check(graph)
+        close(interpret(graph, feeds), wanted, tolerance)
+    return graph
 
 
-def _twice(m, x, channels):
-    return m.new("Concat", x, x, axis=1), 2 * channels
+def close(got, wanted, tolerance=2e-5):
+    """Check results: the error relative to the largest value of each."""
+    assert len(got) == len(wanted)
+    for result, want in zip(got, wanted, strict=True):
+        want = np.asarray(want)
+        assert result.dtype == want.dtype
+        assert result.shape == want.shape
+        finite = np.abs(want[np.isfinite(want)]).max(initial=1)
+        np.testing.assert_allclose(result, want, rtol=tolerance, atol=tolerance * finite)
 
 
-def _squeeze_and_excite(m, x, channels):
-    pooled = m.new("GlobalAveragePool", x)
-    squeezed = m.new("Relu", m.conv(pooled, channels, 3, kernel=1))
-    scale = m.new("Sigmoid", m.conv(squeezed, 3, channels, kernel=1))
-    return m.new("Mul", x, scale), channels
+def check(graph):
+    """Check what every graph promises: order, attributes, types and who reads what."""
+    known = {info.name for info in (*graph.inputs, *graph.optional)} | set(graph.constants)
+    for node in graph.nodes:
+        assert set(node.reads) <= known, node
+        assert not set(node.writes) & known, node
+        known.update(node.writes)
+        assert node.made_of
+        assert (node.proto is None) == (node.domain == "gconv")
+        if node.domain == "gconv":
+            assert set(node.attributes) == ATTRIBUTES[node.op]
+            assert len(node.outputs) == 1
+            for name in (*node.reads, *node.writes):
+                assert graph.dtype(name) == np.float32, (node, name)
+        for name in node.reads:
+            assert sum(reader is node for reader in graph.readers(name)) == list(node.reads).count(
+                name
+            )
+        assert all(graph.producer(name) is node for name in node.writes)
+    assert all(output.name in known for output in graph.outputs)
 
 
-def _split(m, x, channels):
-    y = m.conv(x, channels, 8)
-    name = m.new("Split", y, m.constant(np.array([3, 5], np.int64)), axis=1)
-    other = f"{name}_other"
-    m.nodes[-1].output.append(other)
-    return m.new("Concat", m.conv(other, 5, 2), m.new("Relu", name), axis=1), 5
+ATTRIBUTES = {
+    "Convolution": {
+        "stride", "padding", "auto_pad", "dilation", "groups", "transposed", "output_padding",
+        "output_shape", "activation",
+    },
+    "Linear": {"activation"},
+    "Product": {"transpose_a", "transpose_b", "activation"},
+    "Elementwise": {"function", "activation"},
+    "ScaleShift": {"activation"},
+    "LayerNorm": {"axis", "epsilon"},
+}  # fmt: skip
 
 
-def _shuffle(m, x, channels):
-    y = m.conv(x, channels, 6)
-    shape = m.new("Shape", y)
-    batch = m.new("Slice", shape, *map(m.constant, (
-        np.array([0], np.int64), np.array([1], np.int64))))
-    size = m.new("Slice", shape, *map(m.constant, (
-        np.array([2], np.int64), np.array([4], np.int64))))
-    grouped = m.new("Concat", batch, m.constant(np.array([2, 3], np.int64)), size, axis=0)
-    turned = m.new("Transpose", m.new("Reshape", y, grouped), perm=[0, 2, 1, 3, 4])
-    return m.new("Reshape", turned, shape), 6
+def interpret(graph, feeds):
+    """The outputs of a graph, node by node."""
+    values = {**graph.constants, **feeds}
+    with np.errstate(all="ignore"):
+        for node in graph.nodes:
+            values.update(zip(node.writes, results_of(node, graph, values), strict=True))
+    return [values[info.name] for info in graph.outputs]
 
 
-def _swish(m, x, channels):
-    return m.new("Mul", x, m.new("Sigmoid", x)), channels
+def results_of(node, graph, values):
+    """What one node makes."""
+    if node.domain != "gconv":
+        reference = Reference(node, graph)
+        return reference([values[name] for name in reference.reads])
+    inputs = [values[name].astype(np.float64) if name else None for name in node.inputs]
+    result = OPERATORS[node.op](*inputs, **node.attributes)
+    return [np.asarray(result, np.float32)]
 
 
-def _average(m, x, channels):
-    return m.new("AveragePool", x, kernel_shape=[2, 3], pads=[0, 1, 1, 1]), channels
+def with_epilogue(y, residual, activation):
+    """activation(y + residual)."""
+    if residual is not None:
+        assert residual.shape == y.shape
+        y = y + residual
+    kind, *numbers = (activation,) if isinstance(activation, str | None) else activation
+    return ACTIVATIONS[kind](y, *numbers)
 
 
-def _tokens(m, x, channels):
-    rows = m.new("Transpose", x, perm=[0, 2, 3, 1])
-    mixed = m.new("Add", m.new("MatMul", rows, m.random(channels, 5)), m.random(5))
-    return m.new("Transpose", mixed, perm=[0, 3, 1, 2]), 5
+ACTIVATIONS = {
+    None: lambda x: x,
+    "relu": lambda x: np.maximum(x, 0),
+    "clip": np.clip,
+    "leaky_relu": lambda x, slope: np.where(x >= 0, x, slope * x),
+    "sigmoid": expit,
+    "tanh": np.tanh,
+    "silu": lambda x: x * expit(x),
+    "hardsigmoid": lambda x: np.clip(x + 3, 0, 6) / 6,
+    "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
+    "gelu": lambda x: x * 0.5 * (1 + erf(x / math.sqrt(2))),
+    "gelu_tanh": lambda x: x * 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+}
 
 
-def _square(m, x, channels):
-    return m.new("Softmax", m.new("Mul", x, x), axis=1), channels
+def convolution(
+    x, weight, bias, residual, *, transposed, padding, auto_pad, output_shape, output_padding,
+    stride, dilation, groups, activation,
+):  # fmt: skip
+    dimensions = weight.ndim - 2
+    parameters = {"stride": stride, "dilation": dilation, "groups": groups}
+    if not transposed:
+        function = (gconv.conv1d, gconv.conv2d, gconv.conv3d)[dimensions - 1]
+        padding = auto_pad.lower() if padding is None else padding
+        y = function(x, weight, bias, padding=padding, **parameters)
+        return with_epilogue(y, residual, activation)
+    function = (gconv.conv_transpose1d, gconv.conv_transpose2d, gconv.conv_transpose3d)
+    if padding is None:
+        wanted = output_shape or [n * s for n, s in zip(x.shape[2:], stride, strict=True)]
+        full = [
+            (n - 1) * s + d * (k - 1) + 1 + more
+            for n, s, d, k, more in zip(
+                x.shape[2:], stride, dilation, weight.shape[2:], output_padding, strict=True
+            )
+        ]
+        totals = [n - m for n, m in zip(full, wanted, strict=True)]
+        output_padding = [p + max(0, -t) for p, t in zip(output_padding, totals, strict=True)]
+        halves = [(max(0, t) // 2, (max(0, t) + 1) // 2) for t in totals]
+        padding = halves if auto_pad == "SAME_UPPER" else [half[::-1] for half in halves]
+    y = function[dimensions - 1](
+        x, weight, bias, padding=padding, output_padding=output_padding, **parameters
+    )
+    return with_epilogue(y, residual, activation)
 
 
-PIECES = {
-    "conv": _conv, "conv_relu": _conv_relu, "depthwise": _depthwise, "pointwise": _pointwise,
-    "batch_norm": _batch_norm, "residual": _residual,
-    "added_after_activation": _added_after_activation, "branches": _branches, "nested": _nested,
-    "twice": _twice, "squeeze_and_excite": _squeeze_and_excite, "split": _split,
-    "shuffle": _shuffle, "swish": _swish, "average": _average, "tokens": _tokens,
-    "square": _square,
+def linear(x, weight, bias, residual, *, activation):
+    return with_epilogue(x @ weight.T + (0 if bias is None else bias), residual, activation)
+
+
+def product(a, b, residual, *, transpose_a, transpose_b, activation):
+    a = a.swapaxes(-1, -2) if transpose_a else a
+    b = b.swapaxes(-1, -2) if transpose_b else b
+    return with_epilogue(a @ b, residual, activation)
+
+
+def elementwise(*inputs, function, activation):
+    assert len(inputs) == FUNCTIONS[function]
+    functions = {"identity": lambda x: x, "erf": erf}
+    y = functions.get(function, getattr(np, function, None))(*inputs)
+    return with_epilogue(y, None, activation)
+
+
+def scale_shift(x, scale, shift, *, activation):
+    by_channel = (-1, *[1] * (x.ndim - 2))
+    y = x * scale.reshape(by_channel) + shift.reshape(by_channel)
+    return with_epilogue(y, None, activation)
+
+
+def layer_norm(x, scale, bias, *, axis, epsilon):
+    axes = tuple(range(axis % x.ndim, x.ndim))
+    centred = x - x.mean(axes, keepdims=True)
+    y = centred / np.sqrt((centred**2).mean(axes, keepdims=True) + epsilon)
+    return y * (1 if scale is None else scale) + (0 if bias is None else bias)
+
+
+OPERATORS = {
+    "Convolution": convolution,
+    "Linear": linear,
+    "Product": product,
+    "Elementwise": elementwise,
+    "ScaleShift": scale_shift,
+    "LayerNorm": layer_norm,
 }

@@ -20,7 +20,7 @@ import onnx.backend.test  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from onnx.backend.test.case.node import collect_testcases  # noqa: E402
 from onnx.reference import ReferenceEvaluator  # noqa: E402
-from onnx_graphs import FLOAT, PIECES, model, random_cnn  # noqa: E402
+from onnx_drawn import FLOAT, PIECES, model, random_cnn  # noqa: E402
 
 from gconv.onnx import InferenceSession  # noqa: E402
 
