@@ -6,7 +6,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 def model(nodes, inputs, outputs, constants=(), opset=17):
-    """The bytes of a model; inputs and outputs map names to (dtype, shape)."""
+    """The bytes of a model; inputs and outputs map names to (dtype, shape). Where the shape of an
+    output is None, it is what shape inference says."""
     graph = helper.make_graph(
         nodes, "test",
         [value(name, *what) for name, what in inputs.items()],
@@ -16,6 +17,9 @@ def model(nodes, inputs, outputs, constants=(), opset=17):
     )
     proto = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    for output, found in zip(proto.graph.output, inferred.graph.output, strict=True):
+        output.CopyFrom(found)
     onnx.checker.check_model(proto)
     return proto.SerializeToString()
 

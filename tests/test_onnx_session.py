@@ -36,6 +36,7 @@ SKIPPED = {
     "test_scan_sum": "onnx.reference does not run Scan of opset 8",
     "_bf16": "bfloat16 is computed in float32, more exactly than the case",
     "test_gradient_of": "training",
+    "_delta_expanded": "onnx.reference gives what a Loop gathers another axis",
 }
 
 
@@ -49,6 +50,8 @@ def same(got, wanted):
     if wanted is None or got is None:
         assert got is None or wanted is None
         return
+    if isinstance(got, list) and not isinstance(wanted, list):
+        (got,) = got  # an optional one
     if isinstance(wanted, list):
         assert len(got) == len(wanted)
         for one, other in zip(got, wanted, strict=True):
@@ -85,10 +88,7 @@ def test_every_node_case_of_onnx_gives_what_onnx_says(name):
     for inputs, outputs in case.data_sets:
         feed = dict(zip(names, map(array_of, inputs), strict=False))
         for got, wanted in zip(session.run(None, feed), outputs, strict=True):
-            wanted = array_of(wanted)
-            if isinstance(got, list) and not isinstance(wanted, list):
-                got = got[0]  # an optional sequence of one
-            same(got, wanted)
+            same(got, array_of(wanted))
 
 
 DATA = Path(onnx.backend.test.__file__).parent / "data"
@@ -128,17 +128,16 @@ def test_every_model_case_of_onnx_gives_what_onnx_says(path):
 
 
 @pytest.mark.parametrize("path", sorted((DATA / "light").glob("*.onnx")), ids=lambda p: p.stem)
-def test_light_models_run_as_the_reference_runs_them(path):
+def test_light_models_give_what_onnx_says(path):
+    """Their weights are made by nodes, and all alike."""
     session = InferenceSession(path)
-    rng = np.random.default_rng(3)
-    feed = {
-        each.name: rng.standard_normal(
-            [size if isinstance(size, int) else 1 for size in each.shape]).astype(np.float32)
-        for each in session.get_inputs()
-    }
-    wanted = ReferenceEvaluator(str(path)).run(None, feed)
-    for got, right in zip(session.run(None, feed), wanted, strict=True):
-        same(got, right)
+    graph = onnx.load(path).graph
+    (x,) = session.get_inputs()
+    shape = [size if isinstance(size, int) else 1 for size in x.shape]
+    count = int(np.prod(shape))
+    feed = {x.name: (np.arange(count).reshape(shape) / count).astype(np.float32)}
+    (got,) = session.run(None, feed)
+    same(got, read(path.with_name(f"{path.stem}_output_0.pb"), graph.output[0]))
 
 
 # ---- graphs that hypothesis draws ---------------------------------------------------------------
@@ -218,7 +217,7 @@ def everything(rng):
     ]
     data = model(
         nodes, {"x": (FLOAT, ["N", 3, 5, 6])},
-        {name: (FLOAT, None) for name in ("c", "r", "v", "same", "t", "s", "w")},
+        dict.fromkeys(("c", "r", "v", "same", "t", "s", "w"), (FLOAT, None)),
         {"w": rng.standard_normal((4, 3, 3, 3)).astype(np.float32),
          "shape": np.array([0, -1], np.int64), "zero": np.array([0], np.int64),
          "two": np.array([2], np.int64), "one": np.array([1], np.int64)})
@@ -457,7 +456,8 @@ def test_any_memory_order_of_an_input_is_right(rng):
     odd = np.frombuffer(b"_" + x.tobytes(), np.uint8)[1:].view(np.float32).reshape(x.shape)
     read_only = x.copy()
     read_only.flags.writeable = False
-    for other in (turned, swapped, odd, read_only, x[:, :, ::-1][:, :, ::-1], np.array(x, order="F")):
+    backwards = np.ascontiguousarray(x[:, :, ::-1])[:, :, ::-1]
+    for other in (turned, swapped, odd, read_only, backwards, np.array(x, order="F")):
         assert np.array_equal(session.run(None, {"x": other})[0], wanted)
 
 
@@ -507,15 +507,15 @@ def test_damaged_files_are_refused_or_run(rng):
         for _ in range(dice.randrange(1, 4)):
             changed[dice.randrange(len(changed))] = dice.randrange(256)
         damaged.append(bytes(changed))
-    refused = 0
+    messages = []
     for each in damaged:
         try:
             session = InferenceSession(each)
             session.run(None, {"x": np.zeros((1, 4, 6, 5), np.float32)})
         except (ValueError, TypeError, FileNotFoundError) as error:
-            refused += 1
-            assert str(error)
-    assert refused >= 30
+            messages.append(str(error))
+    assert len(messages) >= 30
+    assert all(messages)
 
 
 # ---- models of timm -----------------------------------------------------------------------------
