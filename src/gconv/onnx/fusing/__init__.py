@@ -1,0 +1,1 @@
+"""Patterns of ONNX's nodes become our operators."""

@@ -1,0 +1,91 @@
+"""Any operator of ONNX's, run by onnx.reference as a model of one node.
+
+It is slow and right. Functions of the operator set that onnx.reference does not know by name it
+expands by itself. Values that float16 models hold are float32 by the time they come here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.helper
+import onnx.reference
+
+from .graph import Graph, Node
+
+
+class Reference:
+    """One node of ONNX's, ready to run; several threads may call it at once.
+
+    Parameters
+    ----------
+    node : Node
+    graph : Graph
+        The graph that it belongs to, or did: opsets, functions, types of values.
+
+    Attributes
+    ----------
+    reads : list of str
+        The values that a call takes, in this order: inputs without those left out, then what
+        subgraphs read from outside; each once.
+    writes : list of str
+        The values that a call returns, in this order.
+
+    Raises
+    ------
+    ValueError
+        If onnx.reference has no implementation of the operator.
+    """
+
+    def __init__(self, node: Node, graph: Graph) -> None:
+        assert node.proto is not None
+        self.reads = list(dict.fromkeys(node.reads))
+        self.writes = list(node.writes)
+        proto = onnx.NodeProto()
+        proto.CopyFrom(node.proto)
+        proto.input[:] = node.inputs  # rewrites may have renamed them
+        proto.output[:] = node.outputs
+        self._label = node.made_of[0]
+        self._node = node
+        self._evaluator = self._make(proto, graph)
+
+    def _make(self, proto: onnx.NodeProto, graph: Graph) -> onnx.reference.ReferenceEvaluator:
+        model = onnx.helper.make_model(
+            onnx.helper.make_graph(
+                [proto],
+                "node",
+                [_declared(name, graph) for name in self.reads],
+                [onnx.helper.make_empty_tensor_value_info(name) for name in self.writes],
+            ),
+            opset_imports=[onnx.helper.make_opsetid(*item) for item in graph.opsets.items()],
+            ir_version=max(graph.ir_version, 3),
+            functions=graph.functions,
+        )
+        try:
+            return onnx.reference.ReferenceEvaluator(model)
+        except Exception as error:
+            version = graph.opsets.get(proto.domain)
+            raise ValueError(
+                f"node {self._label!r}: onnx.reference of onnx {onnx.__version__} cannot run the "
+                f"operator {proto.op_type} of version {version} of the domain "
+                f"{proto.domain or 'ai.onnx'!r}"
+            ) from error
+
+    def __call__(self, values: Sequence[Any]) -> list[Any]:
+        """Compute the results; they may share memory with the values."""
+        feeds = dict(zip(self.reads, values, strict=True))
+        with np.errstate(all="ignore"):
+            results: list[Any] = self._evaluator.run(self.writes, feeds)
+        return results
+
+
+def _declared(name: str, graph: Graph) -> onnx.ValueInfoProto:
+    """A declaration of a value; its type selects the function that some operators stand for."""
+    info = graph.infos.get(name)
+    if info is None or info.kind != "tensor" or info.dtype == object:
+        return onnx.helper.make_empty_tensor_value_info(name)
+    dtype = onnx.helper.np_dtype_to_tensor_dtype(info.dtype)
+    return onnx.helper.make_tensor_value_info(name, dtype, info.shape)

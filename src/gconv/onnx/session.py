@@ -1,0 +1,635 @@
+"""A model that is ready to run: what ONNX Runtime's users know as an InferenceSession."""
+
+from __future__ import annotations
+
+import copy
+import os
+import time
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, TypeAlias, overload
+from weakref import WeakValueDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gconv._call import isa
+from gconv._call.geometry import Shape
+from gconv._call.threads import checked, resolve
+from gconv._engine import call
+from gconv._plan.choose import BoundedCache
+from gconv._plan.family import packed_weights
+from gconv.onnx.eager import computed
+from gconv.onnx.graph import OURS, Graph, Info, Node
+from gconv.onnx.load import load
+from gconv.onnx.operators import OPERATORS
+from gconv.onnx.plan import OtherShape, Plan, new_arena
+from gconv.onnx.reference import Reference
+from gconv.onnx.shapes import SHAPE_READERS, shapes_of
+from gconv.onnx.table import Table, rows_of, unplanned_row
+
+Array: TypeAlias = NDArray[Any]
+
+PROVIDER = "CPUExecutionProvider"
+PLAN_BYTES = 64 * 2**20  # of the plans that a session keeps, beside twice its constants
+MOST_ARENAS = 8  # that a session keeps for the next runs
+NAME = "InferenceSession"
+
+
+@dataclass(frozen=True)
+class NodeArg:
+    """An input or output of a model.
+
+    Attributes
+    ----------
+    name : str
+    type : str
+        As ONNX Runtime writes it: "tensor(float)", for example.
+    shape : list
+        A number, a name that stands for one, or None for each axis. Empty for a scalar, and where
+        the rank is unknown.
+    """
+
+    name: str
+    type: str
+    shape: list[int | str | None]
+
+
+class Memory(NamedTuple):
+    """The bytes that a session holds for one set of input shapes.
+
+    Attributes
+    ----------
+    arena : int
+        Intermediate results, of each run that is under way at once.
+    packed_weights : int
+        Weights in the order in which kernels read them.
+    constants : int
+        Those of the model, weights included.
+    """
+
+    arena: int
+    packed_weights: int
+    constants: int
+
+
+class Model:
+    """A graph with some of its optional inputs given, and its plans.
+
+    Attributes
+    ----------
+    graph : Graph
+    inputs : list of Info
+        What `run` takes.
+    """
+
+    def __init__(self, graph: Graph, inputs: Sequence[Info]) -> None:
+        self.graph = graph
+        self.inputs = list(inputs)
+        self.constants = graph.constants
+        self.constant_bytes = sum(array.nbytes for array in self.constants.values())
+        self.plans: BoundedCache[Plan] = BoundedCache(PLAN_BYTES + 2 * self.constant_bytes)
+        self.packed: WeakValueDictionary[Any, Array] = WeakValueDictionary()
+        self.references: dict[int, Reference] = {}
+        self.unplannable: set[int] = set()
+        self.arenas: list[Array] = []
+        self.refused: set[int] = set()
+
+    # ---- nodes that the reference runs ----
+
+    def compute(self, node: Node, values: Sequence[Any]) -> list[Any]:
+        """Run one node on arrays, one for each input and captured value."""
+        if node.domain == OURS:
+            return [computed(node, values)]
+        reference = self.references.get(id(node))
+        if reference is None:
+            reference = self.references[id(node)] = Reference(node, self.graph)
+        named = dict(zip((*node.inputs, *node.captured), values, strict=False))
+        try:
+            made = reference([named[name] for name in reference.reads])
+        except Exception as error:
+            raise ValueError(
+                f"{NAME}: node {node.made_of[0]!r} ({node.op}) failed on inputs of shapes "
+                f"{[getattr(named[name], 'shape', None) for name in reference.reads]}: {error}"
+            ) from error
+        results = dict(zip(reference.writes, made, strict=True))
+        return [results.get(name) for name in node.outputs]
+
+    def by_reference(self) -> list[Node]:
+        """Nodes that no step of ours computes, those apart that follow from shapes alone."""
+        known = set(self.constants)
+        found = []
+        for node in self.graph.nodes:
+            if node.is_onnx(*SHAPE_READERS) or all(name in known for name in node.reads):
+                known.update(node.writes)
+            elif (node.domain, node.op) not in OPERATORS:
+                found.append(node)
+        return found
+
+    # ---- plans ----
+
+    def pack(self, name: str, plan: call.Plan) -> Array | None:
+        """A weight as a convolution's plan wants it, packed once for all that want the same."""
+        layout = plan.layout
+        key = layout.family.pack_key(layout)
+        if key is None:
+            return None
+        packed = self.packed.get((name, key))
+        if packed is None:
+            packed = packed_weights(layout, self.constants[name])
+            self.packed[name, key] = packed
+        return packed
+
+    def plan_for(
+        self, key: tuple[Any, ...], nodes: Sequence[Node], constants: Mapping[str, Array],
+        given: Mapping[str, tuple[Shape, np.dtype[Any]] | None], wanted: Sequence[str],
+    ) -> Plan:
+        """The plan of nodes for values of given shapes, from the cache or new."""
+        plan = self.plans.get(key)
+        if plan is not None:
+            return plan
+        needed = nodes_for(nodes, wanted)
+        known = shapes_of(
+            self.graph, needed, given, constants, self.compute, self.unplannable)
+        reads = {name for node in (*known.unplanned, *known.deferred) for name in node.reads}
+        made = {name for node in known.planned for name in node.writes}
+        results = [name for name in dict.fromkeys((*wanted, *sorted(reads & made)))
+                   if name in known.shape and (name in made or name in wanted)]
+        inputs = [name for name, what in given.items() if what is not None]
+        held = {id(array) for array in self.packed.values()}
+        plan = Plan(self.graph, known, constants, inputs, results, self.pack, self.refused,
+                    self.compute)
+        plan.packed_bytes = sum(
+            array.nbytes for array in list(self.packed.values()) if id(array) not in held)
+        self.plans.put(key, plan)
+        return plan
+
+    # ---- runs ----
+
+    def run(
+        self, values: dict[str, Any], wanted: Sequence[str], threads: int,
+        rows: list[dict[str, Any]] | None = None,
+    ) -> list[Any]:
+        """The wanted values; `rows` gets those of a table."""
+        while True:
+            try:
+                return self._run(dict(values), wanted, threads, rows)
+            except OtherShape as error:
+                self.unplannable.add(id(error.node))
+                self.plans = BoundedCache(self.plans.most_bytes)
+
+    def _run(
+        self, values: dict[str, Any], wanted: Sequence[str], threads: int,
+        rows: list[dict[str, Any]] | None,
+    ) -> list[Any]:
+        nodes: Sequence[Node] = self.graph.nodes
+        constants: Mapping[str, Array] = self.constants
+        names = tuple(dict.fromkeys(wanted))
+        key: tuple[Any, ...] = (names, isa.setting())
+        found: dict[str, Any] = {}
+        while True:
+            given = {name: (value.shape, value.dtype) if is_tensor(value) else None
+                     for name, value in values.items()}
+            key = (*key, tuple(given.values()))
+            plan = self.plan_for(key, nodes, constants, given, names)
+            inputs = [contiguous(values[name]) for name in plan.inputs]
+            results = self.run_plan(plan, inputs, threads, rows)
+            made = {result.name: array
+                    for result, array in zip(plan.results, results, strict=True)}
+            found.update((name, made[name]) for name in names if name in made)
+            if not plan.known.unplanned:
+                break
+            values = {**values, **made}
+            constants = {**constants, **plan.known.folded}
+            fresh: dict[str, Any] = {}
+            for node in plan.known.unplanned:
+                begin = time.perf_counter_ns()
+                arrays = [values.get(name, constants.get(name)) if name else None
+                          for name in (*node.inputs, *node.captured)]
+                for name, value in zip(node.outputs, self.compute(node, arrays), strict=False):
+                    if name:
+                        fresh[name] = np.asarray(value) if isinstance(value, np.generic) else value
+                if rows is not None:
+                    rows.append(unplanned_row(
+                        node.op, node.made_of, (time.perf_counter_ns() - begin) / 1e6))
+            found.update((name, copy.deepcopy(fresh[name])) for name in names if name in fresh)
+            nodes = plan.known.deferred
+            read = {name for node in nodes for name in node.reads}
+            values = {name: value for name, value in {**values, **fresh}.items() if name in read}
+            names = tuple(name for name in names if name not in found)
+            if not names:
+                break
+        for name in wanted:
+            if name not in found:  # an input that is no tensor
+                found[name] = copy.deepcopy(values[name])
+        return [found[name] for name in wanted]
+
+    def run_plan(
+        self, plan: Plan, inputs: Sequence[Array], threads: int,
+        rows: list[dict[str, Any]] | None = None,
+    ) -> list[Array]:
+        """The results of a plan, in an arena that nobody else has meanwhile."""
+        try:
+            arena = self.arenas.pop()
+        except IndexError:
+            arena = new_arena(plan.arena_bytes)
+        if arena.nbytes < plan.arena_bytes:
+            arena = new_arena(plan.arena_bytes)
+        try:
+            if rows is None:
+                return plan.run(inputs, arena, threads)
+            times = np.zeros(len(plan.entries), np.int64)
+            results = plan.run(inputs, arena, threads, times)
+            rows.extend(rows_of(plan, times.tolist()))
+            return results
+        finally:
+            if len(self.arenas) < MOST_ARENAS:
+                self.arenas.append(arena)
+
+
+def nodes_for(nodes: Sequence[Node], wanted: Iterable[str]) -> list[Node]:
+    """The nodes that some values need, in their order."""
+    needed = set(wanted)
+    found = []
+    for node in reversed(nodes):
+        if any(name in needed for name in node.writes):
+            needed.update(node.reads)
+            found.append(node)
+    return found[::-1]
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether a value has a shape that plans can use, and elements that arenas can hold."""
+    return isinstance(value, np.ndarray) and not value.dtype.hasobject and value.dtype.kind in (
+        "biufcV")
+
+
+def contiguous(array: Array) -> Array:
+    """The array in C order, aligned."""
+    if array.flags.c_contiguous and array.flags.aligned:
+        return array
+    return np.require(array, requirements=("C", "A"))
+
+
+class InferenceSession:
+    """An ONNX model, ready to run.
+
+    Parameters
+    ----------
+    model : path or bytes
+        An ONNX file, or what it holds. Data that lie outside the file must lie in its folder.
+    num_threads : int, optional
+        How many threads a run uses; if left out, as many as gconv's functions do.
+    providers : sequence, optional
+        As ONNX Runtime takes it; "CPUExecutionProvider" must be among them.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file, or one that it names, is not there.
+    ValueError
+        If the model is damaged, or has an operator or version that onnx does not know.
+    TypeError
+        If an argument is of another type.
+
+    Warns
+    -----
+    UserWarning
+        Where operators run by ONNX's reference, which is right and slow.
+
+    Notes
+    -----
+    Several threads may call one session at once; it may be pickled, and used in a process that was
+    forked. A result does not depend on the number of threads, nor, where the model keeps samples
+    on axis 0, on the other samples of the batch.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | bytes,
+        *,
+        num_threads: int | None = None,
+        providers: Sequence[Any] | None = None,
+    ) -> None:
+        check_providers(providers)
+        if num_threads is not None:
+            num_threads = checked(NAME, num_threads)
+        self._make(load(model), num_threads)
+        self._warn()
+
+    def _make(self, source: Graph, num_threads: int | None) -> None:
+        self._num_threads = num_threads
+        self._source = source
+        self._inputs = {info.name: info for info in source.inputs}
+        self._optional = {info.name: info for info in source.optional}
+        self._outputs = {info.name: info for info in source.outputs}
+        self._output_names = tuple(info.name for info in source.outputs)
+        self._models: dict[frozenset[str], Model] = {}
+        self._model(frozenset())
+
+    def _model(self, given: frozenset[str]) -> Model:
+        """The model where some optional inputs are given."""
+        found = self._models.get(given)
+        if found is None:
+            graph = prepared(self._source, given)
+            inputs = [*self._inputs.values(), *(self._optional[name] for name in sorted(given))]
+            found = self._models[given] = Model(graph, inputs)
+        return found
+
+    def _warn(self) -> None:
+        nodes = self._model(frozenset()).by_reference()
+        for node in nodes:
+            if node.domain != OURS:
+                self._model(frozenset()).references[id(node)] = Reference(
+                    node, self._model(frozenset()).graph)
+        if nodes:
+            names = ", ".join(sorted({node.op for node in nodes}))
+            warnings.warn(
+                f"{NAME}: these operators have no steps of gconv's own and are run by "
+                f"onnx.reference, which is slow: {names}",
+                stacklevel=3)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"source": self._source, "num_threads": self._num_threads}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._make(state["source"], state["num_threads"])
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{info.name} {info.shape}" for info in self._inputs.values())
+        outputs = ", ".join(self._output_names)
+        return f"<{NAME} {self._source.name!r}: {inputs} -> {outputs}>"
+
+    # ---- what the model says of itself ----
+
+    def get_inputs(self) -> list[NodeArg]:
+        """The inputs that every run must be given."""
+        return [node_arg(info) for info in self._inputs.values()]
+
+    def get_overridable_initializers(self) -> list[NodeArg]:
+        """The inputs that a run may be given, in place of their defaults."""
+        return [node_arg(info) for info in self._optional.values()]
+
+    def get_outputs(self) -> list[NodeArg]:
+        """The outputs."""
+        return [node_arg(info) for info in self._outputs.values()]
+
+    def get_providers(self) -> list[str]:
+        """What runs the model, in ONNX Runtime's words."""
+        return [PROVIDER]
+
+    # ---- runs ----
+
+    @overload
+    def run(
+        self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any], *,
+        profile: Literal[False] = False,
+    ) -> list[Any]: ...
+
+    @overload
+    def run(
+        self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any], *,
+        profile: Literal[True],
+    ) -> tuple[list[Any], Table]: ...
+
+    def run(
+        self,
+        output_names: Sequence[str] | None,
+        input_feed: Mapping[str, Any],
+        *,
+        profile: bool = False,
+    ) -> list[Any] | tuple[list[Any], Table]:
+        """Run the model.
+
+        Parameters
+        ----------
+        output_names : sequence of str, or None
+            Which outputs; None: all.
+        input_feed : dict
+            An array for each input. They are never written to.
+        profile : bool
+            Whether to measure every step.
+
+        Returns
+        -------
+        list of numpy.ndarray
+            The outputs, each an array of its own. With `profile`, a pair: they and a `Table` of
+            the steps with their times.
+
+        Raises
+        ------
+        ValueError
+            Where an input is missing or unknown or has another shape, or an output is unknown.
+        TypeError
+            Where an input is no array, or one of another dtype.
+        """
+        threads = resolve(NAME, self._num_threads)
+        wanted = self._output_names if output_names is None else self._wanted(output_names)
+        values, given = self._values(input_feed)
+        model = self._model(given)
+        rows: list[dict[str, Any]] | None = [] if profile else None
+        results = model.run(values, wanted, threads, rows)
+        for number, name in enumerate(wanted):
+            if wanted.index(name) < number:  # asked for twice
+                results[number] = copy.deepcopy(results[number])
+            elif is_tensor(results[number]):
+                results[number] = as_declared(results[number], self._outputs[name])
+        return results if rows is None else (results, Table(rows))
+
+    def _wanted(self, names: Sequence[str]) -> tuple[str, ...]:
+        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+            raise TypeError(f"{NAME}: output_names must be None or a list of names, got {names!r}")
+        for name in names:
+            if name not in self._outputs:
+                raise ValueError(
+                    f"{NAME}: there is no output {name!r}; the outputs are "
+                    f"{', '.join(map(repr, self._output_names))}")
+        return tuple(names)
+
+    def _values(self, feed: Mapping[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
+        """The inputs as the model takes them, and which optional ones are among them."""
+        if not isinstance(feed, Mapping):
+            raise TypeError(
+                f"{NAME}: input_feed must be a dict of arrays by their names, got "
+                f"{type(feed).__name__}")
+        values = {}
+        for name, info in self._inputs.items():
+            if name not in feed:
+                raise ValueError(
+                    f"{NAME}: input {name!r} is missing; the model takes {_declared(info)}")
+            values[name] = as_input(feed[name], info)
+        given = frozenset()
+        if len(feed) > len(values):
+            for name in feed:
+                if name not in values and name not in self._optional:
+                    raise ValueError(
+                        f"{NAME}: there is no input {name!r}; the inputs are "
+                        f"{', '.join(map(repr, (*self._inputs, *self._optional)))}")
+            given = frozenset(name for name in feed if name in self._optional)
+            for name in sorted(given):
+                values[name] = as_input(feed[name], self._optional[name])
+        return values, given
+
+    # ---- what will be done ----
+
+    def explain(self, shapes: Mapping[str, Sequence[int]] | None = None) -> Table:
+        """The steps for inputs of given shapes, without running them.
+
+        Parameters
+        ----------
+        shapes : dict, optional
+            The shape of each input. One that is left out has the declared shape, with 1 for every
+            size that is not a number.
+
+        Returns
+        -------
+        Table
+        """
+        return Table(rows_of(self._plan(shapes)))
+
+    def memory(self, shapes: Mapping[str, Sequence[int]] | None = None) -> Memory:
+        """The bytes that runs with inputs of given shapes take, beside their results.
+
+        Parameters
+        ----------
+        shapes : dict, optional
+            As in `explain`.
+
+        Returns
+        -------
+        Memory
+        """
+        plan = self._plan(shapes)
+        model = self._model(frozenset())
+        packed = {
+            id(array): array.nbytes
+            for entry in plan.entries if entry.step is not None
+            for array in entry.step.keep
+            if any(array is each for each in list(model.packed.values()))
+        }
+        return Memory(plan.arena_bytes, sum(packed.values()), model.constant_bytes)
+
+    def _plan(self, shapes: Mapping[str, Sequence[int]] | None) -> Plan:
+        shapes = {} if shapes is None else shapes
+        for name in shapes:
+            if name not in self._inputs:
+                raise ValueError(
+                    f"{NAME}: there is no input {name!r}; the inputs are "
+                    f"{', '.join(map(repr, self._inputs))}")
+        given: dict[str, tuple[Shape, np.dtype[Any]] | None] = {}
+        for name, info in self._inputs.items():
+            if info.kind != "tensor" or info.dtype.hasobject:
+                given[name] = None
+                continue
+            shape = shapes.get(name)
+            if shape is None:
+                shape = [size if isinstance(size, int) else 1 for size in info.shape or ()]
+            shape = tuple(int(size) for size in shape)
+            check_shape(info, shape)
+            given[name] = (shape, inner_dtype(info.dtype))
+        model = self._model(frozenset())
+        key = (self._output_names, isa.setting(), tuple(given.values()))
+        return model.plan_for(
+            key, model.graph.nodes, model.constants, given, self._output_names)
+
+
+def prepared(source: Graph, given: frozenset[str]) -> Graph:
+    """A copy of a graph, rewritten, for runs in which some optional inputs are given."""
+    graph = replace(
+        source,
+        constants=dict(source.constants),
+        infos=dict(source.infos),
+        nodes=[replace(node, inputs=list(node.inputs), outputs=list(node.outputs),
+                       attributes=dict(node.attributes), made_of=list(node.made_of))
+               for node in source.nodes],
+    )
+    graph.override(given)
+    try:
+        from gconv.onnx.fusing import rewrite
+    except ImportError:
+        return graph
+    rewrite(graph)
+    return graph
+
+
+def check_providers(providers: Sequence[Any] | None) -> None:
+    """Refuse providers without the CPU's."""
+    if providers is None:
+        return
+    names = [each[0] if isinstance(each, tuple) and each else each for each in providers]
+    if isinstance(providers, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"{NAME}: providers must be a list of names, got {providers!r}")
+    if PROVIDER not in names:
+        raise ValueError(
+            f"{NAME}: gconv runs on the CPU alone: providers must have {PROVIDER!r} among them, "
+            f"got {list(names)}")
+
+
+def node_arg(info: Info) -> NodeArg:
+    """An input or output in public terms."""
+    return NodeArg(info.name, info.type, list(info.shape or ()))
+
+
+def inner_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type that a declared type is computed in."""
+    return np.dtype(np.float32) if dtype.name in ("float16", "bfloat16") else dtype
+
+
+def as_declared(array: Array, info: Info) -> Array:
+    """A result in the type that the model declares."""
+    if array.dtype != info.dtype and inner_dtype(info.dtype) == array.dtype:
+        return array.astype(info.dtype)
+    return array
+
+
+def as_input(value: Any, info: Info) -> Any:
+    """An input as the model takes it, once its type and shape are right."""
+    if info.kind != "tensor":
+        return value
+    if not isinstance(value, np.ndarray):
+        if isinstance(value, list | tuple | str | bytes | int | float | None):
+            raise TypeError(
+                f"{NAME}: input {info.name!r} must be an array, {_declared(info)}, got "
+                f"{type(value).__name__}")
+        try:
+            value = np.asarray(value)
+        except Exception as error:
+            raise TypeError(
+                f"{NAME}: input {info.name!r} of type {type(value).__name__} cannot be made an "
+                f"array: {error}") from error
+    if isinstance(value, np.ma.MaskedArray | np.matrix):
+        raise TypeError(
+            f"{NAME}: input {info.name!r} must be a plain array, got {type(value).__name__}")
+    dtype = value.dtype
+    if dtype != info.dtype:
+        native = dtype.newbyteorder("=") if not dtype.isnative else dtype
+        if info.dtype.hasobject and native.kind in "OUST":
+            value = value.astype(object)
+        elif native == info.dtype:
+            value = value.astype(native)
+        else:
+            raise TypeError(
+                f"{NAME}: input {info.name!r} must be of dtype {info.dtype}, got {dtype}")
+    check_shape(info, value.shape)
+    inner = inner_dtype(info.dtype)
+    return value.astype(inner) if inner != info.dtype else value
+
+
+def check_shape(info: Info, shape: Shape) -> None:
+    """Refuse a shape that does not fit the declared one."""
+    if info.shape is None:
+        return
+    if len(shape) != len(info.shape) or any(
+        isinstance(wanted, int) and wanted != size
+        for wanted, size in zip(info.shape, shape, strict=True)
+    ):
+        raise ValueError(
+            f"{NAME}: input {info.name!r} must be {_declared(info)}, got shape {shape}")
+
+
+def _declared(info: Info) -> str:
+    if info.shape is None:
+        return f"{info.name!r}, {info.type}"
+    shape = ", ".join("?" if size is None else str(size) for size in info.shape)
+    return f"{info.type} of shape ({shape})"
