@@ -113,7 +113,7 @@ def build(name: str, batch: int = 1, size: int | None = None) -> tuple[Any, Any]
         if name in WRITTEN:
             module, shape = WRITTEN[name]()
         else:
-            module = _timm().create_model(name, pretrained=False)
+            module = import_timm().create_model(name, pretrained=False)
             shape = module.default_cfg["input_size"]
         if size is not None:
             shape = (shape[0], *(size for _ in shape[1:]))
@@ -122,7 +122,7 @@ def build(name: str, batch: int = 1, size: int | None = None) -> tuple[Any, Any]
     return module.eval(), x
 
 
-def _timm() -> Any:
+def import_timm() -> Any:
     """Import timm, beside a torchvision without its compiled operators too.
 
     A build of torchvision that does not fit PyTorch's has none, and its import asks for two.
@@ -213,7 +213,7 @@ class Exported:
     onnx, mnn, module : Path
         For the peers that read ONNX, for MNN (made by whoever wants it), for PyTorch.
     feeds : Path
-        The input, ``.npz``.
+        The input, for `worker.Worker`.
     expected : Path
         What PyTorch computes in float64, ``.npy``.
     about : Path
@@ -256,6 +256,8 @@ def write(name: str, batch: int, directory: Path) -> Exported:
     """Write what is needed to measure a model and to check its results."""
     import torch
 
+    from gconv._bench.worker import write_arrays
+
     files = Exported(directory)
     directory.mkdir(parents=True, exist_ok=True)
     module, x = build(name, batch)
@@ -264,7 +266,7 @@ def write(name: str, batch: int, directory: Path) -> Exported:
         expected = copy.deepcopy(module).double()(x.double()).numpy()
     _write_onnx(module, x, files.onnx)
     torch.save(module, files.module)
-    np.savez(files.feeds, **{INPUT: x.numpy()})
+    write_arrays(files.feeds, {INPUT: x.numpy()})
     np.save(files.expected, expected)
     about = {
         "weights": sum(values.numel() for values in module.parameters()),
