@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -71,7 +71,7 @@ class Worker:
 
     def __init__(self, name: str, path: Path, feeds: Path, threads: int) -> None:
         self.name = name
-        self._said = tempfile.TemporaryFile()
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115  # until `close`
         self._process = subprocess.Popen(
             [sys.executable, "-m", "gconv._bench.worker", name, path, feeds, str(threads)],
             stdin=subprocess.PIPE,
@@ -171,10 +171,26 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 def interleave(
     workers: Sequence[Worker], rounds: int, turn_seconds: float,
+    advance: Callable[[int, int], None] = lambda done, turns: None,
 ) -> dict[str, tuple[list[float], float]]:
-    """Time workers in rounds, in rotating order: samples of each, and the mean share waited."""
+    """Time workers in rounds, in rotating order.
+
+    Parameters
+    ----------
+    workers, rounds, turn_seconds
+        Who has how many turns, and how long each lasts at least.
+    advance
+        Is told between turns how many are done, of how many.
+
+    Returns
+    -------
+    dict
+        By name: the seconds of each run, and the mean over the turns of the share of time that
+        threads waited for a core.
+    """
     samples: dict[str, list[float]] = {worker.name: [] for worker in workers}
     shares: dict[str, list[float]] = {worker.name: [] for worker in workers}
+    done = 0
     for index in range(rounds):
         shift = index % max(1, len(workers))
         for worker in [*workers[shift:], *workers[:shift]]:
@@ -182,6 +198,8 @@ def interleave(
             times, share = worker.turn(turn_seconds)
             samples[worker.name] += times
             shares[worker.name].append(share)
+            done += 1
+            advance(done, rounds * len(workers))
     return {name: (samples[name], float(np.mean(shares[name]))) for name in samples}
 
 

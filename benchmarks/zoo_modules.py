@@ -116,10 +116,9 @@ class MixFeedForward(nn.Module):
 
     def forward(self, x: Tensor, h: int, w: int) -> Tensor:
         y = self.first(x)
-        n, length, inner = y.shape
-        y = self.depthwise(y.transpose(1, 2).reshape(n, inner, h, w))
-        y = self.second(F.gelu(y.flatten(2).transpose(1, 2)))
-        return y
+        y = self.depthwise(y.transpose(1, 2).reshape(y.shape[0], y.shape[2], h, w))
+        z: Tensor = self.second(F.gelu(y.flatten(2).transpose(1, 2)))
+        return z
 
 
 class SegFormerBlock(nn.Module):

@@ -75,7 +75,9 @@ class Runner(ABC):
         """
 
     def prepare_files(self, directory: Path) -> None:
-        """Make the file that it reads, in the directory of an exported model."""
+        """Make the file that it reads, in the directory of an exported model, if it is not one of
+        those that are there."""
+        return None
 
 
 class GconvSession(Runner):
