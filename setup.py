@@ -34,7 +34,8 @@ X86_64 = {
     "avx512": (["-march=x86-64-v4", "-mprefer-vector-width=512"], 64, 32),
 }
 OTHERS = {"generic": ([], 16, 16)}
-PRECISIONS = {"f32": ("float", 4), "f64": ("double", 8)}
+# Module: its elements. Steps of models compute in single precision alone.
+MODULES = {"f32": ("float", 4), "f64": ("double", 8), "steps": ("float", 4)}
 
 # The tiles must be unrolled until every accumulator has a name, or they live in memory.
 # GCC and Clang need to be told how far to go; who does not know a flag goes without.
@@ -120,14 +121,17 @@ class BuildEngine(build_ext):
 
 
 def engine_extensions() -> list[Extension]:
-    """One extension per instruction set and precision."""
+    """One extension per instruction set and precision, and one for steps."""
     on_x86_64 = platform.machine().lower() in ("x86_64", "amd64")
-    sources = [*ENGINE.glob("*.p[x]*"), *ENGINE.glob("*.h"), *FAMILIES.glob("*/*.pxi")]
+    sources = [
+        *ENGINE.glob("*.p[x]*"), *ENGINE.glob("steps/*.pxi"), *ENGINE.glob("*.h"),
+        *FAMILIES.glob("*/*.pxi"),
+    ]
     depends = sorted(str(path) for path in sources)
     return [
         Extension(
-            f"gconv._engine.{isa}_{precision}",
-            [str(ENGINE / f"{isa}_{precision}.pyx")],
+            f"gconv._engine.{isa}_{module}",
+            [str(ENGINE / f"{isa}_{module}.pyx")],
             extra_compile_args=flags,
             define_macros=[
                 ("GC_REAL", real),
@@ -141,26 +145,30 @@ def engine_extensions() -> list[Extension]:
             depends=depends,
         )
         for isa, (flags, vector_bytes, registers) in (X86_64 if on_x86_64 else OTHERS).items()
-        for precision, (real, real_bytes) in PRECISIONS.items()
+        for module, (real, real_bytes) in MODULES.items()
     ]
 
 
-def call_extension() -> Extension:
-    """The one module that knows NumPy arrays."""
-    return Extension(
-        "gconv._engine.call",
-        [str(ENGINE / "call.pyx")],
-        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
-        include_dirs=[str(ENGINE), numpy.get_include()],
-        depends=[str(ENGINE / name) for name in ("plan.pxd", "process.h", "runtime.h", "crowd.h")],
-    )
+def array_extensions() -> list[Extension]:
+    """The modules that know NumPy arrays."""
+    shared = ("plan.pxd", "call.pxd", "steps.pxd", "process.h", "runtime.h", "crowd.h")
+    return [
+        Extension(
+            f"gconv._engine.{name}",
+            [str(ENGINE / f"{name}.pyx")],
+            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
+            include_dirs=[str(ENGINE), numpy.get_include()],
+            depends=[str(ENGINE / file) for file in shared],
+        )
+        for name in ("call", "program")
+    ]
 
 
 def packages() -> list[str]:
     """The packages of a wheel: a family is one by its folder alone."""
     rooms = (
-        "_api", "_call", "_plan", "_families", "_engine", "_cli", "_bench", "_bench.contenders",
-        "onnx", "onnx.fusing",
+        "_api", "_call", "_steps", "_plan", "_families", "_engine", "_cli", "_bench",
+        "_bench.contenders", "onnx", "onnx.fusing",
     )
     families = sorted(path.parent.name for path in FAMILIES.glob("*/__init__.py"))
     return [
@@ -173,7 +181,7 @@ def packages() -> list[str]:
 setup(
     packages=packages(),
     ext_modules=cythonize(
-        [*engine_extensions(), call_extension()],
+        [*engine_extensions(), *array_extensions()],
         include_path=["src"],
         compiler_directives={
             "language_level": 3,

@@ -106,3 +106,19 @@ def machine(dtype: np.dtype[np.floating]) -> Machine:
 def machine_of(isa: str, dtype: np.dtype[np.floating]) -> Machine:
     """The same of any instruction set; the engine's records are compared with ours once."""
     return choose.machine_of(isa, engine(isa, dtype), dtype.itemsize, tuning())
+
+
+@cache
+def steps_of(isa: str) -> ModuleType:
+    """The engine's module of steps for any instruction set; the records are compared with ours
+    once."""
+    from gconv._steps import record  # no call of a layer needs steps
+
+    module = import_module(f"gconv._engine.{isa}_steps")
+    record.check(module)
+    return module
+
+
+def steps() -> ModuleType:
+    """The same for the current instruction set."""
+    return steps_of(_current)

@@ -155,6 +155,27 @@ def calls_now():
     return crowd.calls
 
 
+cdef bint serial_here() noexcept nogil:
+    """Whether a call must use one thread: within a parallel region, or in a child whose parent's
+    pool could not be paused."""
+    return omp_get_level() > 0 or child_is_serial
+
+
+cdef int begin_threads(int threads, int64_t now) noexcept nogil:
+    """A call begins that may use so many threads, at least 2: how many it should use."""
+    return begin_call(&crowd, threads, cpu_threads or all_cpus, now)
+
+
+cdef void end_threads(int threads, int64_t begin, int64_t computed) noexcept nogil:
+    """It ends; its threads computed for so long altogether."""
+    end_call(&crowd, threads, begin, clock_ns(), computed)
+
+
+cdef char* thread_scratch(size_t size) noexcept nogil:
+    """The calling thread's scratch of at least so many bytes; NULL where there is no memory."""
+    return get_scratch(size)
+
+
 cdef class CrowdDetector:
     """What crowd.h decides by readings of a clock that are given."""
 
@@ -171,15 +192,6 @@ cdef class CrowdDetector:
 
 
 # ---- plans -----------------------------------------------------------------------------------
-
-# Where the images of an array lie: bytes from one to the next, and from a pixel to its neighbour.
-cdef struct Place:
-    Py_ssize_t image, pixel
-    Py_ssize_t begin, end  # the addresses that all elements lie between
-    Py_ssize_t extent  # bytes of a pixel's channels, or of an image in C order
-    Py_ssize_t span  # bytes of an image, from its first element to its last
-    bint in_order
-
 
 cdef bint find_place(cnp.ndarray array, int channel, bint in_order, Place* place) noexcept:
     """Whether every image is in C order; or channels-last, or some channels of such an array.
@@ -290,15 +302,6 @@ cdef class Plan:
         Where the first tap lies among weights that are not packed, in elements.
     """
 
-    cdef ConvPlan plan
-    cdef run_function function
-    cdef Py_ssize_t flops, serial_flops, weight_offset, itemsize, pixel
-    cdef int dimensions
-    cdef readonly object layout
-    cdef readonly bint copied  # it writes C order, although the result is channels-last
-    cdef readonly Py_ssize_t nbytes  # of its tables
-    cdef object keep, capsule
-
     def __cinit__(self, cnp.ndarray record, engine, layout, *, keep=(), Py_ssize_t flops,
                   Py_ssize_t serial_flops, int dimensions, Py_ssize_t weight_offset=0):
         if cnp.PyArray_NBYTES(record) != sizeof(ConvPlan):
@@ -327,24 +330,18 @@ cdef class Plan:
         """Compute y. x_image is the bytes from an image of x to the next; y_place says where those
         of y lie, NULL: behind each other."""
         cdef char* scratch
-        cdef int axis
         cdef ConvPlan plan = self.plan
-        cdef Py_ssize_t pixel
         cdef int64_t begin = 0, computed = 0
         cdef bint several
         plan.problem.x_image = x_image // self.itemsize
         if y_place != NULL:
-            plan.problem.y_image = y_place.image // self.itemsize
-            pixel = y_place.pixel // self.itemsize
-            if pixel != self.pixel:
-                for axis in range(3):
-                    plan.problem.y_axis[axis] = plan.problem.y_axis[axis] // self.pixel * pixel
-        if self.flops * images < self.serial_flops or omp_get_level() > 0 or child_is_serial:
+            self.place_y(&plan, y_place.image // self.itemsize, y_place.pixel // self.itemsize)
+        if self.flops * images < self.serial_flops or serial_here():
             threads = 1
         several = threads > 1
         if several:
             begin = clock_ns()
-            threads = begin_call(&crowd, threads, cpu_threads or all_cpus, begin)
+            threads = begin_threads(threads, begin)
         if packed == NULL:
             weight = <const char*>weight + self.weight_offset
         with nogil:
@@ -353,11 +350,20 @@ cdef class Plan:
                 computed = self.function(
                     &plan, images, x, weight, packed, bias, residual, y, threads, scratch)
             if several:
-                end_call(&crowd, threads, begin, clock_ns(), computed)
+                end_threads(threads, begin, computed)
         if scratch == NULL:
             raise MemoryError(
                 f"gconv: cannot allocate {threads * plan.scratch.bytes} bytes of scratch")
         return 0
+
+    cdef void place_y(self, ConvPlan* plan, Py_ssize_t y_image, Py_ssize_t pixel) noexcept:
+        """Write in a copy of the plan where y lies: elements from an image to the next, and from a
+        pixel to its neighbour."""
+        cdef int axis
+        plan.problem.y_image = y_image
+        if pixel != self.pixel:
+            for axis in range(3):
+                plan.problem.y_axis[axis] = plan.problem.y_axis[axis] // self.pixel * pixel
 
     def run(self, cnp.ndarray x, cnp.ndarray weight, cnp.ndarray packed, cnp.ndarray bias,
             cnp.ndarray y, int threads, cnp.ndarray residual=None):

@@ -29,15 +29,19 @@ cdef inline bint after_tiles(const ConvPlan* p, const void* residual) noexcept n
     return p.epilogue.activation != IDENTITY and not p.epilogue.in_tiles
 
 
-cdef inline Epilogue plan_epilogue(const ConvPlan* p) noexcept nogil:
+cdef inline Epilogue epilogue_of(Activation activation, double low, double high) noexcept nogil:
     cdef Epilogue e
-    e.activation = p.epilogue.activation
-    e.low = p.epilogue.low
-    e.high = p.epilogue.high
+    e.activation = activation
+    e.low = low
+    e.high = high
     e.least = -3
     e.shift = 3
     e.scale = 1.0 / 6
     return e
+
+
+cdef inline Epilogue plan_epilogue(const ConvPlan* p) noexcept nogil:
+    return epilogue_of(p.epilogue.activation, p.epilogue.low, p.epilogue.high)
 
 
 cdef inline Epilogue tile_epilogue(const ConvPlan* p) noexcept nogil:
@@ -187,65 +191,33 @@ cdef inline void finish_row_by(
         copy_few(y + i, some, n - i, sizeof(y_t))
 
 
-cdef void finish_row(
-    const ConvPlan* p, y_t* y, const y_t* sums, const y_t* residual, Py_ssize_t n
+cdef void finish_row_of(
+    const Epilogue* e, y_t* y, const y_t* sums, const y_t* residual, Py_ssize_t n
 ) noexcept nogil:
     """y = activation(sums + residual), n neighbours of each; residual may be NULL. Any of the
     three may be the same, but not overlap otherwise."""
-    cdef Epilogue e = plan_epilogue(p)
-    if p.epilogue.activation == IDENTITY:
-        finish_row_by(y, sums, residual, n, IDENTITY, &e)
-    elif p.epilogue.activation == CLAMP:
-        finish_row_by(y, sums, residual, n, CLAMP, &e)
-    elif p.epilogue.activation == LEAKY_RELU:
-        finish_row_by(y, sums, residual, n, LEAKY_RELU, &e)
-    elif p.epilogue.activation == HARDSWISH:
-        finish_row_by(y, sums, residual, n, HARDSWISH, &e)
-    elif p.epilogue.activation == SIGMOID:
-        finish_row_by(y, sums, residual, n, SIGMOID, &e)
-    elif p.epilogue.activation == TANH:
-        finish_row_by(y, sums, residual, n, TANH, &e)
+    if e.activation == IDENTITY:
+        finish_row_by(y, sums, residual, n, IDENTITY, e)
+    elif e.activation == CLAMP:
+        finish_row_by(y, sums, residual, n, CLAMP, e)
+    elif e.activation == LEAKY_RELU:
+        finish_row_by(y, sums, residual, n, LEAKY_RELU, e)
+    elif e.activation == HARDSWISH:
+        finish_row_by(y, sums, residual, n, HARDSWISH, e)
+    elif e.activation == SIGMOID:
+        finish_row_by(y, sums, residual, n, SIGMOID, e)
+    elif e.activation == TANH:
+        finish_row_by(y, sums, residual, n, TANH, e)
     else:
-        finish_row_by(y, sums, residual, n, SILU, &e)
+        finish_row_by(y, sums, residual, n, SILU, e)
 
 
-cdef inline void activate(
-    const ConvPlan* p, const Py_ssize_t* begin, const Py_ssize_t* end, Py_ssize_t channels,
-    const y_t* residual, y_t* y) noexcept nogil:
-    """The outputs from `begin` up to `end`; y and the residual are those of the first channel.
-    The residual is added where y is not in order; there it may be NULL."""
-    cdef Py_ssize_t columns = end[2] - begin[2]
-    cdef Py_ssize_t rows = end[1] - begin[1]
-    cdef Py_ssize_t planes = end[0] - begin[0]
-    cdef Py_ssize_t c, d, h, w, run
-    cdef Py_ssize_t pixel
-    if not p.problem.y_in_order:  # pixel by pixel
-        run = channels if p.problem.y_channel == 1 else 1
-        for d in range(begin[0], end[0]):
-            for h in range(begin[1], end[1]):
-                for w in range(begin[2], end[2]):
-                    pixel = pixel_offset(p, d, h, w)
-                    for c in range(channels // run):
-                        finish_row(p, y + pixel, y + pixel,
-                                   residual + pixel if residual != NULL else NULL, run)
-                        pixel += p.problem.y_channel
-        return
-    y += begin[0] * p.problem.y_axis[0] + begin[1] * p.problem.y_axis[1] + begin[2]
-    # Rows that follow each other are one long row, and so are planes and channels.
-    if p.problem.y_axis[1] == columns:
-        columns *= rows
-        rows = 1
-        if p.problem.y_axis[0] == columns:
-            columns *= planes
-            planes = 1
-            if p.problem.y_channel == columns:
-                columns *= channels
-                channels = 1
-    for c in range(channels):
-        for d in range(planes):
-            for h in range(rows):
-                pixel = c * p.problem.y_channel + pixel_offset(p, d, h, 0)
-                finish_row(p, y + pixel, y + pixel, NULL, columns)
+cdef inline void finish_row(
+    const ConvPlan* p, y_t* y, const y_t* sums, const y_t* residual, Py_ssize_t n
+) noexcept nogil:
+    """The same with the activation of a plan."""
+    cdef Epilogue e = plan_epilogue(p)
+    finish_row_of(&e, y, sums, residual, n)
 
 
 # The activation of a tile's complete sums.

@@ -189,3 +189,42 @@ cdef inline Pieces split(Py_ssize_t total, Py_ssize_t most) noexcept nogil:
     pieces.size = total // pieces.count
     pieces.larger = total % pieces.count
     return pieces
+
+
+cdef inline void activate(
+    const ConvPlan* p, const Py_ssize_t* begin, const Py_ssize_t* end, Py_ssize_t channels,
+    const y_t* residual, y_t* y) noexcept nogil:
+    """The outputs from `begin` up to `end`; y and the residual are those of the first channel.
+    The residual is added where y is not in order; there it may be NULL."""
+    cdef Py_ssize_t columns = end[2] - begin[2]
+    cdef Py_ssize_t rows = end[1] - begin[1]
+    cdef Py_ssize_t planes = end[0] - begin[0]
+    cdef Py_ssize_t c, d, h, w, run
+    cdef Py_ssize_t pixel
+    if not p.problem.y_in_order:  # pixel by pixel
+        run = channels if p.problem.y_channel == 1 else 1
+        for d in range(begin[0], end[0]):
+            for h in range(begin[1], end[1]):
+                for w in range(begin[2], end[2]):
+                    pixel = pixel_offset(p, d, h, w)
+                    for c in range(channels // run):
+                        finish_row(p, y + pixel, y + pixel,
+                                   residual + pixel if residual != NULL else NULL, run)
+                        pixel += p.problem.y_channel
+        return
+    y += begin[0] * p.problem.y_axis[0] + begin[1] * p.problem.y_axis[1] + begin[2]
+    # Rows that follow each other are one long row, and so are planes and channels.
+    if p.problem.y_axis[1] == columns:
+        columns *= rows
+        rows = 1
+        if p.problem.y_axis[0] == columns:
+            columns *= planes
+            planes = 1
+            if p.problem.y_channel == columns:
+                columns *= channels
+                channels = 1
+    for c in range(channels):
+        for d in range(planes):
+            for h in range(rows):
+                pixel = c * p.problem.y_channel + pixel_offset(p, d, h, 0)
+                finish_row(p, y + pixel, y + pixel, NULL, columns)

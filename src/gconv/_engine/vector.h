@@ -7,6 +7,7 @@
 #ifndef GCONV_VECTOR_H
 #define GCONV_VECTOR_H
 
+#include <math.h>
 #include <string.h>
 
 #define SIZE_OF_float 4
@@ -171,9 +172,34 @@ static inline __attribute__((always_inline)) vec if_below(vec limit, vec v, vec 
     return (vec)((below & (bits)a) | (~below & (bits)b));
 #endif
 }
+/* a in the lanes where v is NaN, b in the others. */
+static inline __attribute__((always_inline)) vec if_nan(vec v, vec a, vec b) {
+#if defined(WITH_AVX512) && GC_LANES == 16
+    const __mmask16 unordered = _mm512_cmp_ps_mask((__m512)v, (__m512)v, _CMP_UNORD_Q);
+    return (vec)_mm512_mask_blend_ps(unordered, (__m512)b, (__m512)a);
+#else
+    const bits ordered = (bits)(v == v);
+    return (vec)((~ordered & (bits)a) | (ordered & (bits)b));
+#endif
+}
 static inline __attribute__((always_inline)) vec if_negative(vec v, vec a, vec b) {
     const vec zero = {0};
     return if_below(zero, v, a, b);
+}
+
+static inline __attribute__((always_inline)) vec square_root(vec v) {
+#if defined(WITH_AVX512) && GC_LANES == 16
+    return (vec)_mm512_sqrt_ps((__m512)v);
+#elif defined(WITH_AVX2) && GC_LANES == 8
+    return (vec)_mm256_sqrt_ps((__m256)v);
+#elif defined(WITH_SSE2) && GC_LANES == 4
+    return (vec)_mm_sqrt_ps((__m128)v);
+#elif defined(WITH_NEON) && GC_LANES == 4
+    return (vec)vsqrtq_f32((float32x4_t)v);
+#else
+    for (int i = 0; i < LANES; i++) v[i] = (sum_t)sqrt(v[i]);
+    return v;
+#endif
 }
 
 /* Adding this number leaves a whole number in the lowest bits, and takes the fraction away by

@@ -49,7 +49,9 @@ cdef extern from * nogil:
     vec magnitude(vec v)
     vec with_sign_of(vec sign, vec v)
     vec if_below(vec limit, vec v, vec a, vec b)
+    vec if_nan(vec v, vec a, vec b)
     vec if_negative(vec v, vec a, vec b)
+    vec square_root(vec v)
     const sum_t ROUNDER
     void halves_of_power(vec v, vec* first, vec* second)
     # What the instruction set has: vector registers, and loads and stores of some lanes.

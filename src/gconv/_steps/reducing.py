@@ -88,7 +88,7 @@ def reduce(operation: str, x: Operand, y: Operand, axes: Sequence[int]) -> Step 
         (
             OPERATIONS[operation], across, walked(kept), walked(reduced),
             math.prod(axis.size for axis in reduced), last.size, last.steps[0], columns.size,
-            *columns.steps, blocks, count,
+            *columns.steps, blocks, count if operation == "mean" else 1,
         ),
         REDUCE,
     )

@@ -44,6 +44,11 @@ class Step:
     keep: tuple[NDArray[Any], ...] = ()
     plan: Plan | None = None
 
+    @property
+    def own_bytes(self) -> int:
+        """Of the record that its kind has."""
+        return self.keep[0].nbytes
+
 
 def bytes_of(*operands: Operand | None) -> int:
     """The bytes that operands occupy; along axes that an array is repeated along, once."""

@@ -168,14 +168,14 @@ class Graph:
     constants : dict of str to array
         Values that do not change: initializers and what follows from them. Nobody may write to
         them. Initializers of optional inputs are among them until `override` says otherwise.
-    defaults : dict of str to array
-        The initializers of optional inputs.
     nodes : list of Node
         Each comes after those that it reads from. Change it through the methods.
     infos : dict of str to Info
         What shape inference says of every value.
     functions : list of FunctionProto
         Functions of the model that could not be written out as nodes.
+    halves : bool
+        Whether the file has float16 or bfloat16, so that its numbers are coarse.
     """
 
     name: str
@@ -185,10 +185,15 @@ class Graph:
     outputs: list[Info]
     optional: list[Info]
     constants: dict[str, NDArray[Any]]
-    defaults: dict[str, NDArray[Any]]
     nodes: list[Node]
     infos: dict[str, Info]
     functions: list[onnx.FunctionProto] = field(default_factory=list)
+    halves: bool = False
+
+    @property
+    def tolerance(self) -> float:
+        """How far a number may be from the one that a pattern has, relative to it."""
+        return 2**-8 if self.halves else 2**-20
 
     def __post_init__(self) -> None:
         self.reindex()

@@ -74,10 +74,8 @@ def load(model: Model) -> Graph:
     declared = {value.name: info_of(value) for value in proto.graph.input}
     inputs = [declared[name] for name in given]
     outputs = [info_of(value) for value in proto.graph.output]
-    widen(proto)
-    for name, value in constants.items():
-        constants[name] = widened(value)
-    return graph_of(infer(proto), constants, inputs, outputs)
+    halves = widen(proto, constants)
+    return graph_of(infer(proto), constants, inputs, outputs, halves)
 
 
 def read(model: Model) -> tuple[onnx.ModelProto, str | None]:
@@ -447,11 +445,16 @@ def first_line(error: Exception) -> str:
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
-def widen(proto: onnx.ModelProto) -> None:
-    """Make float16 and bfloat16 float32 throughout a model."""
+def widen(proto: onnx.ModelProto, constants: dict[str, NDArray[Any]]) -> bool:
+    """Make float16 and bfloat16 float32 throughout a model; return whether there were any."""
+    halves = False
+    for name, value in constants.items():
+        if value.dtype.name in ("float16", "bfloat16"):
+            constants[name] = value.astype(np.float32)
+            halves = True
     for graph in all_graphs(proto):
-        for value in (*graph.input, *graph.output, *graph.value_info):
-            widen_type(value.type)
+        for declared in (*graph.input, *graph.output, *graph.value_info):
+            halves |= widen_type(declared.type)
         for tensor in graph.initializer:
             widen_tensor(tensor)
     for attribute in all_attributes(proto):
@@ -463,17 +466,18 @@ def widen(proto: onnx.ModelProto) -> None:
             attribute.i = onnx.TensorProto.FLOAT
         if attribute.HasField("tp"):
             widen_type(attribute.tp)
+    return halves
 
 
-def widen_type(declared: onnx.TypeProto) -> None:
-    """Make a declared type float32 where it is one of the halves."""
+def widen_type(declared: onnx.TypeProto) -> bool:
+    """Make a declared type float32 where it is one of the halves; return whether it was."""
     kind = declared.WhichOneof("value")
     if kind == "tensor_type" and declared.tensor_type.elem_type in HALVES:
         declared.tensor_type.elem_type = onnx.TensorProto.FLOAT
-    elif kind in ("sequence_type", "optional_type"):
-        widen_type(getattr(declared, kind).elem_type)
-    elif kind == "map_type":
-        widen_type(declared.map_type.value_type)
+        return True
+    if kind in ("sequence_type", "optional_type"):
+        return widen_type(getattr(declared, kind).elem_type)
+    return kind == "map_type" and widen_type(declared.map_type.value_type)
 
 
 def widen_tensor(tensor: onnx.TensorProto) -> None:
@@ -481,11 +485,6 @@ def widen_tensor(tensor: onnx.TensorProto) -> None:
     if tensor.data_type in HALVES:
         value = onnx.numpy_helper.to_array(tensor).astype(np.float32)
         tensor.CopyFrom(onnx.numpy_helper.from_array(value, tensor.name))
-
-
-def widened(value: NDArray[Any]) -> NDArray[Any]:
-    """The value as float32 where it is one of the halves."""
-    return value.astype(np.float32) if value.dtype.name in ("float16", "bfloat16") else value
 
 
 def infer(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -556,6 +555,7 @@ def graph_of(
     constants: dict[str, NDArray[Any]],
     inputs: list[Info],
     outputs: list[Info],
+    halves: bool,
 ) -> Graph:
     """Make the graph of a model that is checked and inferred."""
     source = proto.graph
@@ -586,10 +586,10 @@ def graph_of(
         outputs=outputs,
         optional=[info for info in inputs if info.name in constants],
         constants=constants,
-        defaults={info.name: constants[info.name] for info in inputs if info.name in constants},
         nodes=nodes,
         infos=infos,
         functions=list(proto.functions),
+        halves=halves,
     )
     bring_up_to_date(graph)
     return graph

@@ -771,7 +771,10 @@ def rearrange(low: Lowering, node: Node) -> None:
     if node.op == "SpaceToDepth":
         split_x = x.reshaped((batch, channels, out[0], block, out[1], block))
         order: tuple[int, ...] = (0, 3, 5, 1, 2, 4)
-        split_y = y.reshaped((batch, block, block, channels, *out))
+        wanted = (batch, block, block, channels, *out)
+        if node.attributes.get("mode", "DCR") == "CRD":
+            order, wanted = (0, 1, 3, 5, 2, 4), (batch, channels, block, block, *out)
+        split_y = y.reshaped(wanted)
     elif node.attributes.get("mode", "DCR") == "DCR":
         split_x = x.reshaped((batch, block, block, out_channels, *size))
         order = (0, 3, 4, 1, 5, 2)

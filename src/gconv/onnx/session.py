@@ -26,6 +26,7 @@ from gconv.onnx.load import load
 from gconv.onnx.operators import OPERATORS
 from gconv.onnx.plan import OtherShape, Plan, new_arena
 from gconv.onnx.reference import Reference
+from gconv.onnx.rewriting import rewrite
 from gconv.onnx.shapes import SHAPE_READERS, shapes_of
 from gconv.onnx.table import Table, rows_of, unplanned_row
 
@@ -544,12 +545,7 @@ def prepared(source: Graph, given: frozenset[str]) -> Graph:
                        attributes=dict(node.attributes), made_of=list(node.made_of))
                for node in source.nodes],
     )
-    graph.override(given)
-    try:
-        from gconv.onnx.fusing import rewrite
-    except ImportError:
-        return graph
-    rewrite(graph)
+    rewrite(graph, given)
     return graph
 
 

@@ -1,0 +1,73 @@
+# Along axes, and rows whose ends are less than a vector.
+
+
+# Where a walk along axes is: its place along each, and that of each operand.
+cdef struct Walk:
+    Py_ssize_t at[MOST_AXES]
+    Py_ssize_t offset[MOST_OPERANDS]
+
+
+cdef inline void walk_to(Walk* walk, const StepAxes* axes, Py_ssize_t number) noexcept nogil:
+    """To a position by its number."""
+    cdef Py_ssize_t axis, o
+    for o in range(MOST_OPERANDS):
+        walk.offset[o] = 0
+    for axis in range(MOST_AXES - 1, -1, -1):
+        walk.at[axis] = 0
+        if axes.size[axis] > 1:
+            walk.at[axis] = number % axes.size[axis]
+            number = number // axes.size[axis]
+            for o in range(MOST_OPERANDS):
+                walk.offset[o] += walk.at[axis] * axes.step[o][axis]
+
+
+cdef inline void walk_on(Walk* walk, const StepAxes* axes) noexcept nogil:
+    """To the next position; from the last one to the first."""
+    cdef Py_ssize_t axis = MOST_AXES - 1, o, back
+    while axis >= 0:
+        walk.at[axis] += 1
+        back = 0
+        if walk.at[axis] == axes.size[axis]:
+            walk.at[axis] = 0
+            back = axes.size[axis]
+        for o in range(MOST_OPERANDS):
+            walk.offset[o] += (1 - back) * axes.step[o][axis]
+        if back == 0:
+            return
+        axis -= 1
+
+
+cdef inline vec load_upto(const sum_t* p, Py_ssize_t n, sum_t fill) noexcept nogil:
+    """LANES elements, or n and then `fill`: nothing behind them is read."""
+    cdef sum_t some[LANES_AT_MOST]
+    if n >= LANES:
+        return load_sum(p)
+    store_sum(some, splat(fill))
+    copy_few(some, p, n, sizeof(sum_t))
+    return load_sum(some)
+
+
+cdef inline void store_upto(sum_t* p, Py_ssize_t n, vec v) noexcept nogil:
+    """LANES elements, or n of them."""
+    cdef sum_t some[LANES_AT_MOST]
+    if n >= LANES:
+        store_sum(p, v)
+        return
+    store_sum(some, v)
+    copy_few(p, some, n, sizeof(sum_t))
+
+
+cdef inline vec larger(vec a, vec b) noexcept nogil:
+    """NaN where one of them is."""
+    return if_nan(a, a, at_least(a, b))
+
+
+cdef inline vec smaller(vec a, vec b) noexcept nogil:
+    """NaN where one of them is."""
+    return if_nan(a, a, at_most(a, b))
+
+
+cdef inline vec exponential_of(vec x) noexcept nogil:
+    """exp(x) of any x."""
+    cdef Exponential e = exponential(at_most(splat(100), at_least(splat(-150), x)))
+    return (e.less_one + splat(1)) * e.first * e.second

@@ -1,0 +1,64 @@
+"""Activations and residual sums go into the operator before them.
+
+An activation goes into the operator whose result it alone reads. A sum goes into a convolution or
+matrix product whose result it alone reads, which has no activation yet: a residual that is added
+after the activation stays a sum. The other operand must have the very shape of the result,
+whatever the sizes of the input: a residual is not broadcast.
+"""
+
+from __future__ import annotations
+
+from ..graph import OURS, Graph, Node
+from .sizes import Sizes
+
+TAKERS = ("Convolution", "Linear", "Product", "Elementwise", "ScaleShift")
+PRODUCTS = {"Convolution": 3, "Linear": 3, "Product": 2}  # and where their residual stands
+
+
+def take_activations(graph: Graph) -> None:
+    """Let operators apply the activation behind them."""
+    for node in list(graph.nodes):
+        if not node.is_ours("Elementwise") or node.attributes["function"] != "identity":
+            continue
+        x = node.inputs[0]
+        before = graph.producer(x)
+        if before is None or not before.is_ours(*TAKERS) or graph.only_reader(x) is not node:
+            continue
+        own, activation = before.attributes["activation"], node.attributes["activation"]
+        if own is not None and activation is not None:
+            continue
+        attributes = {**before.attributes, "activation": own or activation}
+        made_of = [*before.made_of, *node.made_of]
+        new = Node(before.op, OURS, before.inputs, node.outputs, attributes, None, made_of)
+        graph.replace([before, node], new)
+
+
+def take_residuals(graph: Graph) -> None:
+    """Let convolutions and matrix products add the residual."""
+    sizes = Sizes(graph)
+    for node in list(graph.nodes):
+        if not node.is_ours("Elementwise") or node.attributes["function"] != "add":
+            continue
+        a, b = node.inputs
+        order = {id(each): index for index, each in enumerate(graph.nodes)}
+        # Of two products the later one adds: the other result must be there by then anyway.
+        candidates = [
+            (before, x, other)
+            for x, other in ((a, b), (b, a))
+            if (before := graph.producer(x)) is not None
+            and before.is_ours(*PRODUCTS)
+            and before.attributes["activation"] is None
+            and not before.input(PRODUCTS[before.op])
+            and graph.only_reader(x) is node
+            and sizes.equal(x, other)
+        ]
+        if not candidates:
+            continue
+        before, _, other = max(candidates, key=lambda each: order[id(each[0])])
+        inputs = list(before.inputs)
+        inputs[PRODUCTS[before.op]] = other
+        attributes = {**before.attributes, "activation": node.attributes["activation"]}
+        made_of = [*before.made_of, *node.made_of]
+        graph.replace(
+            [before, node], Node(before.op, OURS, inputs, node.outputs, attributes, None, made_of)
+        )
