@@ -74,10 +74,8 @@ class Runner(ABC):
             The library cannot run the model.
         """
 
-    def prepare_files(self, directory: Path) -> None:
-        """Make the file that it reads, in the directory of an exported model, if it is not one of
-        those that are there."""
-        return None
+    def prepare_files(self, directory: Path) -> None:  # noqa: B027  # most read what is there
+        """Make the file that it reads, in the directory of an exported model."""
 
 
 class GconvSession(Runner):
