@@ -107,7 +107,7 @@ def test_small_blocks_do_cut_every_axis(isa, dtype):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("activation", [None, "relu", "hardswish", "silu"])
+@pytest.mark.parametrize("activation", [None, "relu", "hardsigmoid", "hardswish", "silu", "gelu"])
 @pytest.mark.parametrize("in_place", [False, True], ids=["apart", "y itself"])
 def test_residual_and_activation(isa, case, rng, name, activation, in_place):
     x, weight, bias, options = case

@@ -168,9 +168,9 @@ def test_one_packing_of_the_weights_serves_every_length(c_out, isa, dtype, rng):
     with choose.use_tile("channel"):
         for size in (1, 2, 5, 13, 7, 50):
             layer(x[..., :size])
-            packings.append(layer._packed[1])
+            packings.append(layer._packings.kept[0][1])
             layer.step(x[..., :size], None)
-            packings.append(layer._packed[1])
+            packings.append(layer._packings.kept[0][1])
     assert all(packed is packings[0] for packed in packings)
 
 

@@ -282,7 +282,8 @@ def test_not_finite_inputs_stay_where_they_are(isa, dtype):
     assert np.isnan(got).sum() == 9
 
 
-@pytest.mark.parametrize("activation", ["relu", "relu6", ("leaky_relu", 0.25), "silu", "tanh"])
+@pytest.mark.parametrize("activation", [
+    "relu", "relu6", ("leaky_relu", 0.25), "silu", "tanh", "hardsigmoid", "gelu", "gelu_tanh"])
 def test_an_activation_and_a_residual(isa, case, activation, rng):
     """The bits of C order where the sums are whole numbers."""
     layer, x, weight, options, _ = case

@@ -37,8 +37,13 @@ DEFINITIONS = {
     "sigmoid": lambda v: sigmoid(v),
     "tanh": np.tanh,
     "silu": lambda v: v * sigmoid(v),
+    "hardsigmoid": lambda v: np.clip(v + 3, 0, 6) / 6,
     "hardswish": lambda v: v * np.clip(v + 3, 0, 6) / 6,
+    "gelu": lambda v: v * normal_distribution(v),
+    "gelu_tanh": lambda v: v * sigmoid(v * (1 + v * v * v.dtype.type("0.044715")) * (
+        2 * np.sqrt(2 / v.dtype.type(PI)))),
 }
+PI = "3.14159265358979323846264338327950288"
 #: No activation is steeper anywhere than this.
 STEEPEST = {None: 1, ("leaky_relu", -2.0): 2, "hardswish": 1.5}
 
@@ -58,6 +63,29 @@ def sigmoid(v):
     return np.where(v < 0, e / (1 + e), 1 / (1 + e))
 
 
+def normal_distribution(v):
+    """The distribution function: a Taylor series near 0, a continued fraction further away [NIST,
+    Digital Library of Mathematical Functions, 7.6.2 and 7.9.1]."""
+    size, tail = np.abs(v), np.zeros_like(v)  # beyond 160 it is 0 in long double too
+    for is_near, places in ((True, size < 1.5), (False, (size >= 1.5) & (size < 160))):
+        some = size[places]
+        head = np.round(some * 2.0**20) / 2.0**20  # its square is exact
+        density = np.exp(-head * head / 2) * np.exp((head - some) * (head + some) / 2)
+        density = density / np.sqrt(2 * v.dtype.type(PI))
+        if is_near:
+            term, series = some, some.copy()
+            for k in range(1, 40):
+                term = term * some * some / (2 * k + 1)
+                series += term
+            tail[places] = 0.5 - density * series
+        else:
+            fraction = some
+            for k in range(220, 0, -1):
+                fraction = some + k / fraction
+            tail[places] = density / fraction
+    return np.where(v < 0, tail, 1 - tail)
+
+
 def assert_activated(got, sums, magnitude, depth, activation):
     """`got` is the activation of `sums` (float64), which are known up to their roundings."""
     assert got.shape == sums.shape
@@ -65,6 +93,8 @@ def assert_activated(got, sums, magnitude, depth, activation):
     eps = np.finfo(got.dtype).eps
     bound = STEEPEST.get(activation, 1.25) * error_bound(depth + 1, got.dtype, magnitude)
     bound = bound + 4 * eps * (np.abs(want) + (3 if activation == "hardswish" else 0))
+    if activation in ("gelu", "gelu_tanh"):
+        bound = bound + eps * np.abs(sums)
     error = np.abs(got - want)
     assert (error <= bound).all(), (activation, float((error - bound).max()))
 
@@ -360,6 +390,28 @@ def test_exponentials_are_within_4_ulp(activation, isa, dtype):
         assert ((np.abs(got) > 0) & (np.abs(got) < np.finfo(dtype).tiny)).sum() > 100
 
 
+@pytest.mark.skipif(
+    np.finfo(np.longdouble).nmant <= 52, reason="has no precision beyond float64"
+)
+@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh"])
+def test_gelu_is_within_4_ulp_and_where_it_vanishes_close(activation, isa, dtype):
+    x = sweep(dtype)
+    got = activate(x, activation)
+    assert not np.isnan(got).any()
+    want = exact(activation, x)
+    tail = 1e-7 if dtype == np.float32 else 1e-16
+    close = (x < -1) & (np.abs(got - want) <= tail * np.abs(x.astype(np.longdouble)))
+    assert ulps(got, want)[~close].max() <= 4
+    assert ((np.abs(got) > 0) & (np.abs(got) < np.finfo(dtype).tiny) & (x < -5)).sum() > 100
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh"])
+def test_gelu_less_its_mirror_image_is_x(activation, isa, dtype):
+    x = sweep(dtype)
+    both = activate(x, activation).astype(np.longdouble) - activate(-x, activation)
+    assert (np.abs(both - x) <= 4 * np.spacing(np.abs(x))).all()
+
+
 SPECIAL = {
     "relu": [0, math.inf, 0, 0],
     "relu6": [0, 6, 0, 0],
@@ -370,7 +422,10 @@ SPECIAL = {
     "sigmoid": [0, 1, 0.5, 0.5],
     "tanh": [-1, 1, 0, 0],
     "silu": [0, math.inf, 0, 0],
+    "hardsigmoid": [0, 1, 0.5, 0.5],
     "hardswish": [0, math.inf, 0, 0],
+    "gelu": [0, math.inf, 0, 0],
+    "gelu_tanh": [0, math.inf, 0, 0],
 }
 
 
@@ -389,7 +444,7 @@ def test_infinities_zeros_and_nan(activation, family, isa, dtype):
             np.testing.assert_array_equal(nan[:-1], got[:-1])
 
 
-@pytest.mark.parametrize("activation", ["tanh", "silu", "hardswish"])
+@pytest.mark.parametrize("activation", ["tanh", "silu", "hardswish", "gelu", "gelu_tanh"])
 def test_zero_keeps_its_sign_where_the_function_crosses_it(activation, dtype, isa):
     minus = np.full((1, 3), -0.0, dtype)
     y = gconv.conv1d(minus, np.ones((1, 1, 1), dtype), minus[0, :1], activation=activation)
@@ -422,6 +477,16 @@ def test_hardswish_is_its_definition(dtype, isa):
     np.testing.assert_array_equal(activate(np.array([largest], dtype), "hardswish"), largest)
 
 
+@pytest.mark.skipif(
+    np.finfo(np.longdouble).nmant <= 52, reason="has no precision beyond float64"
+)
+def test_hardsigmoid_is_within_4_ulp(dtype, isa):
+    x = sweep(dtype)
+    assert ulps(activate(x, "hardsigmoid"), exact("hardsigmoid", x)).max() <= 4
+    ends = np.array([-3, 3, np.finfo(dtype).min, np.finfo(dtype).max], dtype)
+    np.testing.assert_array_equal(activate(ends, "hardsigmoid"), [0, 1, 0, 1])
+
+
 def test_the_exponentials_like_pytorch(dtype, rng):
     torch = oracle("torch")
     x = normals(rng, (1, 4, 50), dtype) * 5
@@ -429,13 +494,17 @@ def test_the_exponentials_like_pytorch(dtype, rng):
     theirs = {
         "relu": functions.relu, "relu6": functions.relu6, "sigmoid": torch.sigmoid,
         "tanh": torch.tanh, "silu": functions.silu, "hardswish": functions.hardswish,
+        "hardsigmoid": functions.hardsigmoid, "gelu": functions.gelu,
+        "gelu_tanh": lambda t: functions.gelu(t, approximate="tanh"),
         ("leaky_relu", 0.125): lambda t: functions.leaky_relu(t, 0.125),
         ("clip", -1, 2): lambda t: torch.clamp(t, -1, 2),
     }
     for activation, function in theirs.items():
         want = function(torch.from_numpy(x)).numpy()
         got = activate(x[0, 0], activation)
-        np.testing.assert_allclose(got, want[0, 0], rtol=8 * np.finfo(dtype).eps, atol=1e-7)
+        # Where gelu vanishes, PyTorch's comes from 1 + erf, which cancels.
+        atol = 1e-6 if "gelu" in activation else 1e-7
+        np.testing.assert_allclose(got, want[0, 0], rtol=8 * np.finfo(dtype).eps, atol=atol)
 
 
 # ---- layers
@@ -445,7 +514,10 @@ LAYER = np.ones((4, 2, 3), np.float32)
 
 
 def test_a_layer_says_and_keeps_its_activation():
-    for activation, shown in (("relu", "'relu'"), (("clip", 0, 1), "('clip', 0.0, 1.0)")):
+    names = ("relu", "hardsigmoid", "gelu", "gelu_tanh")
+    for activation, shown in (
+        *((name, repr(name)) for name in names), (("clip", 0, 1), "('clip', 0.0, 1.0)")
+    ):
         layer = gconv.Conv1d(LAYER, groups=2, activation=activation)
         assert repr(layer).endswith(f"groups=2, bias=False, activation={shown})")
         for same in (pickle.loads(pickle.dumps(layer)), copy.deepcopy(layer)):
@@ -521,7 +593,9 @@ def refusing_calls(activation, residual=None):
 @pytest.mark.parametrize(
     ("activation", "error", "match"),
     [
-        ("gelu", ValueError, "unknown activation 'gelu'"),
+        ("mish", ValueError, "unknown activation 'mish'"),
+        ("gelu_erf", ValueError, "unknown activation 'gelu_erf'"),
+        (("gelu", "tanh"), ValueError, 'must be written as "gelu"'),
         ("", ValueError, "unknown activation ''"),
         ((), ValueError, r"unknown activation \(\)"),
         (("swish", 1), ValueError, "unknown activation"),
@@ -556,7 +630,8 @@ def test_an_unknown_activation_is_told_the_known_ones():
     with pytest.raises(ValueError, match="activation") as caught:
         gconv.Conv1d(LAYER, activation="mish")
     for name in ("None", '"relu"', '"relu6"', '("clip", lo, hi)', '("leaky_relu", slope)',
-                 '"sigmoid"', '"tanh"', '"silu"', '"hardswish"'):
+                 '"sigmoid"', '"tanh"', '"silu"', '"hardsigmoid"', '"hardswish"', '"gelu"',
+                 '"gelu_tanh"'):
         assert name in str(caught.value)
 
 

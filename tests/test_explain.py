@@ -299,5 +299,5 @@ def test_it_refuses_the_inputs_that_a_call_refuses():
 def test_explaining_computes_and_keeps_nothing():
     layer = layer_of((64, 64, 3, 3))
     layer.explain((1, 64, 14, 14))
-    assert layer._packed is None
-    assert layer._short_cut is None
+    assert layer._packings.nbytes == 0
+    assert layer._short_cuts == ()

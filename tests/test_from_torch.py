@@ -462,7 +462,10 @@ ACTIVATIONS = {
     nn.Sigmoid(): "sigmoid",
     nn.Tanh(): "tanh",
     nn.SiLU(): "silu",
+    nn.Hardsigmoid(): "hardsigmoid",
     nn.Hardswish(): "hardswish",
+    nn.GELU(): "gelu",
+    nn.GELU(approximate="tanh"): "gelu_tanh",
 }
 
 
@@ -497,6 +500,12 @@ def test_bounds_that_were_changed():
     activation.max_val = 1
     module = nn.Sequential(nn.Conv2d(8, 8, 3), activation)
     assert_same(gconv.from_torch(module), module)
+
+
+def test_a_form_of_gelu_that_pytorch_does_not_have():
+    module = nn.Sequential(nn.Conv2d(8, 8, 3), nn.GELU(approximate="sigmoid"))
+    with pytest.raises(ValueError, match=r"^from_torch: approximate .* 'tanh', got 'sigmoid'"):
+        gconv.from_torch(module)
 
 
 @pytest.mark.parametrize("name", TAKEN)
@@ -583,7 +592,7 @@ CONV = nn.Conv2d(8, 12, 3)
 @pytest.mark.parametrize(
     ("members", "index"),
     [
-        ([CONV, nn.GELU()], 1),
+        ([CONV, nn.Mish()], 1),
         ([CONV, nn.BatchNorm2d(12), nn.RReLU()], 2),
         ([CONV, nn.GroupNorm(2, 12)], 1),
         ([CONV, nn.InstanceNorm2d(12)], 1),

@@ -11,6 +11,7 @@ from gconv._call.isa import usable
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
 
 PROGRAM = Path(__file__).with_name("guard_pages.py")
+STEPS = Path(__file__).with_name("guard_steps.py")
 
 
 @pytest.mark.parametrize("isa", usable())
@@ -20,6 +21,14 @@ def test_nothing_outside_is_touched(isa, dtype):
     last = done.stderr.strip().splitlines()[-1:]
     assert done.returncode == 0, f"exit status {done.returncode} at {last}\n{done.stderr[-3000:]}"
     assert int(done.stdout) > 2000
+
+
+@pytest.mark.parametrize("isa", usable())
+def test_no_step_touches_anything_outside(isa):
+    done = run_python(STEPS, isa, timeout=240)
+    last = done.stderr.strip().splitlines()[-1:]
+    assert done.returncode == 0, f"exit status {done.returncode} at {last}\n{done.stderr[-3000:]}"
+    assert int(done.stdout) > 1000
 
 
 def test_a_stray_access_would_be_noticed():

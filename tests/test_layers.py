@@ -12,7 +12,10 @@ from oracles import oracle
 from reference import reference
 
 import gconv
+from gconv._api import layers
+from gconv._call import run
 from gconv._call.isa import usable
+from gconv._plan.family import Packings
 
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
 OPTIONS = {"stride": 2, "padding": 1, "dilation": 2, "groups": 2}
@@ -103,6 +106,130 @@ def test_one_layer_serves_any_sizes_orders_and_batches_in_turn(dims, isa, dtype,
         image = integers(rng, (4, *size[-dims:]), dtype)
         want = reference(image[None], weight, bias, padding=1, groups=2)[0]
         np.testing.assert_array_equal(layer(image), want)
+
+
+SLICES = {
+    "channels of an array in C order": lambda x: x[:, 3:11],
+    "channels of a channels-last array": lambda x: channels_last(x)[:, 3:11],
+    "rows": lambda x: x[:, :8, 2:],
+    "every other column": lambda x: x[:, :8, :, ::2],
+    "backwards": lambda x: x[:, :8, ::-1],
+    "images": lambda x: x[1:, :8],
+    "broadcast": lambda x: np.broadcast_to(x[:1, :8], (3, 8, *x.shape[2:])),
+    "rows of a channels-last array": lambda x: channels_last(x)[:, :8, 1:-1],
+}
+
+
+def channels_last(x):
+    return np.ascontiguousarray(np.moveaxis(x, 1, -1)).swapaxes(1, -1).swapaxes(2, -1)
+
+
+def refuse_the_whole_way(monkeypatch):
+    def whole_way(*args, **kwargs):
+        raise AssertionError("no short cut was kept")
+
+    monkeypatch.setattr(run, "convolve", whole_way)
+
+
+@pytest.mark.parametrize("order", [np.ascontiguousarray, channels_last])
+@pytest.mark.parametrize("kind", [gconv.Conv2d, gconv.ConvTranspose2d])
+def test_shapes_that_come_in_turn_keep_their_short_cuts(
+    kind, order, isa, dtype, rng, monkeypatch
+):
+    """As at the five sizes of a detector's head."""
+    layer = kind(integers(rng, (8, 8, 3, 3), dtype), padding=1)
+    xs = [order(integers(rng, (1, 8, size, size + 3), dtype)) for size in (3, 5, 10, 19, 38)]
+    wants = [layer(x) for x in xs]
+    packed = layer._packings.kept
+    refuse_the_whole_way(monkeypatch)
+    for x, want in zip(xs, wants, strict=True):
+        np.testing.assert_array_equal(layer(x), want)
+        np.testing.assert_array_equal(layer(x, out=np.empty_like(want)), want)
+    assert layer._packings.kept is packed
+
+
+@pytest.mark.parametrize("name", SLICES)
+def test_a_sliced_x_takes_the_short_cut(name, isa, dtype, rng, monkeypatch):
+    whole = integers(rng, (3, 16, 9, 14), dtype)
+    weight = integers(rng, (12, 4, 3, 3), dtype)
+    layer = gconv.Conv2d(weight, padding=1, groups=2)
+    x = SLICES[name](whole)
+    want = reference(x, weight, padding=1, groups=2).astype(dtype)
+    np.testing.assert_array_equal(layer(x), want)
+    np.testing.assert_array_equal(gconv.conv2d(x, weight, padding=1, groups=2), want)
+    refuse_the_whole_way(monkeypatch)
+    np.testing.assert_array_equal(layer(x), want)
+    np.testing.assert_array_equal(layer(x, residual=want), 2 * want)
+    np.testing.assert_array_equal(gconv.conv2d(x, weight, padding=1, groups=2), want)
+    out = np.full_like(want, np.nan)
+    assert layer(x, out=out) is out
+    np.testing.assert_array_equal(out, want)
+
+
+@pytest.mark.parametrize("name", SLICES)
+def test_an_out_that_overlaps_a_sliced_x_is_written_last(name, dtype, rng):
+    whole = integers(rng, (3, 16, 9, 14), dtype)
+    layer = gconv.Conv2d(integers(rng, (8, 8, 1, 1), dtype))
+    for _ in range(2):  # the second call meets the short cut
+        x = SLICES[name](whole.copy())
+        if not x.flags.writeable:
+            return
+        want = layer(x)
+        assert layer(x, out=x) is x
+        np.testing.assert_array_equal(x, want)
+
+
+def test_an_x_of_other_strides_takes_no_short_cut_of_the_same_shape(isa, dtype, rng):
+    weight = integers(rng, (4, 8, 3, 3), dtype)
+    layer = gconv.Conv2d(weight, padding=1)
+    for name in [*SLICES, *SLICES]:
+        x = SLICES[name](integers(rng, (3, 16, 9, 14), dtype))
+        np.testing.assert_array_equal(layer(x), reference(x, weight, padding=1))
+
+
+def test_short_cuts_and_packings_are_bounded(rng):
+    """Nor does a call that cannot take one push the others out."""
+    layer = gconv.Conv2d(normals(rng, (64, 64, 3, 3), np.float32), padding=1)
+    for size in range(1, 40):
+        x = normals(rng, (1, 64, size, 2 * size), np.float32)
+        layer(x)
+        layer(channels_last(x))
+    assert len(layer._short_cuts) == layers.MOST_SHORT_CUTS
+    assert 1 <= len(layer._packings.kept) <= layers.MOST_PACKINGS
+    first, *_ = layer._short_cuts
+    for _ in range(20):
+        layer(channels_last(x), out=np.empty((1, 64, 39, 78), np.float32))
+    assert len(layer._short_cuts) == layers.MOST_SHORT_CUTS
+    assert sum(first.replaces(other) for other in layer._short_cuts) == 1
+
+
+def test_the_last_packings_are_kept():
+    class Keyed:
+        """A layout whose weights are packed as its key says."""
+
+        family = property(lambda self: self)
+
+        def __init__(self, key):
+            self.key = key
+
+        def pack_key(self, layout):
+            return (self.key,)
+
+        def packed_size(self, layout):
+            return 3
+
+        def pack_all(self, layout, weight, packed):
+            packed[...] = self.key
+
+    packings = Packings(2)
+    weight = np.zeros(3)
+    one, _ = packings.packed_for(Keyed(1), weight)
+    assert packings.packed_for(Keyed(2), weight)[1] is False
+    assert packings.packed_for(Keyed(1), weight)[0] is one
+    assert packings.packed_for(Keyed(3), weight)[1] is True
+    assert packings.packed_for(Keyed(1), weight) == (one, False)
+    assert [key for key, _ in packings.kept] == [(1,), (3,)]
+    assert packings.nbytes == 2 * weight.nbytes
 
 
 def test_a_refused_call_leaves_it_usable(arrays):

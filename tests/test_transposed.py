@@ -388,11 +388,10 @@ def test_a_layer_packs_once_for_all_sizes(isa, rng):
     x = normals(rng, (1, 64, 20, 21), np.float32)
     layer = gconv.ConvTranspose2d(normals(rng, (64, 32, 4, 4), np.float32), stride=2, padding=1)
     want = layer(x).tobytes()
-    packed = layer._packed
-    assert packed is not None
+    (packed,) = layer._packings.kept
     layer(x[:, :, :19])
     assert layer(x).tobytes() == want
-    assert layer._packed[0] == packed[0]
+    assert layer._packings.kept == (packed,)
 
 
 def test_a_call_like_the_last_makes_no_geometry(layer, monkeypatch):
@@ -465,9 +464,9 @@ def test_flops_are_the_products_counted_one_by_one(geometry):
 def test_explain_says_what_is_kept(isa, dtype):
     layer = gconv.ConvTranspose2d(np.ones((64, 40, 4, 4), dtype), stride=2, padding=1)
     how = layer.explain((1, 64, 14, 15), 2)
-    assert layer._packed is None
+    assert layer._packings.nbytes == 0
     layer(np.ones((1, 64, 14, 15), dtype))
-    assert how.packed_weight_bytes == layer._packed[1].nbytes
+    assert how.packed_weight_bytes == layer._packings.nbytes
     assert "output channels of 40" in str(how).replace("channel of", "channels of")
     assert how.y_shape == (1, 40, 28, 30)
 

@@ -225,6 +225,10 @@ class CausalConv1d(Layer):
         return call.Step(plan, self._packed_for(plan), chunk.shape, state_shape,
                          geometry.out_shape, chunk.dtype)
 
+    def _forget(self) -> None:
+        super()._forget()
+        self._steps.clear()
+
     def _drop_a_step(self) -> None:
         """Forget the oldest; another thread may be at it too."""
         with suppress(RuntimeError, StopIteration):

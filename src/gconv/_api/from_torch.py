@@ -25,7 +25,9 @@ ACTIVATIONS: dict[str, Callable[[Any], Activation]] = {
     "Sigmoid": lambda module: "sigmoid",
     "Tanh": lambda module: "tanh",
     "SiLU": lambda module: "silu",
+    "Hardsigmoid": lambda module: "hardsigmoid",
     "Hardswish": lambda module: "hardswish",
+    "GELU": lambda module: _gelu(module),
 }
 #: Batch normalisations, by the dimensions of the convolutions that they may follow.
 NORMS = {"BatchNorm1d": (1,), "BatchNorm2d": (2,), "BatchNorm3d": (3,), "SyncBatchNorm": (1, 2, 3)}
@@ -221,6 +223,16 @@ def _check_hooks(module: Any, where: str) -> None:
 def _clip(module: Any) -> Activation:
     bounds = float(module.min_val), float(module.max_val)
     return "relu6" if bounds == (0, 6) else ("clip", *bounds)
+
+
+def _gelu(module: Any) -> Activation:
+    forms = {"none": "gelu", "tanh": "gelu_tanh"}
+    if module.approximate not in forms:
+        raise ValueError(
+            f"{NAME}: approximate of a {_name(type(module))} must be one of "
+            f"{', '.join(map(repr, forms))}, got {module.approximate!r}"
+        )
+    return forms[module.approximate]
 
 
 # ---- what a layer is made of -------------------------------------------------------------------

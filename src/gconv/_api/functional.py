@@ -113,7 +113,8 @@ def conv2d(
         None of these pads a dimension that is empty.
     activation : str or tuple, optional
         What is done to the sums: ``"relu"``, ``"relu6"``, ``("clip", lo, hi)``,
-        ``("leaky_relu", slope)``, ``"sigmoid"``, ``"tanh"``, ``"silu"`` or ``"hardswish"``.
+        ``("leaky_relu", slope)``, ``"sigmoid"``, ``"tanh"``, ``"silu"``, ``"gelu"``,
+        ``"gelu_tanh"``, ``"hardsigmoid"`` or ``"hardswish"``.
     residual : array_like, optional
         Added before the activation: of the shape and dtype of the result, nothing is broadcast.
         It may be `out` itself.
@@ -159,9 +160,13 @@ def conv2d(
     Activations are applied to outputs while these are in registers or in the cache; NaN stays NaN
     in all of them. ``"sigmoid"``, ``"tanh"`` and ``"silu"`` (x times the sigmoid of x) are within
     4 units in the last place of their exact values, for every x; at minus infinity silu is 0.
-    ``"hardswish"`` is ``x * clip(x + 3, 0, 6) / 6``, likewise 0 there, ``("leaky_relu", slope)``
-    is ``slope * x`` below 0 and x elsewhere, ``"relu6"`` is ``("clip", 0, 6)``; bounds and slope
-    are rounded to the dtype.
+    ``"gelu"`` is ``x * (1 + erf(x / sqrt(2))) / 2``, and ``"gelu_tanh"`` is
+    ``x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2``: they are as close for x from -1
+    on; below, where they vanish, they are within 4 units or ``1e-7 * abs(x)`` (float64:
+    ``1e-16 * abs(x)``), and at minus infinity 0. ``"hardsigmoid"`` is ``clip(x + 3, 0, 6) / 6``
+    and ``"hardswish"`` x times that, likewise 0 there, ``("leaky_relu", slope)`` is ``slope * x``
+    below 0 and x elsewhere, ``"relu6"`` is ``("clip", 0, 6)``; bounds and slope are rounded to
+    the dtype.
 
     An x of one channel, or of one pixel, lies in memory as C order and as channels-last at once:
     grey images (N, H, W, 1) seen as (N, 1, H, W), say. C order is taken, so that the result,

@@ -22,22 +22,26 @@ from gconv._call.geometry import (
 )
 from gconv._call.threads import checked, resolve
 from gconv._engine import call
-from gconv._plan.family import packed_weights
+from gconv._plan.family import Packings
 
 if TYPE_CHECKING:
     from gconv._api.explain import Explanation
 
 _L = TypeVar("_L", bound="Layer")
 
+# Of the shapes that a layer sees in turn, such as the sizes at which a detector's head is called.
+MOST_SHORT_CUTS = 8
+MOST_PACKINGS = 4  # tiles want other packings for few of these shapes
+
 
 class Layer(call.LayerBase):
     """What the layers of all dimensions share.
 
     A layer never changes: its weight and bias are copies that nothing writes to, and what it
-    keeps of its last call is only a short cut to the same result.
+    keeps of its last calls is only a short cut to the same results.
     """
 
-    __slots__ = ("_packed", "_parameters", "_settings")
+    __slots__ = ("_packings", "_parameters", "_settings")
     dimensions: ClassVar[int]
     out_channel_axis: ClassVar[int] = 0  # of the weight of one group
     channel_major: ClassVar[bool] = False  # see gconv._plan.problem.Problem
@@ -49,7 +53,7 @@ class Layer(call.LayerBase):
 
     _parameters: Parameters
     _settings: dict[str, Any]
-    _packed: tuple[Any, Array] | None  # what the packing depends on, and the packed weights
+    _packings: Packings
 
     def __init__(
         self,
@@ -104,7 +108,8 @@ class Layer(call.LayerBase):
             "bias": None if bias_ is None else _own(bias_),
             "_parameters": parameters,
             "_settings": settings,
-            "_packed": None,
+            "_packings": Packings(MOST_PACKINGS),
+            "_short_cuts": (),
         }
         for field, value in fields.items():
             object.__setattr__(self, field, value)
@@ -301,22 +306,26 @@ class Layer(call.LayerBase):
             type(self).__name__, x, self.weight, self.bias, residual, out, num_threads,
             parameters_of=lambda weight_shape, bias_shape: self._parameters,
             packed_for=self._packed_for,
-            keep=lambda short_cut: object.__setattr__(self, "_short_cut", short_cut),
+            keep=self._keep,
             channel_major=self.channel_major,
         )
 
     def _packed_for(self, plan: call.Plan) -> Array | None:
         """The weights as a plan wants them, packed once for all plans that want the same."""
-        layout = plan.layout
-        key = layout.family.pack_key(layout)
-        if key is None:
-            return None
-        packed = self._packed
-        if packed is None or packed[0] != key:
-            object.__setattr__(self, "_short_cut", None)  # it would keep the old ones alive
-            packed = (key, packed_weights(layout, self.weight))
-            object.__setattr__(self, "_packed", packed)
-        return packed[1]
+        packed, dropped = self._packings.packed_for(plan.layout, self.weight)
+        if dropped:
+            self._forget()
+        return packed
+
+    def _forget(self) -> None:
+        """Drop everything that keeps a packing alive."""
+        object.__setattr__(self, "_short_cuts", ())
+
+    def _keep(self, short_cut: call.ShortCut) -> None:
+        """Keep a short cut, in front of the last ones."""
+        others = [old for old in self._short_cuts or () if not short_cut.replaces(old)]
+        kept = (short_cut, *others[: MOST_SHORT_CUTS - 1])
+        object.__setattr__(self, "_short_cuts", kept)
 
 
 def _own(array: Array) -> Array:

@@ -38,7 +38,10 @@ ACTIVATIONS: dict[str, tuple[str, ...]] = {
     "sigmoid": (),
     "tanh": (),
     "silu": (),
+    "hardsigmoid": (),
     "hardswish": (),
+    "gelu": (),
+    "gelu_tanh": (),
 }
 MOST_BYTES = 2**63 - 1
 

@@ -72,9 +72,7 @@ def convolve(
     bias = None if bias is None else np.ascontiguousarray(bias)
     prepared = prepare(geometry, x, out, weight, bias, residual=residual, **options)
     packed = packed_for(prepared.plan)
-    next_time = short_cut(geometry, prepared, packed)
-    if next_time is not None:
-        keep(next_time)
+    keep(short_cut(geometry, prepared, packed))
     return run(geometry, prepared, weight, packed, bias, threads)
 
 
@@ -151,17 +149,10 @@ def strides_of(array: Array, batched: bool) -> tuple[int, ...]:
     return (0, *reversed(strides))
 
 
-def short_cut(
-    geometry: Geometry, prepared: Prepared, packed: Array | None
-) -> call.ShortCut | None:
-    """The way to the result for the next x like this one, where an image of it is in C order or
-    channels-last."""
-    x, plan = prepared.x, prepared.plan
-    x_in_order = call.is_image(x, geometry.batched, True)
-    if not x_in_order and not call.is_image(x, geometry.batched, False):
-        return None
-    copy = arrays.copy_result if plan.copied else None
-    return call.ShortCut(plan, packed, x.shape, prepared.result.shape, x.dtype, x_in_order, copy)
+def short_cut(geometry: Geometry, prepared: Prepared, packed: Array | None) -> call.ShortCut:
+    """The way to the result for the next x like this one."""
+    copy = arrays.copy_result if prepared.plan.copied else None
+    return call.ShortCut(prepared.plan, packed, prepared.x, geometry.out_shape, copy)
 
 
 def run(

@@ -78,10 +78,8 @@ class ShortCut:
         self,
         plan: Plan,
         packed: NDArray[Any] | None,
-        x_shape: tuple[int, ...],
+        x: NDArray[Any],
         y_shape: tuple[int, ...],
-        dtype: np.dtype[Any],
-        x_in_order: bool,
         copy: Callable[[NDArray[Any], NDArray[Any], bool], None] | None,
     ) -> None: ...
     def __call__(
@@ -93,6 +91,7 @@ class ShortCut:
         out: NDArray[Any] | None,
         num_threads: int | None,
     ) -> NDArray[Any]: ...
+    def replaces(self, other: ShortCut) -> bool: ...
 
 class Step:
     def __init__(
@@ -116,7 +115,7 @@ class Step:
 class LayerBase:
     weight: NDArray[Any]
     bias: NDArray[Any] | None
-    _short_cut: ShortCut | None
+    _short_cuts: tuple[ShortCut, ...] | None
     def __call__(
         self,
         x: ArrayLike,

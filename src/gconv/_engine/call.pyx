@@ -75,8 +75,8 @@ padding_modes = {
 }
 activations = {
     "IDENTITY": names.IDENTITY, "CLAMP": names.CLAMP, "LEAKY_RELU": names.LEAKY_RELU,
-    "HARDSWISH": names.HARDSWISH, "SIGMOID": names.SIGMOID, "TANH": names.TANH,
-    "SILU": names.SILU,
+    "HARDSIGMOID": names.HARDSIGMOID, "HARDSWISH": names.HARDSWISH, "SIGMOID": names.SIGMOID,
+    "TANH": names.TANH, "SILU": names.SILU, "GELU": names.GELU, "GELU_TANH": names.GELU_TANH,
 }
 item_orders = {
     "CHANNELS_FASTEST": names.CHANNELS_FASTEST, "BANDS_FASTEST": names.BANDS_FASTEST,
@@ -247,8 +247,8 @@ cdef bint find_place(cnp.ndarray array, int channel, bint in_order, Place* place
 
 
 cdef bint share_memory(const Place* a, const Place* b) noexcept:
-    """Whether two arrays may share memory. Slices of one array lie between each other: each has
-    its own bytes of every pixel, or of every image in C order."""
+    """Whether two arrays may share memory; a is in a known order. Slices of one array lie between
+    each other: each has its own bytes of every pixel, or of every image in C order."""
     cdef Py_ssize_t period = a.image if a.in_order else a.pixel, distance
     if a.end <= b.begin or b.end <= a.begin:
         return False
@@ -394,22 +394,29 @@ cdef inline bint plain_array(object array, int type_number) noexcept:
     )
 
 
-cdef inline bint plain_place(
-    object array, int type_number, int dimensions, cnp.npy_intp* shape, int channel,
-    bint in_order, Place* place) noexcept:
-    """Whether it is an ndarray (of no subclass) of this shape, aligned, in native byte order,
-    whose images lie as `find_place` asks."""
+cdef inline bint plain_elements(
+    object array, int type_number, int dimensions, const cnp.npy_intp* shape) noexcept:
+    """Whether it is an ndarray (of no subclass) of this shape, aligned, in native byte order."""
     return (
         cnp.PyArray_CheckExact(array)
         and cnp.PyArray_TYPE(<cnp.ndarray>array) == type_number
         and has_shape(<cnp.ndarray>array, dimensions, shape)
         and cnp.PyArray_ISALIGNED(<cnp.ndarray>array)
         and cnp.PyArray_ISNOTSWAPPED(<cnp.ndarray>array)
+    )
+
+
+cdef inline bint plain_place(
+    object array, int type_number, int dimensions, const cnp.npy_intp* shape, int channel,
+    bint in_order, Place* place) noexcept:
+    """Whether it is such an array, and its images lie as `find_place` asks."""
+    return (
+        plain_elements(array, type_number, dimensions, shape)
         and find_place(<cnp.ndarray>array, channel, in_order, place)
     )
 
 
-cdef inline bint has_shape(cnp.ndarray array, int dimensions, cnp.npy_intp* shape) noexcept:
+cdef inline bint has_shape(cnp.ndarray array, int dimensions, const cnp.npy_intp* shape) noexcept:
     cdef int axis
     if cnp.PyArray_NDIM(array) != dimensions:
         return False
@@ -423,6 +430,30 @@ cdef inline bint overlaps(const Place* place, cnp.ndarray array) noexcept:
     """Whether an array shares memory with one that fills a range of it."""
     cdef Py_ssize_t begin = <Py_ssize_t>cnp.PyArray_DATA(array)
     return place.begin < begin + cnp.PyArray_NBYTES(array) and begin < place.end
+
+
+cdef bint find_extent(cnp.ndarray array, int channel, const cnp.npy_intp* strides, Place* place) noexcept:
+    """Whether every image has these strides; the place is then that of no known order, which says
+    only between which addresses all elements lie. Axes of one element may have any stride."""
+    cdef int axis
+    cdef Py_ssize_t reach
+    place.pixel = place.extent = place.span = 0
+    place.in_order = False
+    place.image = 0
+    if channel == 1 and cnp.PyArray_DIM(array, 0) > 1:
+        place.image = cnp.PyArray_STRIDE(array, 0)
+    if place.image % cnp.PyArray_ITEMSIZE(array) != 0 or cnp.PyArray_SIZE(array) == 0:
+        return False
+    place.begin = <Py_ssize_t>cnp.PyArray_DATA(array)
+    place.end = place.begin + cnp.PyArray_ITEMSIZE(array)
+    for axis in range(cnp.PyArray_NDIM(array)):
+        if (axis >= channel and cnp.PyArray_DIM(array, axis) > 1
+                and cnp.PyArray_STRIDE(array, axis) != strides[axis]):
+            return False
+        reach = (cnp.PyArray_DIM(array, axis) - 1) * cnp.PyArray_STRIDE(array, axis)
+        place.begin += min(0, reach)
+        place.end += max(0, reach)
+    return True
 
 
 cdef inline bytes shape_of(cnp.ndarray array):
@@ -506,20 +537,26 @@ def key_of(str name, x, weight, bias, tuple options, activation, setting):
         options, activation, setting)
 
 
+# How an image of x lies: channels-last means also some channels of such an image.
+cdef enum XOrder:
+    C_ORDER
+    CHANNELS_LAST
+    OTHER
+
+
 @cython.final
 cdef class ShortCut:
-    """What a call needs once its like has been validated: for one shape of x, whose images are in C
-    order or channels-last, and a result in the same memory order.
+    """What a call needs once its like has been validated: for one shape of x, and one way in which
+    its images lie.
 
     Parameters
     ----------
     plan : Plan
     packed : numpy.ndarray or None
         The weights as the plan wants them; None for a function, which packs as it goes.
-    x_shape, y_shape : tuple of int
-    dtype : numpy.dtype
-    x_in_order : bool
-        Whether x is in C order; channels-last otherwise.
+    x : numpy.ndarray
+        An x like those to come; it is not kept.
+    y_shape : tuple of int
     copy : callable or None
         Where the result is channels-last and the plan writes C order: called with the result and
         what goes there.
@@ -529,26 +566,63 @@ cdef class ShortCut:
     cdef cnp.ndarray packed
     cdef int type_number, dimensions, channel
     cdef cnp.npy_intp x_shape[5]
+    cdef cnp.npy_intp x_strides[5]
     cdef cnp.npy_intp y_shape[5]
-    cdef bint x_in_order, y_in_order
+    cdef XOrder x_order
+    cdef Py_ssize_t x_pixel
+    cdef bint y_in_order
     cdef object copy
     cdef Py_ssize_t images
 
-    def __cinit__(self, Plan plan, packed, tuple x_shape, tuple y_shape, cnp.dtype dtype,
-                  bint x_in_order, copy):
+    def __cinit__(self, Plan plan, packed, cnp.ndarray x, tuple y_shape, copy):
         cdef int axis
+        cdef Place place
         self.copy = copy
-        self.x_in_order = x_in_order
         self.y_in_order = plan.plan.problem.y_in_order and copy is None
         self.plan = plan
         self.packed = packed
-        self.type_number = dtype.num
-        self.dimensions = len(x_shape)
+        self.type_number = cnp.PyArray_TYPE(x)
+        self.dimensions = cnp.PyArray_NDIM(x)
         self.channel = self.dimensions - plan.dimensions - 1
         for axis in range(self.dimensions):
-            self.x_shape[axis] = x_shape[axis]
+            self.x_shape[axis] = cnp.PyArray_DIM(x, axis)
+            self.x_strides[axis] = cnp.PyArray_STRIDE(x, axis)
             self.y_shape[axis] = y_shape[axis]
-        self.images = x_shape[0] if self.channel == 1 else 1
+        self.images = self.x_shape[0] if self.channel == 1 else 1
+        self.x_order = OTHER
+        if find_place(x, self.channel, True, &place):
+            self.x_order = C_ORDER
+        elif find_place(x, self.channel, False, &place):
+            self.x_order = CHANNELS_LAST
+            self.x_pixel = place.pixel
+
+    cdef bint is_x(self, x, Place* place) noexcept:
+        """Whether it is an x of the kind that this is for, and where it lies."""
+        if self.x_order != OTHER:
+            return (
+                plain_place(x, self.type_number, self.dimensions, self.x_shape, self.channel,
+                            self.x_order == C_ORDER, place)
+                and (self.x_order == C_ORDER or place.pixel == self.x_pixel)
+            )
+        return (
+            plain_elements(x, self.type_number, self.dimensions, self.x_shape)
+            and find_extent(<cnp.ndarray>x, self.channel, self.x_strides, place)
+        )
+
+    def replaces(self, ShortCut other):
+        """Whether an other short cut is for the same x, so that it need not be kept as well."""
+        cdef int axis
+        if (self.type_number != other.type_number or self.dimensions != other.dimensions
+                or self.channel != other.channel or self.x_order != other.x_order
+                or self.x_pixel != other.x_pixel):
+            return False
+        for axis in range(self.dimensions):
+            if self.x_shape[axis] != other.x_shape[axis]:
+                return False
+            if (self.x_order == OTHER and axis >= self.channel and self.x_shape[axis] > 1
+                    and self.x_strides[axis] != other.x_strides[axis]):
+                return False
+        return True
 
     @property
     def nbytes(self):
@@ -560,12 +634,14 @@ cdef class ShortCut:
 
         The shapes of weight and bias are taken to be right.
         """
+        return self.attempt(x, weight, bias, residual, out, num_threads)
+
+    cdef object attempt(self, x, weight, bias, residual, out, num_threads):
+        """The same, called without Python."""
         cdef cnp.ndarray y, computed
         cdef int threads
         cdef Place x_place, y_place, residual_place
-        if not (plain_place(x, self.type_number, self.dimensions, self.x_shape, self.channel,
-                            self.x_in_order, &x_place)
-                and (self.x_in_order or x_place.pixel == x_place.extent)
+        if not (self.is_x(x, &x_place)
                 and plain_array(weight, self.type_number)
                 and (bias is None or plain_array(bias, self.type_number))
                 and (residual is None or (
@@ -755,23 +831,25 @@ cdef class Step:
 
 
 cdef class LayerBase:
-    """The fields of a layer and its call: the short cut first, `_call` for everything else.
+    """The fields of a layer and its call: the short cuts first, `_call` for everything else.
 
-    The short cut of the last shape is one object that is replaced whole, so that threads may
-    share a layer.
+    The short cuts are those of the last shapes, newest first, in one tuple that is replaced whole,
+    so that threads may share a layer.
     """
 
     cdef public object weight
     cdef public object bias
-    cdef public object _short_cut
+    cdef public tuple _short_cuts
 
     def __call__(self, x, *, residual=None, out=None, num_threads=None):
         cdef object short_cut, result
+        cdef tuple short_cuts
         with cython.critical_section(self):
-            short_cut = self._short_cut
-        if short_cut is not None:
-            result = (<ShortCut>short_cut)(
-                x, self.weight, self.bias, residual, out, num_threads)
-            if result is not NotImplemented:
-                return result
+            short_cuts = self._short_cuts
+        if short_cuts is not None:
+            for short_cut in short_cuts:
+                result = (<ShortCut>short_cut).attempt(
+                    x, self.weight, self.bias, residual, out, num_threads)
+                if result is not NotImplemented:
+                    return result
         return self._call(x, residual, out, num_threads)

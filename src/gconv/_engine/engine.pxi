@@ -22,13 +22,14 @@
 
 from cpython.pycapsule cimport PyCapsule_New
 from cython.parallel cimport prange
+from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from gconv._engine.plan cimport (
-    Activation, BANDS_FASTEST, BANDS_SLOWEST, CIRCULAR, CLAMP, ConvPlan, EpiloguePlan, FLAT,
-    HARDSWISH, IDENTITY, LEAKY_RELU, ProblemPlan, REFLECT, REPLICATE, ScratchPlan, SIGMOID, SILU,
-    SourcePlan, TANH, WorkPlan, ZEROS, run_function)
+    Activation, BANDS_FASTEST, BANDS_SLOWEST, CIRCULAR, CLAMP, ConvPlan, EpiloguePlan, FLAT, GELU,
+    GELU_TANH, HARDSIGMOID, HARDSWISH, IDENTITY, LEAKY_RELU, ProblemPlan, REFLECT, REPLICATE,
+    ScratchPlan, SIGMOID, SILU, SourcePlan, TANH, WorkPlan, ZEROS, run_function)
 
 
 cdef extern from "runtime.h" nogil:

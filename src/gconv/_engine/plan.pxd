@@ -22,10 +22,13 @@ cdef enum Activation:
     IDENTITY
     CLAMP
     LEAKY_RELU
-    HARDSWISH
+    HARDSIGMOID
+    HARDSWISH  # the last that tiles may apply
     SIGMOID
     TANH
     SILU
+    GELU
+    GELU_TANH
 
 
 # How the levels of an item's number are nested, slowest first.
@@ -106,7 +109,7 @@ cdef struct SourcePlan:
 # What is done to the sums before they are y (see epilogue.pxi).
 cdef struct EpiloguePlan:
     Activation activation
-    double low, high  # of CLAMP; 0 and 6 for HARDSWISH; the slope and 0 for LEAKY_RELU
+    double low, high  # of CLAMP; 0 and 6 for HARDSIGMOID and HARDSWISH; the slope and 0 for LEAKY_RELU
     bint in_tiles  # tiles apply the activation; else the item's outputs take a pass
     bint adds_residual  # tiles add the residual; else that pass does
 

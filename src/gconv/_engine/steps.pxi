@@ -62,6 +62,10 @@ cdef int64_t run_step(
     cdef items_function compute = ITEMS[step.kind]
     cdef Py_ssize_t i, items = step.items
     cdef int64_t computed = 0
+    if items == 0:
+        return 0
+    if threads > items:
+        threads = <int>items
     if threads == 1:
         compute(step.own, at, 0, items, scratch)
         return 0

@@ -150,3 +150,36 @@ def packed_weights(layout: Layout, weight: Array) -> Array:
     packed = memory[start : start + size]
     layout.family.pack_all(layout, weight, packed)
     return packed
+
+
+class Packings:
+    """One weight's packings for the plans that it is used with, a bounded number of them: which
+    was used last is dropped last. Threads may share it.
+
+    Parameters
+    ----------
+    most : int
+        How many are kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.kept: tuple[tuple[tuple[object, ...], Array], ...] = ()  # replaced whole
+
+    @property
+    def nbytes(self) -> int:
+        """Of all packings."""
+        return sum(packed.nbytes for _, packed in self.kept)
+
+    def packed_for(self, layout: Layout, weight: Array) -> tuple[Array | None, bool]:
+        """The weight as the tiles of a layout read it, None where they read it as it is; and
+        whether another packing was dropped for it."""
+        key = layout.family.pack_key(layout)
+        if key is None:
+            return None, False
+        kept = self.kept
+        found = [packed for known, packed in kept if known == key]
+        packed = found[0] if found else packed_weights(layout, weight)
+        others = [entry for entry in kept if entry[0] != key]
+        self.kept = ((key, packed), *others[: self.most - 1])
+        return packed, len(others) >= self.most

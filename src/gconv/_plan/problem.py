@@ -22,10 +22,13 @@ class Operation(IntEnum):
     IDENTITY = call.activations["IDENTITY"]
     CLAMP = call.activations["CLAMP"]
     LEAKY_RELU = call.activations["LEAKY_RELU"]
+    HARDSIGMOID = call.activations["HARDSIGMOID"]
     HARDSWISH = call.activations["HARDSWISH"]
     SIGMOID = call.activations["SIGMOID"]
     TANH = call.activations["TANH"]
     SILU = call.activations["SILU"]
+    GELU = call.activations["GELU"]
+    GELU_TANH = call.activations["GELU_TANH"]
 
 
 class PaddingMode(IntEnum):
@@ -80,8 +83,8 @@ def epilogue_of(activation: Activation | None) -> Epilogue:
     clamps = {"relu": (0.0, math.inf), "relu6": (0.0, 6.0), "clip": numbers}
     if kind in clamps:
         return Epilogue(Operation.CLAMP, *clamps[kind])
-    if kind == "hardswish":
-        return Epilogue(Operation.HARDSWISH, 0.0, 6.0)
+    if kind in ("hardsigmoid", "hardswish"):
+        numbers = [0.0, 6.0]
     return Epilogue(Operation[kind.upper()], *numbers)
 
 

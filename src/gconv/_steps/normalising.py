@@ -48,25 +48,19 @@ def softmax(x: Operand, y: Operand, axis: int, log: bool = False) -> Step | None
     """
     check_float32(x, y)
     check_shape("y", y, x.shape)
-    strides = [x.strides, y.strides]
     own_axis = Axis(x.shape[axis], (x.strides[axis], y.strides[axis]))
-    others = [
-        other for number, other in enumerate(
-            Axis(n, steps) for n, *steps_ in [(n, *s) for n, *s in zip(x.shape, *strides, strict=True)]
-            for steps in [tuple(steps_)])
-        if number != axis and other.size != 1
-    ]
-    rows = collapsed(by_steps(others, 1))
+    others = [n for n in range(len(x.shape)) if n != axis]
+    rows = collapsed(by_steps(axes_of(
+        [x.shape[n] for n in others],
+        [[operand.strides[n] for n in others] for operand in (x, y)]), 1))
+    across = own_axis.size > 1 and own_axis.steps != (1, 1)
     columns = 1
-    if own_axis.size > 1 and own_axis.steps != (1, 1):
+    if across:
         if not rows or rows[-1].steps != (1, 1):
-            if rows or own_axis.steps[0] < 0:
-                pass
             return None
         columns = rows.pop().size
     if not fits(rows):
         return None
-    across = columns > 1 or own_axis.steps != (1, 1)
     blocks = -(-columns // COLUMNS)
     own = np.array(
         (log, walked(rows), own_axis.size, *own_axis.steps, columns if across else 0, blocks),

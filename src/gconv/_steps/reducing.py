@@ -30,8 +30,7 @@ def reduce(operation: str, x: Operand, y: Operand, axes: Sequence[int]) -> Step 
     """y = the mean, sum, maximum or minimum of x over some axes.
 
     Sums are added in a fixed order: neighbours by the lanes of four vectors, others one behind the
-    other, in blocks whose sums are added. The error grows with the square root of the number of
-    elements at most in the number of blocks.
+    other, in blocks, whose sums are added in double precision.
 
     Parameters
     ----------

@@ -115,13 +115,14 @@ cdef void softmax_items(
 ITEMS[<int>SOFTMAX] = softmax_items
 
 
-cdef inline sum_t squares_of_row(const sum_t* x, Py_ssize_t n, sum_t mean) noexcept nogil:
-    """The sum of (x - mean)**2."""
+cdef inline double squares_of_row(const sum_t* x, Py_ssize_t n, sum_t mean) noexcept nogil:
+    """The sum of (x - mean)**2, in blocks as in `reduce_row`."""
     cdef vec sums[2]
-    cdef vec total = splat(0), v
+    cdef vec v
+    cdef double total = 0
     cdef Py_ssize_t left
     while n > 0:
-        left = min(n, <Py_ssize_t>BLOCK)
+        left = min(n, block_size() // 2)
         n -= left
         sums[0] = sums[1] = splat(0)
         while left >= 2 * LANES:
@@ -136,8 +137,8 @@ cdef inline sum_t squares_of_row(const sum_t* x, Py_ssize_t n, sum_t mean) noexc
             sums[0] = v * v + sums[0]
             x += LANES
             left -= LANES
-        total = total + (sums[0] + sums[1])
-    return of_lanes(total, SUM)
+        total += of_lanes(sums[0] + sums[1], SUM)
+    return total
 
 
 cdef void layer_norm_items(
@@ -157,7 +158,7 @@ cdef void layer_norm_items(
         x = <const sum_t*>at[0] + walk.offset[0]
         y = <sum_t*>at[3] + walk.offset[1]
         mean = reduce_row(x, p.size, SUM) / p.size
-        factor = 1 / sqrt(<double>squares_of_row(x, p.size, mean) / p.size + p.epsilon)
+        factor = 1 / sqrt(squares_of_row(x, p.size, mean) / p.size + p.epsilon)
         i = 0
         while i < p.size:
             left = p.size - i
