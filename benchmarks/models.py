@@ -259,7 +259,7 @@ def share_outside(worker: Worker, seconds: float) -> float | None:
     if rows is None:
         return None
     inside = sum(row["ms"] for row in rows if row["by"] == "convolution") / 1e3
-    return max(0.0, 1 - inside / seconds)
+    return float(max(0.0, 1 - inside / seconds))
 
 
 def together(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -159,14 +159,13 @@ class Worker:
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays with their names, which may be any, to an ``.npz`` file."""
-    numbered = {str(index): array for index, array in enumerate(arrays.values())}
-    np.savez(path, names=np.array(list(arrays), np.str_), **numbered)
+    np.savez(path, *arrays.values(), names=np.array(list(arrays), np.str_))
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """What `write_arrays` has written."""
     with np.load(path) as file:
-        return {str(name): file[str(index)] for index, name in enumerate(file["names"])}
+        return {str(name): file[f"arr_{index}"] for index, name in enumerate(file["names"])}
 
 
 def interleave(
@@ -273,7 +272,11 @@ def _steps(loaded: Loaded, runs: int) -> dict[str, Any]:
     return {"steps": rows}
 
 
-_DO = {"turn": _turn, "results": _results, "steps": _steps}
+_DO: dict[str, Callable[[Loaded, Any], dict[str, Any]]] = {
+    "turn": _turn,
+    "results": _results,
+    "steps": _steps,
+}
 
 
 def main() -> int:

@@ -263,8 +263,9 @@ class TorchModule(Runner):
             from gconv._bench.zoo import import_timm
 
             import_timm()
-        # For good: entering inference mode in each run would be counted.
-        torch.inference_mode().__enter__()
+        # For good: entering inference mode in each run would be counted. It ends with the object.
+        self._mode = torch.inference_mode()
+        self._mode.__enter__()
 
     def open(self, path: Path, feeds: Arrays, threads: int) -> Loaded:
         import torch
