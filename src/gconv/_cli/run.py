@@ -69,9 +69,7 @@ def run_model(options: Options) -> int:
 
 def _run(options: Options, bar: Bar) -> list[str]:
     """Do what was asked for; return what to print."""
-    begin = time.perf_counter()
-    session = _load(options)
-    load_seconds = time.perf_counter() - begin
+    session, load_seconds = _load(options)
     files = _name_files(session, options.output)
     written = [*files.values(), *([options.plot] if options.plot else [])]
     read = [options.model, *(Path(text.partition("=")[2]) for text in options.inputs)]
@@ -169,17 +167,19 @@ def measure(run: Callable[[], Any], advance: Callable[[int, int], None]) -> list
     return samples
 
 
-def _load(options: Options) -> InferenceSession:
-    """Read the model; what it warns of is a line on stderr."""
+def _load(options: Options) -> tuple[InferenceSession, float]:
+    """Read the model, and the seconds that it took; what it warns of is a line on stderr."""
     from gconv.onnx import InferenceSession
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        begin = time.perf_counter()
         session = InferenceSession(options.model, num_threads=options.threads)
+        seconds = time.perf_counter() - begin
     for warning in caught:
         text = str(warning.message).removeprefix("InferenceSession: ")
         complain(COMMAND, f"{options.model}: {text}")
-    return session
+    return session, seconds
 
 
 def _threads(options: Options) -> int:
