@@ -14,8 +14,9 @@
 # Every activation leaves NaN as it is.
 
 
-# What tiles apply, with the constants of hardsigmoid and hardswish. Tiles read all of it from memory when their
-# sums are complete (see read_here), so that it takes no register from the loops over the taps.
+# What tiles apply, with the constants of hardsigmoid and hardswish. Tiles read all of it from memory
+# when their sums are complete (see read_here), so that it takes no register from the loops over the
+# taps.
 cdef struct Epilogue:
     Activation activation
     sum_t low, high  # of leaky_relu the slope, and 0

@@ -95,6 +95,25 @@ static inline vec slid_by(vec a, vec b, Py_ssize_t n) { return slid(a, b, n); }
 static inline vec slid_far(vec a, vec b, Py_ssize_t n) { return slid(a, b, n); }
 #endif
 
+/* n elements, 0 <= n <= LANES, and what `rest` has in the lanes behind them; nothing behind them is
+   read. A vector that is put together in memory would be loaded before it is there: a wait of some
+   twenty cycles. */
+static inline __attribute__((always_inline)) vec load_first_or(
+    const sum_t *p, Py_ssize_t n, vec rest) {
+#if defined(WITH_AVX512)
+    return (vec)FEW_LANES(mask_loadu)(rest, (mask)((1u << n) - 1), p);
+#elif defined(WITH_AVX2) && GC_LANES == 8
+    const __m256i lane = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);
+    const __m256i inside = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lane);
+    return (vec)_mm256_blendv_ps(
+        (__m256)rest, _mm256_maskload_ps(p, inside), _mm256_castsi256_ps(inside));
+#else
+    for (int i = 0; i < LANES; i++)
+        if (i < n) rest[i] = p[i];
+    return rest;
+#endif
+}
+
 /* Of x, of the bias, of a residual. */
 static inline __attribute__((always_inline)) vec load_some_x(const x_t *p, mask which) {
     return load_some((const sum_t *)p, which);

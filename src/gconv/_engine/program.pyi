@@ -20,6 +20,7 @@ transposed_rows: int
 reduced_columns: int
 softmax_columns: int
 room: int
+vector_bytes: int
 
 class Program:
     nbytes: int

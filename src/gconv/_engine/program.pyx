@@ -53,6 +53,7 @@ transposed_rows = TRANSPOSED_ROWS
 reduced_columns = REDUCED_COLUMNS
 softmax_columns = SOFTMAX_COLUMNS
 room = ROOM
+vector_bytes = VECTOR_BYTES
 
 
 cdef enum:
@@ -60,6 +61,7 @@ cdef enum:
     # Measured on Zen 4 with threads that wait for work: 1.8 us.
     SERIAL_WORK = 192 * 1024
     FEW_BUFFERS = 32
+    VECTOR_BYTES = 64  # of any instruction set, at most
 
 
 # What a step of a convolution has besides its plan.

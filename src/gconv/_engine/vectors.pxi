@@ -68,6 +68,7 @@ cdef extern from * nogil:
     vec slid_by(vec a, vec b, Py_ssize_t n)
     vec slid_far(vec a, vec b, Py_ssize_t n)
     vec load_first(const sum_t* p, Py_ssize_t n)
+    vec load_first_or(const sum_t* p, Py_ssize_t n, vec rest)
     # Lanes in any order.
     ctypedef long picks
     picks load_picks(const int* table)

@@ -16,7 +16,7 @@ COPY = np.dtype(
     [
         ("itemsize", INT), ("mode", ENUM), ("outer", AXES), ("size", INT), ("x_step", INT),
         ("y_step", INT), ("chunk", INT), ("chunks", INT), ("columns", INT), ("x_column", INT),
-        ("y_column", INT),
+        ("y_column", INT), ("blocks", INT),
     ],
     align=True,
 )
@@ -26,7 +26,7 @@ STRIDED = program.copy_modes["STRIDED"]
 TRANSPOSED = program.copy_modes["TRANSPOSED"]  # what are neighbours in x are rows in y
 
 CHUNK_BYTES = 32 * 1024  # of a run that threads do not share
-TRANSPOSED_ROWS = program.transposed_rows  # that are transposed at once
+TRANSPOSED_CHUNK = 4096  # items of a row of a transposition that threads do not share
 ITEMSIZES = (1, 2, 4, 8)
 
 
@@ -57,21 +57,21 @@ def copy(x: Operand, y: Operand) -> Step | None:
     *outer, last = axes or [Axis(1, (1, 1))]
     mode = RUNS if last.steps == (1, 1) else STRIDED
     chunk = max(1, CHUNK_BYTES // x.itemsize)
-    other = Axis(1, (0, 0))
+    other, blocks = Axis(1, (0, 0)), 1
     neighbours = [axis for axis in outer if axis.steps[0] == 1]
     if mode == STRIDED and last.steps[1] == 1 and neighbours:
         mode = TRANSPOSED
         other = neighbours[-1]
         outer.remove(other)
-        chunk = TRANSPOSED_ROWS
+        chunk = TRANSPOSED_CHUNK
+        blocks = -(-other.size // program.transposed_rows)
     if not fits(outer):
         return None
-    # Of a transposition, threads share the rows of y; otherwise parts of runs.
-    chunks = -(-(other.size if mode == TRANSPOSED else last.size) // chunk)
+    chunks = -(-last.size // chunk) * blocks
     own = np.array(
         (
             x.itemsize, mode, walked(outer), last.size, *last.steps, chunk, chunks, other.size,
-            *other.steps,
+            *other.steps, blocks,
         ),
         COPY,
     )

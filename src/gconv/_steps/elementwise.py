@@ -42,7 +42,7 @@ CHUNK = program.chunk
 # Measured on Zen 4, arrays in the second-level cache.
 WORK = {"divide": 1.5, "sqrt": 1.5, "reciprocal": 1.5, "exp": 2, "log": 16, "erf": 16, "power": 24}
 ACTIVATION_WORK = {Operation.IDENTITY: 0.0, Operation.CLAMP: 0.0, Operation.LEAKY_RELU: 0.5,
-                   Operation.HARDSWISH: 0.5}
+                   Operation.HARDSIGMOID: 0.5, Operation.HARDSWISH: 0.5}
 EXPONENTIAL_WORK = 2.0  # of the other activations
 
 

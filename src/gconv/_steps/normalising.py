@@ -72,6 +72,7 @@ def softmax(x: Operand, y: Operand, axis: int, log: bool = False) -> Step | None
         items=0 if x.size == 0 else blocks * math.prod(row.size for row in rows),
         flops=4 * x.size,
         work=SOFTMAX_WORK * bytes_of(x, y),
+        scratch=own_axis.size * program.vector_bytes if across else 0,
     )
 
 

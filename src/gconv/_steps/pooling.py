@@ -19,10 +19,12 @@ POOL = np.dtype(
         ("out_size", INT, 3), ("kernel", INT, 3), ("stride", INT, 3), ("dilation", INT, 3),
         ("padding", INT, 3), ("x_image", INT), ("x_channel", INT), ("x_axis", INT, 3),
         ("y_image", INT), ("y_channel", INT), ("y_axis", INT, 3), ("counts", ADDRESS, 3),
-        ("room", INT),
+        ("room", INT), ("rows", INT),
     ],
     align=True,
 )
+
+SCRATCH_BYTES = 8192  # of rows: they stay in the first-level cache
 
 OPERATIONS = {"max": program.reductions["MAX"], "average": program.reductions["MEAN"]}
 
@@ -76,26 +78,26 @@ def pool(
     ]
     in_size, out_size, kernels, strides, dilations, paddings = zip(*axes, strict=True)
     # A row of x's columns, padded, and room behind it for vectors that reach beyond its end.
-    columns = paddings[2][0] + max(
+    room = program.room + paddings[2][0] + max(
         in_size[2], (out_size[2] - 1) * strides[2] + (kernels[2] - 1) * dilations[2] + 1)
+    rows = max(1, min(out_size[1], SCRATCH_BYTES // (4 * room)))
     own = np.array(
         (
             OPERATIONS[operation], x.shape[0], x.shape[1], in_size, out_size, kernels, strides,
             dilations, [before for before, _ in paddings], *x.strides[:2],
             (0,) * missing + x.strides[2:], *y.strides[:2], (0,) * missing + y.strides[2:],
-            [call.address_of(count) for count in counts], columns,
+            [call.address_of(count) for count in counts], room, rows,
         ),
         POOL,
     )
-    rows = 0 if y.size == 0 else y.size // out_size[2]
     taps = math.prod(kernel)
     return written(
         Kind.POOL, [x, y], own,
         words=f"{operation} pool",
-        items=rows,
+        items=0 if y.size == 0 else y.size // out_size[2],
         flops=y.size * taps,
         work=bytes_of(x, y) + 4 * y.size * (kernels[0] * kernels[1] * strides[2] + kernels[2]),
-        scratch=4 * (columns + program.room),
+        scratch=4 * room * rows,
         keep=counts,
     )
 
@@ -108,4 +110,4 @@ def window_counts(
     before and after it."""
     taps = (np.arange(windows)[:, None] * stride - padding) + np.arange(kernel) * dilation
     inside = (taps >= -before) & (taps < size + after)
-    return inside.sum(axis=1).astype(np.float32)
+    return np.asarray(inside.sum(axis=1), np.float32)

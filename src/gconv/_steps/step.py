@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from gconv._engine.call import Plan
 
 
+# Threads' scratch begins this far apart: cache lines are fetched in pairs.
+LINES = 128
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
     """What a `Program` runs. It is the same for every instruction set.
@@ -96,7 +100,7 @@ def written(
     record["kind"] = kind
     record["items"] = items
     record["work"] = nbytes if work is None else work
-    record["scratch"] = scratch
+    record["scratch"] = -(-scratch // LINES) * LINES
     record["place"] = places
     record["own"] = call.address_of(own)
     return Step(record, words, flops, nbytes, (own, *keep), plan)

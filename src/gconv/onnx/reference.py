@@ -1,6 +1,6 @@
 """Any operator of ONNX's, run by onnx.reference as a model of one node.
 
-It is slow and right. Functions of the operator set that onnx.reference does not know by name it
+It is slow and right, but for a few operators that are corrected here. Functions of the operator set that onnx.reference does not know by name it
 expands by itself. Values that float16 models hold are float32 by the time they come here.
 """
 
@@ -13,8 +13,60 @@ import numpy as np
 import onnx
 import onnx.helper
 import onnx.reference
+from numpy.typing import NDArray
+from onnx.reference.op_run import OpRun
+from onnx.reference.ops.op_conv_transpose import ConvTranspose as OnnxConvTranspose
 
 from .graph import Graph, Node
+
+
+class Pad(OpRun):  # type: ignore[misc]
+    """Pad, whose negative pads take away, which onnx.reference refuses."""
+
+    def _run(
+        self,
+        x: NDArray[Any],
+        pads: Any = None,
+        constant_value: Any = None,
+        axes: Any = None,
+        mode: Any = None,
+        value: float | None = None,
+    ) -> tuple[NDArray[Any]]:
+        axes = range(x.ndim) if axes is None else [int(axis) % x.ndim for axis in axes]
+        pads = [int(pad) for pad in pads]
+        pairs, cut = [(0, 0)] * x.ndim, [slice(None)] * x.ndim
+        for axis, before, after in zip(axes, pads, pads[len(pads) // 2 :], strict=False):
+            pairs[axis] = (max(before, 0), max(after, 0))
+            end = max(x.shape[axis] + min(after, 0), 0)
+            cut[axis] = slice(max(-before, 0), end)
+        x = x[tuple(cut)]
+        if mode is not None and mode != "constant":
+            return (np.pad(x, pairs, mode),)
+        if constant_value is None:
+            constant_value = value or 0
+        filling = np.asarray(constant_value).astype(x.dtype).item()
+        return (np.pad(x, pairs, constant_values=filling),)
+
+
+class ConvTranspose(OnnxConvTranspose):  # type: ignore[misc]
+    """ConvTranspose with groups, which onnx.reference takes apart at the wrong places."""
+
+    def _run(
+        self,
+        x: NDArray[Any],
+        weight: NDArray[Any],
+        bias: NDArray[Any] | None = None,
+        group: int | None = None,
+        **attributes: Any,
+    ) -> tuple[NDArray[Any]]:
+        group = group or 1
+        biases = [None] * group if bias is None else np.split(bias, group)
+        parts = zip(np.split(x, group, 1), np.split(weight, group), biases, strict=True)
+        results = [super(ConvTranspose, self)._run(*part, group=1, **attributes) for part in parts]
+        return (np.concatenate([result for (result,) in results], 1).astype(x.dtype),)
+
+
+CORRECTED = [Pad, ConvTranspose]
 
 
 class Reference:
@@ -65,7 +117,7 @@ class Reference:
             functions=graph.functions,
         )
         try:
-            return onnx.reference.ReferenceEvaluator(model)
+            return onnx.reference.ReferenceEvaluator(model, new_ops=CORRECTED)
         except Exception as error:
             version = graph.opsets.get(proto.domain)
             raise ValueError(

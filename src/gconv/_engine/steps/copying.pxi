@@ -6,8 +6,9 @@ cdef struct CopyPlan:
     CopyMode mode
     StepAxes outer
     Py_ssize_t size, x_step, y_step  # of the last axis of y
-    Py_ssize_t chunk, chunks  # of the last axis, or of the rows of a transposition
-    Py_ssize_t columns, x_column, y_column  # of a transposition: the axis of x's neighbours
+    Py_ssize_t chunk, chunks  # of the last axis; times `blocks`
+    # Of a transposition: the axis of x's neighbours, shared out in blocks as well.
+    Py_ssize_t columns, x_column, y_column, blocks
 
 struct_sizes["COPY"] = sizeof(CopyPlan)
 
@@ -61,13 +62,16 @@ cdef void transpose_block(
         r += 1
 
 
-cdef void transpose_items(
-    const CopyPlan* p, char* y, const char* x, Py_ssize_t rows) noexcept nogil:
-    """Some rows of y, of which p.size items are neighbours; TRANSPOSED_ROWS columns of x's rows at
-    a time, so that the lines of x that a row leaves unread are still there for the next one."""
-    cdef Py_ssize_t c = 0, r, columns
-    while c < p.size:
-        columns = min(<Py_ssize_t>TRANSPOSED_ROWS, p.size - c)
+cdef void transpose_part(
+    const CopyPlan* p, char* y, const char* x, Py_ssize_t c, Py_ssize_t row) noexcept nogil:
+    """TRANSPOSED_ROWS rows of y, p.chunk items of each from c on; as many of them at a time, so that
+    the lines of x that a row leaves unread are still there for the next one."""
+    cdef Py_ssize_t r, columns, rows = min(<Py_ssize_t>TRANSPOSED_ROWS, p.columns - row)
+    cdef Py_ssize_t end = min(p.size, c + p.chunk)
+    x += row * p.itemsize
+    y += row * p.y_column * p.itemsize
+    while c < end:
+        columns = min(<Py_ssize_t>TRANSPOSED_ROWS, end - c)
         if p.itemsize == sizeof(sum_t):
             transpose_block(<sum_t*>y + c, p.y_column, <const sum_t*>x + c * p.x_step, p.x_step,
                             rows, columns)
@@ -91,9 +95,8 @@ cdef void copy_items(
         x = at[0] + walk.offset[0] * p.itemsize
         y = at[1] + walk.offset[1] * p.itemsize
         if p.mode == TRANSPOSED:
-            n = number * p.chunk
-            transpose_items(p, y + n * p.y_column * p.itemsize, x + n * p.itemsize,
-                            min(p.chunk, p.columns - n))
+            transpose_part(p, y, x, number // p.blocks * p.chunk,
+                           number % p.blocks * TRANSPOSED_ROWS)
         else:
             n = min(p.chunk, p.size - number * p.chunk)
             x += number * p.chunk * p.x_step * p.itemsize

@@ -58,17 +58,23 @@ cdef void softmax_row(const sum_t* x, sum_t* y, Py_ssize_t n, bint log) noexcept
 
 
 cdef void softmax_columns(
-    const SoftmaxPlan* p, const sum_t* x, sum_t* y, Py_ssize_t n) noexcept nogil:
-    """A softmax for each lane, of n at most."""
+    const SoftmaxPlan* p, const sum_t* x, sum_t* y, Py_ssize_t n, sum_t* t) noexcept nogil:
+    """A softmax for each lane, of n at most. x is copied to scratch: its rows may be so far apart
+    that few of them share the first-level cache."""
     cdef vec most = splat(-INFINITY), sum = splat(0), power
     cdef sum_t totals[LANES_AT_MOST]
     cdef Py_ssize_t i, lane
     for i in range(p.size):
-        most = larger(most, load_upto(x + i * p.x_step, n, 0))
+        power = load_upto(x + i * p.x_step, n, 0)
+        store_sum(t + i * LANES, power)
+        most = larger(most, power)
     for i in range(p.size):
-        power = power_below(load_upto(x + i * p.x_step, n, 0) - most)
+        power = load_sum(t + i * LANES) - most
+        if p.log:
+            store_sum(t + i * LANES, power)
+        power = power_below(power)
         if not p.log:
-            store_upto(y + i * p.y_step, n, power)
+            store_sum(t + i * LANES, power)
         sum = sum + power
     if p.log:
         store_sum(totals, sum)
@@ -78,11 +84,8 @@ cdef void softmax_columns(
     else:
         sum = splat(1) / sum
     for i in range(p.size):
-        if p.log:
-            power = load_upto(x + i * p.x_step, n, 0) - most - sum
-        else:
-            power = load_upto(y + i * p.y_step, n, 0) * sum
-        store_upto(y + i * p.y_step, n, power)
+        power = load_sum(t + i * LANES)
+        store_upto(y + i * p.y_step, n, power - sum if p.log else power * sum)
 
 
 cdef void softmax_items(
@@ -103,7 +106,7 @@ cdef void softmax_items(
             begin = block * SOFTMAX_COLUMNS
             end = min(p.columns, begin + SOFTMAX_COLUMNS)
             while begin < end:
-                softmax_columns(p, x + begin, y + begin, end - begin)
+                softmax_columns(p, x + begin, y + begin, end - begin, <sum_t*>scratch)
                 begin += LANES
         first += 1
         block += 1

@@ -1,11 +1,13 @@
-# Max and average pooling: a row of outputs at a time.
+# Max and average pooling: some rows of outputs at a time.
 #
-# The kernel's rows that lie in the image are reduced into one row of scratch, column by column:
+# For each of them, the kernel's rows that lie in the image are reduced into a row of scratch, column
+# by column:
 #
 #     | padding | columns of x | what windows reach behind them |
 #
 # Then the kernel's columns are reduced: of neighbouring outputs by vectors, where the stride is 1 or
-# 2. An average is divided by the number of elements that count, the product of those along each axis.
+# 2. That begins when several rows are there: vectors that lie across two which have just been
+# written have to wait until these are in the cache. An average is divided by the number of elements that count, the product of those along each axis.
 
 
 cdef struct PoolPlan:
@@ -22,7 +24,8 @@ cdef struct PoolPlan:
     Py_ssize_t y_image, y_channel
     Py_ssize_t y_axis[3]
     const sum_t* counts[3]  # of each window along an axis, its elements that count
-    Py_ssize_t room  # elements of the row in scratch
+    Py_ssize_t room  # elements of a row in scratch
+    Py_ssize_t rows  # in scratch
 
 struct_sizes["POOL"] = sizeof(PoolPlan)
 
@@ -108,10 +111,10 @@ cdef inline void pool_columns(
         i += LANES
 
 
-cdef inline void pool_row(
-    const PoolPlan* p, const sum_t* x, sum_t* y, Py_ssize_t d, Py_ssize_t h, sum_t* t,
-    Reduction OPERATION) noexcept nogil:
-    """The output row h of plane d; x and y are those of the channel's first element."""
+cdef inline void pool_windows(
+    const PoolPlan* p, const sum_t* x, Py_ssize_t d, Py_ssize_t h, sum_t* t, Reduction OPERATION
+) noexcept nogil:
+    """The rows of the windows of the output row h of plane d; x is the channel's first element."""
     cdef const sum_t* rows[ROWS_AT_ONCE]
     cdef sum_t* columns = t + p.padding[2]
     cdef Py_ssize_t kd, kh, plane, row, i, count = 0
@@ -137,13 +140,19 @@ cdef inline void pool_row(
     else:
         for i in range(p.in_size[2]):
             columns[i] = fill
+
+
+cdef inline void pool_rows_of(
+    const PoolPlan* p, const sum_t* x, sum_t* y, Py_ssize_t d, Py_ssize_t h, Py_ssize_t rows,
+    sum_t* t, Py_ssize_t STRIDE, Reduction OPERATION) noexcept nogil:
+    """Some output rows of plane d."""
+    cdef Py_ssize_t row
+    for row in range(rows):
+        pool_windows(p, x, d, h + row, t + row * p.room, OPERATION)
     y += d * p.y_axis[0] + h * p.y_axis[1]
-    if p.stride[2] == 1:
-        pool_columns(p, y, t, p.counts[0][d] * p.counts[1][h], 1, OPERATION)
-    elif p.stride[2] == 2:
-        pool_columns(p, y, t, p.counts[0][d] * p.counts[1][h], 2, OPERATION)
-    else:
-        pool_columns(p, y, t, p.counts[0][d] * p.counts[1][h], p.stride[2], OPERATION)
+    for row in range(rows):
+        pool_columns(p, y + row * p.y_axis[1], t + row * p.room,
+                     p.counts[0][d] * p.counts[1][h + row], STRIDE, OPERATION)
 
 
 cdef inline void pool_items_by(
@@ -155,16 +164,22 @@ cdef inline void pool_items_by(
     cdef Py_ssize_t channel = plane % p.channels, image = plane // p.channels
     cdef const sum_t* x
     cdef sum_t* y
-    cdef Py_ssize_t i
-    for i in range(p.room):
+    cdef Py_ssize_t i, rows
+    for i in range(p.rows * p.room):
         t[i] = -INFINITY if OPERATION == MAX else 0
     while first < last:
         x = <const sum_t*>at[0] + image * p.x_image + channel * p.x_channel
         y = <sum_t*>at[1] + image * p.y_image + channel * p.y_channel
         while first < last and d < p.out_size[0]:
-            pool_row(p, x, y, d, h, t, OPERATION)
-            first += 1
-            h += 1
+            rows = min(p.rows, min(last - first, p.out_size[1] - h))
+            if p.stride[2] == 1:
+                pool_rows_of(p, x, y, d, h, rows, t, 1, OPERATION)
+            elif p.stride[2] == 2:
+                pool_rows_of(p, x, y, d, h, rows, t, 2, OPERATION)
+            else:
+                pool_rows_of(p, x, y, d, h, rows, t, p.stride[2], OPERATION)
+            first += rows
+            h += rows
             if h == p.out_size[1]:
                 h = 0
                 d += 1

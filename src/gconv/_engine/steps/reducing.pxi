@@ -47,14 +47,12 @@ cdef inline sum_t neutral(Reduction OPERATION) noexcept nogil:
 
 
 cdef inline sum_t of_lanes(vec v, Reduction OPERATION) noexcept nogil:
-    """The lanes of a vector, reduced by halves."""
-    cdef sum_t lanes[2 * LANES_AT_MOST]
-    cdef Py_ssize_t half = LANES // 2
-    store_sum(lanes + LANES, v)  # vectors that begin in the middle end here
-    while half > 0:  # the upper half joins the lower one; what is above that is not used
-        store_sum(lanes, v)
-        v = reduced(v, load_sum(lanes + half), OPERATION)
-        half = half // 2
+    """The lanes of a vector, reduced in pairs of neighbours, and pairs of pairs."""
+    cdef sum_t lanes[LANES_AT_MOST]
+    cdef Py_ssize_t width = 1
+    while width < LANES:
+        v = reduced(even_places(v, v), odd_places(v, v), OPERATION)
+        width *= 2
     store_sum(lanes, v)
     return lanes[0]
 

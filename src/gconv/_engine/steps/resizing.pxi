@@ -26,10 +26,11 @@ cdef inline void repeat_columns(
     cdef Py_ssize_t i = 0, f
     cdef vec v
     if factor == 2:
-        while i + LANES <= n:
-            v = load_sum(x + i)
-            store_sum(y + 2 * i, interleave_low(v, v))
-            store_sum(y + 2 * i + LANES, interleave_high(v, v))
+        while i < n:
+            v = load_upto(x + i, n - i, 0)
+            store_upto(y + 2 * i, 2 * (n - i), interleave_low(v, v))
+            if 2 * (n - i) > LANES:
+                store_upto(y + 2 * i + LANES, 2 * (n - i) - LANES, interleave_high(v, v))
             i += LANES
     while i < n:
         for f in range(factor):
@@ -97,9 +98,7 @@ cdef inline void linear_row(
         return
     for i in range(p.out_size[2]):
         weight = p.weight[2][i]
-        y[i] = t[p.low[2][i]]
-        if weight != 0:
-            y[i] = y[i] * (1 - weight) + t[p.high[2][i]] * weight
+        y[i] = t[p.low[2][i]] * (1 - weight) + t[p.high[2][i]] * weight
 
 
 cdef void resize_items(

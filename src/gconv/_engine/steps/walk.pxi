@@ -39,12 +39,7 @@ cdef inline void walk_on(Walk* walk, const StepAxes* axes) noexcept nogil:
 
 cdef inline vec load_upto(const sum_t* p, Py_ssize_t n, sum_t fill) noexcept nogil:
     """LANES elements, or n and then `fill`: nothing behind them is read."""
-    cdef sum_t some[LANES_AT_MOST]
-    if n >= LANES:
-        return load_sum(p)
-    store_sum(some, splat(fill))
-    copy_few(some, p, n, sizeof(sum_t))
-    return load_sum(some)
+    return load_sum(p) if n >= LANES else load_first_or(p, n, splat(fill))
 
 
 cdef inline void store_upto(sum_t* p, Py_ssize_t n, vec v) noexcept nogil:
@@ -52,9 +47,11 @@ cdef inline void store_upto(sum_t* p, Py_ssize_t n, vec v) noexcept nogil:
     cdef sum_t some[LANES_AT_MOST]
     if n >= LANES:
         store_sum(p, v)
-        return
-    store_sum(some, v)
-    copy_few(p, some, n, sizeof(sum_t))
+    elif MASKED_LOADS:
+        store_some(p, lanes_inside(0, n), v)
+    else:
+        store_sum(some, v)
+        copy_few(p, some, n, sizeof(sum_t))
 
 
 cdef inline vec larger(vec a, vec b) noexcept nogil:

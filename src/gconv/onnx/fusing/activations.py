@@ -195,8 +195,9 @@ class Expansion:
             return {(0, 1): 1}
         constant = self.graph.constant(name)
         if constant is not None:
-            number = constant.size == 1 and elementwise.no_wider(self.graph, constant, self.x)
-            return {(0, 0): float(constant.item())} if number else None
+            if constant.size != 1 or not elementwise.no_wider(self.graph, constant, self.x):
+                return None
+            return {(0, 0): float(constant.item())}
         node = self.graph.producer(name)
         if node is None or not is_arithmetic(node) or len(self.nodes) >= MOST_NODES:
             return None

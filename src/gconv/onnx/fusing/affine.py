@@ -268,7 +268,8 @@ def join_from(graph: Graph, first: Node) -> None:
     rank, channels = graph.rank(first.outputs[0]), graph.size(first.outputs[0], 1)
     if rank is None or not isinstance(channels, int):
         return
-    scale, shift, chain, x = np.ones(channels), np.zeros(channels), [], ""
+    scale, shift, x = np.ones(channels), np.zeros(channels), ""
+    chain: list[Node] = []
     reader: Node | None = first
     while reader is not None:
         found = affine_of(graph, reader, rank, 1)

@@ -158,9 +158,7 @@ def fits(graph: Graph, node: Node) -> bool:
     """Whether the sizes of the second input are 1 or those of the first, axis by axis."""
     x, slope = node.inputs
     shape = graph.constants[slope].shape
-    return all(
-        shape[-axis] in (1, graph.size(x, -axis)) for axis in range(1, len(shape) + 1)
-    )
+    return all(shape[-axis] in (1, graph.size(x, -axis)) for axis in range(1, len(shape) + 1))
 
 
 def leaky(slope: float) -> Any:

@@ -77,9 +77,7 @@ def has_sizes(graph: Graph, x: str, shape: Sequence[int]) -> bool:
     return all(graph.size(x, -axis) == shape[-axis] for axis in range(1, len(shape) + 1))
 
 
-def make(
-    inputs: list[str], output: str, axis: int, epsilon: float, made_of: Sequence[str]
-) -> Node:
+def make(inputs: list[str], output: str, axis: int, epsilon: float, made_of: Sequence[str]) -> Node:
     """Make a LayerNorm node."""
     attributes = {"axis": axis, "epsilon": epsilon}
     return Node("LayerNorm", OURS, inputs, [output], attributes, None, list(made_of))
@@ -143,7 +141,9 @@ def recognise_from(graph: Graph, centred: Node) -> None:
     for function in ("multiply", "add"):
         reader = graph.only_reader(nodes[-1].outputs[0])
         constant = parameter(graph, reader, function, nodes[-1].outputs[0], len(axes))
-        if reader is None or not constant or not has_sizes(graph, x, graph.constants[constant].shape):
+        if reader is None or not constant:
+            continue
+        if not has_sizes(graph, x, graph.constants[constant].shape):
             continue
         if function == "multiply":
             scale = constant

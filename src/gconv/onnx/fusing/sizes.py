@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ..graph import Graph, Node
 
-Extent: TypeAlias = "int | Window | tuple[str, str, int] | tuple[str, str]"
+Extent: TypeAlias = Any  # a number, a Window, or a tuple that stands for what is not known
 Shape: TypeAlias = tuple[Extent, ...]
 
 
@@ -140,13 +140,10 @@ def window(size: Extent, kernel: int, stride: int, dilation: int, padding: int) 
     more = int(padding) - int(dilation) * (int(kernel) - 1) - 1
     if isinstance(size, int):
         return (size + more) // int(stride) + 1
-    if stride == 1:
-        if isinstance(size, Window) and size.stride == 1:
-            size, more = size.size, more + size.more + 1
-        return size if more == -1 else Window(size, more, 1)
     if isinstance(size, Window) and size.stride == 1:
-        size, more = size.size, more + size.more + 1
-    return Window(size, more, int(stride))
+        inner: Window = size
+        size, more = inner.size, more + inner.more + 1
+    return size if (stride, more) == (1, -1) else Window(size, more, int(stride))
 
 
 def same(size: Extent, stride: int) -> Extent:

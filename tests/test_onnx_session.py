@@ -1,0 +1,551 @@
+"""`gconv.onnx.InferenceSession`: every model gives what ONNX says it gives."""
+
+import copy
+import multiprocessing
+import os
+import pickle
+import random
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+onnx = pytest.importorskip("onnx", minversion="1.17")
+
+import onnx.backend.test  # noqa: E402
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from onnx.backend.test.case.node import collect_testcases  # noqa: E402
+from onnx.reference import ReferenceEvaluator  # noqa: E402
+from onnx_drawn import FLOAT, PIECES, model, random_cnn  # noqa: E402
+
+from gconv.onnx import InferenceSession  # noqa: E402
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*onnx.reference, which is slow"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),  # of onnx.reference's own arithmetic
+]
+
+# Cases of the onnx package that no runtime can be held to, and why.
+SKIPPED = {
+    "bernoulli": "random numbers",
+    "test_scan_sum": "onnx.reference does not run Scan of opset 8",
+    "_bf16": "bfloat16 is computed in float32, more exactly than the case",
+    "test_gradient_of": "training",
+}
+
+
+def skipped(name):
+    """Why a case is skipped; empty where it is not."""
+    return next((why for part, why in SKIPPED.items() if part in name), "")
+
+
+def same(got, wanted):
+    """Compare two values: arrays, lists of them, nothing."""
+    if wanted is None or got is None:
+        assert got is None or wanted is None
+        return
+    if isinstance(wanted, list):
+        assert len(got) == len(wanted)
+        for one, other in zip(got, wanted, strict=True):
+            same(one, other)
+        return
+    wanted = np.asarray(wanted)
+    assert got.shape == wanted.shape
+    if wanted.dtype.kind in "OUS":
+        assert got.tolist() == wanted.tolist()
+        return
+    assert got.dtype == wanted.dtype
+    if wanted.dtype.kind != "c":
+        got, wanted = got.astype(np.float64), wanted.astype(np.float64)
+    np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-5)
+
+
+def array_of(value):
+    """An input or result of a case as a session takes and gives it."""
+    return numpy_helper.to_array(value) if isinstance(value, TensorProto) else value
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    NODE_CASES = {case.name: case for case in collect_testcases(None)}
+
+
+@pytest.mark.parametrize("name", sorted(NODE_CASES))
+def test_every_node_case_of_onnx_gives_what_onnx_says(name):
+    if skipped(name):
+        pytest.skip(skipped(name))
+    case = NODE_CASES[name]
+    session = InferenceSession(case.model.SerializeToString())
+    names = [each.name for each in case.model.graph.input]
+    for inputs, outputs in case.data_sets:
+        feed = dict(zip(names, map(array_of, inputs), strict=False))
+        for got, wanted in zip(session.run(None, feed), outputs, strict=True):
+            wanted = array_of(wanted)
+            if isinstance(got, list) and not isinstance(wanted, list):
+                got = got[0]  # an optional sequence of one
+            same(got, wanted)
+
+
+DATA = Path(onnx.backend.test.__file__).parent / "data"
+MODEL_CASES = sorted(
+    path for kind in ("pytorch-converted", "pytorch-operator", "simple")
+    for path in (DATA / kind).glob("*/model.onnx")
+)
+
+
+def read(path, info):
+    """An input or output of a case, from its file."""
+    kind = info.type.WhichOneof("value")
+    proto, convert = {
+        "tensor_type": (TensorProto(), numpy_helper.to_array),
+        "sequence_type": (onnx.SequenceProto(), numpy_helper.to_list),
+        "optional_type": (onnx.OptionalProto(), numpy_helper.to_optional),
+    }[kind]
+    proto.ParseFromString(path.read_bytes())
+    return convert(proto)
+
+
+@pytest.mark.parametrize("path", MODEL_CASES, ids=lambda path: path.parent.name)
+def test_every_model_case_of_onnx_gives_what_onnx_says(path):
+    if skipped(path.parent.name):
+        pytest.skip(skipped(path.parent.name))
+    session = InferenceSession(path)
+    graph = onnx.load(path).graph
+    initializers = {each.name for each in graph.initializer}
+    inputs = [each for each in graph.input if each.name not in initializers]
+    for folder in sorted(path.parent.glob("test_data_set_*")):
+        feed = {
+            each.name: read(folder / f"input_{number}.pb", each)
+            for number, each in enumerate(inputs) if (folder / f"input_{number}.pb").exists()
+        }
+        for number, got in enumerate(session.run(None, feed)):
+            same(got, read(folder / f"output_{number}.pb", graph.output[number]))
+
+
+@pytest.mark.parametrize("path", sorted((DATA / "light").glob("*.onnx")), ids=lambda p: p.stem)
+def test_light_models_run_as_the_reference_runs_them(path):
+    session = InferenceSession(path)
+    rng = np.random.default_rng(3)
+    feed = {
+        each.name: rng.standard_normal(
+            [size if isinstance(size, int) else 1 for size in each.shape]).astype(np.float32)
+        for each in session.get_inputs()
+    }
+    wanted = ReferenceEvaluator(str(path)).run(None, feed)
+    for got, right in zip(session.run(None, feed), wanted, strict=True):
+        same(got, right)
+
+
+# ---- graphs that hypothesis draws ---------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    pieces=st.lists(st.sampled_from(sorted(PIECES)), min_size=1, max_size=6),
+    seed=st.integers(0, 2**16),
+    batch=st.integers(1, 3),
+)
+def test_drawn_graphs_give_what_the_reference_gives(pieces, seed, batch):
+    rng = np.random.default_rng(seed)
+    data = random_cnn(rng, pieces)
+    x = rng.standard_normal((batch, 4, 6, 5)).astype(np.float32)
+    before = x.copy()
+    session = InferenceSession(data)
+    (got,) = session.run(None, {"x": x})
+    (wanted,) = ReferenceEvaluator(data).run(None, {"x": x})
+    scale = max(1.0, float(np.abs(wanted).max()))
+    np.testing.assert_allclose(got / scale, wanted / scale, rtol=1e-4, atol=2e-6)
+    assert np.array_equal(x, before)
+    assert not any(row["by"] == "reference" for row in session.explain({"x": x.shape}))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    pieces=st.lists(st.sampled_from(sorted(PIECES)), min_size=1, max_size=5),
+    seed=st.integers(0, 2**16),
+)
+def test_a_sample_has_the_bits_that_it_has_in_a_batch_and_on_any_number_of_threads(pieces, seed):
+    rng = np.random.default_rng(seed)
+    data = random_cnn(rng, pieces)
+    x = rng.standard_normal((3, 4, 6, 5)).astype(np.float32)
+    alone = InferenceSession(data, num_threads=1)
+    shared = InferenceSession(data, num_threads=2)
+    (whole,) = shared.run(None, {"x": x})
+    assert np.array_equal(whole, alone.run(None, {"x": x})[0], equal_nan=True)
+    for number in range(3):
+        (one,) = alone.run(None, {"x": x[number : number + 1]})
+        assert np.array_equal(one[0], whole[number], equal_nan=True)
+
+
+def test_matrix_products_have_the_bits_of_a_sample_alone(rng):
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("Transpose", ["h"], ["t"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["h", "t"], ["y"]),
+    ]
+    data = model(
+        nodes, {"x": (FLOAT, ["N", 7, 40])}, {"h": (FLOAT, None), "y": (FLOAT, None)},
+        {"w": rng.standard_normal((40, 33)).astype(np.float32)})
+    session = InferenceSession(data)
+    x = rng.standard_normal((5, 7, 40)).astype(np.float32)
+    together = session.run(None, {"x": x})
+    for number in range(5):
+        for one, whole in zip(
+            session.run(None, {"x": x[number : number + 1]}), together, strict=True
+        ):
+            assert np.array_equal(one[0], whole[number])
+    np.testing.assert_allclose(
+        together[1], together[0] @ together[0].swapaxes(1, 2), rtol=1e-4, atol=1e-4)
+
+
+# ---- memory -------------------------------------------------------------------------------------
+
+
+def everything(rng):
+    """A session whose outputs are an input, a constant, views of others, and one value twice."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("Reshape", ["c", "shape"], ["v"]),
+        helper.make_node("Identity", ["x"], ["same"]),
+        helper.make_node("Transpose", ["c"], ["t"], perm=[0, 2, 3, 1]),
+        helper.make_node("Slice", ["c", "zero", "two", "one"], ["s"]),
+    ]
+    data = model(
+        nodes, {"x": (FLOAT, ["N", 3, 5, 6])},
+        {name: (FLOAT, None) for name in ("c", "r", "v", "same", "t", "s", "w")},
+        {"w": rng.standard_normal((4, 3, 3, 3)).astype(np.float32),
+         "shape": np.array([0, -1], np.int64), "zero": np.array([0], np.int64),
+         "two": np.array([2], np.int64), "one": np.array([1], np.int64)})
+    return data, InferenceSession(data)
+
+
+def test_outputs_are_arrays_of_their_own(rng):
+    data, session = everything(rng)
+    x = rng.standard_normal((2, 3, 5, 6)).astype(np.float32)
+    kept = x.copy()
+    first = session.run(["c", "r", "v", "same", "t", "s", "w", "c"], {"x": x})
+    for number, one in enumerate(first):
+        assert one.flags.writeable
+        assert one.flags.c_contiguous
+        assert not np.shares_memory(one, x)
+        assert not any(np.shares_memory(one, other) for other in first[:number])
+    for one, right in zip(first, ReferenceEvaluator(data).run(None, {"x": x}), strict=False):
+        np.testing.assert_allclose(one, right, rtol=1e-4, atol=1e-5)
+    copies = copy.deepcopy(first)
+    for one in session.run(None, {"x": x + 1}):
+        one[...] = 7
+    for one, right in zip(first, copies, strict=True):
+        assert np.array_equal(one, right)
+    again = session.run(["w"], {"x": x})[0]
+    assert np.array_equal(again, first[6])
+    assert np.array_equal(x, kept)
+
+
+def test_a_subset_of_the_outputs_is_the_same(rng):
+    _, session = everything(rng)
+    x = rng.standard_normal((1, 3, 5, 6)).astype(np.float32)
+    c, r = session.run(["c", "r"], {"x": x})
+    assert np.array_equal(session.run(["r"], {"x": x})[0], r)
+    assert np.array_equal(r, np.maximum(c, 0))
+
+
+def test_sizes_may_alternate(rng):
+    data = random_cnn(rng, ["conv_relu", "branches", "squeeze_and_excite"], batch="N")
+    proto = onnx.load_from_string(data)
+    for axis in (2, 3):
+        proto.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = f"size_{axis}"
+    session = InferenceSession(proto.SerializeToString())
+    reference = ReferenceEvaluator(proto)
+    for shape in [(1, 4, 6, 5), (2, 4, 9, 3), (1, 4, 6, 5), (3, 4, 1, 1), (2, 4, 9, 3)] * 2:
+        x = rng.standard_normal(shape).astype(np.float32)
+        np.testing.assert_allclose(
+            session.run(None, {"x": x})[0], reference.run(None, {"x": x})[0], rtol=1e-4, atol=1e-5)
+
+
+def test_memory_says_what_runs_hold(rng):
+    data = random_cnn(rng, ["conv", "residual", "residual", "conv"])
+    session = InferenceSession(data)
+    small, large = session.memory({"x": (1, 4, 6, 5)}), session.memory({"x": (8, 4, 6, 5)})
+    assert 0 < small.arena < large.arena
+    assert small.constants == large.constants > 0
+    # The block's input, its middle and its result: never more than three at once.
+    assert large.arena <= 3 * (8 * 8 * 6 * 5 * 4 + 128)
+
+
+# ---- processes and threads ----------------------------------------------------------------------
+
+
+def test_eight_threads_may_call_one_session(rng):
+    data = random_cnn(rng, ["conv_relu", "branches", "shuffle", "squeeze_and_excite"])
+    session = InferenceSession(data)
+    xs = [rng.standard_normal((1 + number % 3, 4, 6, 5)).astype(np.float32)
+          for number in range(64)]
+    wanted = [InferenceSession(data).run(None, {"x": x})[0] for x in xs[:8]]
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(lambda x: session.run(None, {"x": x})[0], xs))
+    for one, right in zip(got, wanted, strict=False):
+        assert np.array_equal(one, right)
+    for one, x in zip(got, xs, strict=True):
+        assert np.array_equal(one, session.run(None, {"x": x})[0])
+
+
+def test_a_pickled_session_gives_the_same(rng):
+    data = random_cnn(rng, ["conv_relu", "residual"])
+    session = InferenceSession(data, num_threads=1)
+    x = rng.standard_normal((2, 4, 6, 5)).astype(np.float32)
+    again = pickle.loads(pickle.dumps(session))
+    assert np.array_equal(again.run(None, {"x": x})[0], session.run(None, {"x": x})[0])
+    assert again.get_inputs() == session.get_inputs()
+
+
+def _run_in_child(session, x, connection):
+    connection.send(session.run(None, {"x": x})[0])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_session_works_after_a_fork(rng):
+    session = InferenceSession(random_cnn(rng, ["conv_relu", "residual"]))
+    x = rng.standard_normal((2, 4, 6, 5)).astype(np.float32)
+    (wanted,) = session.run(None, {"x": x})
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    child = context.Process(target=_run_in_child, args=(session, x, theirs))
+    child.start()
+    assert ours.poll(60)
+    got = ours.recv()
+    child.join(60)
+    assert np.array_equal(got, wanted)
+
+
+# ---- what a session says of itself --------------------------------------------------------------
+
+
+def test_inputs_and_outputs_are_described_as_in_onnx_runtime(rng):
+    session = InferenceSession(random_cnn(rng, ["conv"]))
+    (x,) = session.get_inputs()
+    (y,) = session.get_outputs()
+    assert (x.name, x.type, x.shape) == ("x", "tensor(float)", ["N", 4, 6, 5])
+    assert (y.name, y.type) == ("y", "tensor(float)")
+    assert session.get_providers() == ["CPUExecutionProvider"]
+
+
+def test_explain_and_profile_name_every_step(rng):
+    session = InferenceSession(random_cnn(rng, ["conv_relu", "squeeze_and_excite"]))
+    x = rng.standard_normal((1, 4, 6, 5)).astype(np.float32)
+    planned = session.explain({"x": x.shape})
+    _, measured = session.run(None, {"x": x}, profile=True)
+    assert len(planned) == len(measured) > 3
+    for one, other in zip(planned, measured, strict=True):
+        assert one["runs"] == other["runs"]
+        assert one["shape"] == other["shape"]
+        assert one["ms"] is None
+        assert other["ms"] >= 0
+    assert planned.rows[0]["by"] == "convolution"
+    assert planned.rows[0]["made_of"]
+    text = str(measured)
+    assert len(text.splitlines()) == len(measured) + 2
+    assert "GFLOP/s" in text
+
+
+def test_operators_without_steps_warn_once_and_are_marked(rng):
+    data = model([helper.make_node("Det", ["x"], ["y"], name="the_node")],
+                 {"x": (FLOAT, ["N", 3, 3])}, {"y": (FLOAT, None)})
+    with pytest.warns(UserWarning, match="Det"):
+        session = InferenceSession(data)
+    x = rng.standard_normal((4, 3, 3)).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (y,) = session.run(None, {"x": x})
+        (row,) = session.explain({"x": (4, 3, 3)})
+    np.testing.assert_allclose(y, np.linalg.det(x), rtol=1e-4)
+    assert row["by"] == "reference"
+    assert row["made_of"] == ["the_node"]
+
+
+def test_providers_are_those_of_the_cpu(rng):
+    data = random_cnn(rng, ["conv"])
+    InferenceSession(data, providers=["CUDAExecutionProvider", ("CPUExecutionProvider", {})])
+    with pytest.raises(ValueError, match="CPUExecutionProvider"):
+        InferenceSession(data, providers=["CUDAExecutionProvider"])
+    with pytest.raises(TypeError, match="providers"):
+        InferenceSession(data, providers="CPUExecutionProvider")
+
+
+# ---- data that shapes depend on, other types ----------------------------------------------------
+
+
+def test_shapes_that_depend_on_data_run_right(rng):
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"]),
+        helper.make_node("NonZero", ["r"], ["places"]),
+        helper.make_node("Transpose", ["places"], ["rows"], perm=[1, 0]),
+        helper.make_node("GatherND", ["r", "rows"], ["found"]),
+        helper.make_node("Exp", ["found"], ["e"]),
+        helper.make_node("ReduceSum", ["e"], ["y"], keepdims=0),
+    ]
+    data = model(nodes, {"x": (FLOAT, ["N", 5])},
+                 {"y": (FLOAT, None), "found": (FLOAT, None)})
+    session = InferenceSession(data)
+    for size in (3, 1, 4):
+        x = rng.standard_normal((size, 5)).astype(np.float32)
+        y, found = session.run(None, {"x": x})
+        np.testing.assert_allclose(found, x[x > 0], rtol=1e-6)
+        np.testing.assert_allclose(y, np.exp(x[x > 0]).sum(), rtol=1e-5)
+
+
+def test_float64_models_are_computed_in_float64(rng):
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"], pads=[1, 1]),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("Add", ["r", "x"], ["y"]),
+    ]
+    data = model(nodes, {"x": (TensorProto.DOUBLE, ["N", 3, 8])},
+                 {"y": (TensorProto.DOUBLE, None)},
+                 {"w": rng.standard_normal((3, 3, 3)), "b": rng.standard_normal(3)})
+    x = rng.standard_normal((2, 3, 8))
+    (y,) = InferenceSession(data).run(None, {"x": x})
+    (wanted,) = ReferenceEvaluator(data).run(None, {"x": x})
+    np.testing.assert_allclose(y, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_float16_models_keep_their_types(rng):
+    half = TensorProto.FLOAT16
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1]),
+        helper.make_node("Softmax", ["c"], ["y"], axis=1),
+    ]
+    data = model(nodes, {"x": (half, ["N", 3, 8])}, {"y": (half, None)},
+                 {"w": rng.standard_normal((4, 3, 3)).astype(np.float16)})
+    session = InferenceSession(data)
+    assert session.get_inputs()[0].type == "tensor(float16)"
+    x = rng.standard_normal((2, 3, 8)).astype(np.float16)
+    (y,) = session.run(None, {"x": x})
+    assert y.dtype == np.float16
+    np.testing.assert_allclose(y.sum(axis=1), 1, rtol=2e-3)
+
+
+def test_initializers_that_are_inputs_are_defaults(rng):
+    w = rng.standard_normal((4, 3, 3)).astype(np.float32)
+    data = model([helper.make_node("Conv", ["x", "w"], ["y"])],
+                 {"x": (FLOAT, ["N", 3, 8]), "w": (FLOAT, [4, 3, 3])}, {"y": (FLOAT, None)},
+                 {"w": w})
+    session = InferenceSession(data)
+    assert [each.name for each in session.get_inputs()] == ["x"]
+    assert [each.name for each in session.get_overridable_initializers()] == ["w"]
+    x = rng.standard_normal((2, 3, 8)).astype(np.float32)
+    (y,) = session.run(None, {"x": x})
+    (doubled,) = session.run(None, {"x": x, "w": 2 * w})
+    np.testing.assert_allclose(doubled, 2 * y, rtol=1e-4, atol=1e-5)
+    assert np.array_equal(session.run(None, {"x": x})[0], y)
+
+
+# ---- inputs that are refused, and such that are not ---------------------------------------------
+
+
+def test_any_memory_order_of_an_input_is_right(rng):
+    session = InferenceSession(random_cnn(rng, ["conv_relu", "branches"]))
+    x = rng.standard_normal((2, 4, 6, 5)).astype(np.float32)
+    (wanted,) = session.run(None, {"x": x})
+    turned = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    swapped = x.astype(x.dtype.newbyteorder())
+    odd = np.frombuffer(b"_" + x.tobytes(), np.uint8)[1:].view(np.float32).reshape(x.shape)
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    for other in (turned, swapped, odd, read_only, x[:, :, ::-1][:, :, ::-1], np.array(x, order="F")):
+        assert np.array_equal(session.run(None, {"x": other})[0], wanted)
+
+
+X = np.zeros((2, 4, 6, 5), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("feed", "names", "error", "match"),
+    [
+        ({}, None, ValueError, "'x' is missing"),
+        ({"x": X, "z": X}, None, ValueError, "no input 'z'"),
+        ({"x": X[0]}, None, ValueError, r"'x' must be .*\(N, 4, 6, 5\).*\(4, 6, 5\)"),
+        ({"x": X[:, :3]}, None, ValueError, "'x' must be .*4, 6, 5.*3, 6, 5"),
+        ({"x": X.astype(np.float64)}, None, TypeError, "'x' must be of dtype float32.*float64"),
+        ({"x": X.tolist()}, None, TypeError, "'x' must be an array.*list"),
+        ({"x": None}, None, TypeError, "'x' must be an array"),
+        ({"x": np.ma.masked_array(X)}, None, TypeError, "MaskedArray"),
+        ([X], None, TypeError, "dict"),
+        ({"x": X}, ["q"], ValueError, "no output 'q'"),
+        ({"x": X}, "y", TypeError, "output_names"),
+    ],
+)
+def test_bad_inputs_are_refused_in_words(rng, feed, names, error, match):
+    session = InferenceSession(random_cnn(rng, ["conv"]))
+    with pytest.raises(error, match=match):
+        session.run(names, feed)
+
+
+def test_an_empty_batch_gives_an_empty_result(rng):
+    session = InferenceSession(random_cnn(rng, ["conv_relu", "branches", "tokens"]))
+    (y,) = session.run(None, {"x": np.zeros((0, 4, 6, 5), np.float32)})
+    assert y.shape == (0, 5, 6, 5)
+
+
+def test_num_threads_is_checked(rng):
+    with pytest.raises(ValueError, match="num_threads"):
+        InferenceSession(random_cnn(rng, ["conv"]), num_threads=0)
+
+
+def test_damaged_files_are_refused_or_run(rng):
+    """Whatever the bytes, there is a session or one of the errors that users expect."""
+    data = random_cnn(rng, ["conv_relu", "branches"])
+    dice = random.Random(7)
+    damaged = [data[: dice.randrange(len(data))] for _ in range(30)]
+    for _ in range(120):
+        changed = bytearray(data)
+        for _ in range(dice.randrange(1, 4)):
+            changed[dice.randrange(len(changed))] = dice.randrange(256)
+        damaged.append(bytes(changed))
+    refused = 0
+    for each in damaged:
+        try:
+            session = InferenceSession(each)
+            session.run(None, {"x": np.zeros((1, 4, 6, 5), np.float32)})
+        except (ValueError, TypeError, FileNotFoundError) as error:
+            refused += 1
+            assert str(error)
+    assert refused >= 30
+
+
+# ---- models of timm -----------------------------------------------------------------------------
+
+TIMM_MODELS = ("resnext50_32x4d", "mobilenetv2_100", "efficientnet_b0", "ghostnet_100",
+               "resnet50", "regnety_016")
+
+
+@pytest.mark.parametrize("name", TIMM_MODELS)
+def test_timm_models_give_what_pytorch_gives(name, tmp_path):
+    torch = pytest.importorskip("torch")
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for operator in ("nms", "qnms"):
+        if not hasattr(torch.ops.torchvision, operator):
+            library.define(
+                f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        timm = pytest.importorskip("timm")
+        torch.manual_seed(1)
+        network = timm.create_model(name, pretrained=False).eval()
+        x = torch.randn(2, 3, 64, 64)
+        path = tmp_path / "model.onnx"
+        torch.onnx.export(network, (x,), str(path), dynamo=False, opset_version=17,
+                          input_names=["x"], output_names=["y"],
+                          dynamic_axes={"x": {0: "N"}, "y": {0: "N"}})
+        with torch.no_grad():
+            wanted = network.double()(x.double()).numpy()
+    session = InferenceSession(path)
+    (y,) = session.run(None, {"x": x.numpy()})
+    scale = np.abs(wanted).max()
+    np.testing.assert_allclose(y / scale, wanted / scale, rtol=0, atol=2e-5)
+    assert np.array_equal(session.run(None, {"x": x.numpy()[1:]})[0], y[1:])
