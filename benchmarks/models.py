@@ -11,7 +11,6 @@ note. benchmarks/README.md says what is measured and how.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
 import subprocess
@@ -130,10 +129,12 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _measure_all(options: argparse.Namespace) -> dict[str, Any]:
-    runners = [RUNNERS[name] for name in options.contenders]
-    runners, missing = _installed(runners)
-    for name, reason in missing.items():
-        print(f"without {name}: {reason}", file=sys.stderr)
+    runners = []
+    for runner in (RUNNERS[name] for name in options.contenders):
+        if runner.is_installed:
+            runners.append(runner)
+        else:
+            print(f"without {runner.name}: {runner.package} is not installed", file=sys.stderr)
     if not runners:
         raise Refused("none of these contenders is installed")
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
@@ -164,19 +165,6 @@ def _measure_all(options: argparse.Namespace) -> dict[str, Any]:
     if not results["rows"] and not options.export:
         raise Refused(f"none of these models can be made: {last_reason}")
     return results
-
-
-def _installed(runners: Sequence[Runner]) -> tuple[list[Runner], dict[str, str]]:
-    """Those whose package is installed, and why each of the others is left out."""
-    found, missing = [], {}
-    for runner in runners:
-        try:
-            importlib.metadata.version(runner.package)
-        except importlib.metadata.PackageNotFoundError:
-            missing[runner.name] = f"{runner.package} is not installed"
-        else:
-            found.append(runner)
-    return found, missing
 
 
 def exported(name: str, batch: int, directory: Path) -> Exported:

@@ -1,6 +1,5 @@
 """`gconv bench --models`: everyone is right or named, the report says what was measured."""
 
-import importlib.util
 import json
 
 import numpy as np
@@ -36,8 +35,8 @@ def kept(tmp_path_factory):
 def tiny(kept, tmp_path_factory):
     """A run of the smallest model: the finished process, the results."""
     folder = tmp_path_factory.mktemp("bench")
-    present = [name for name, runner in RUNNERS.items() if name != "torch-compile"
-               and importlib.util.find_spec(runner.package)]
+    present = [name for name, runner in RUNNERS.items()
+               if runner.is_installed and name != "torch-compile"]
     done = bench(*TINY, "--keep", kept, "--contenders", ",".join(present),
                  "--json", folder / "results.json", "--markdown", folder / "tables.md")
     assert done.returncode == 0, done.stderr

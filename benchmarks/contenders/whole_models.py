@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class Runner(ABC):
     Attributes
     ----------
     name, title, package, direct, ours
-        As in `contenders.base.Contender`.
+        As in `contenders.base.Contender`; `package` is also the name of the module.
     reads
         The suffix of the file that it reads.
     """
@@ -59,6 +60,11 @@ class Runner(ABC):
     ours = False
     is_peer = True
     reads = ".onnx"
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether the library is there; it is not imported."""
+        return find_spec(self.package) is not None
 
     @abstractmethod
     def load(self) -> None:

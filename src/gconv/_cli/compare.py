@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +45,12 @@ def compare(
         write_arrays(inputs, feeds)
         for name in (OURS, *PEERS):
             runner = RUNNERS[name]
-            try:
-                version(runner.package)
-                worker = stack.enter_context(Worker(name, model, inputs, threads))
-                theirs = list(worker.results().values())
-            except PackageNotFoundError:
+            if not runner.is_installed:
                 notes.append(f"  without {runner.title}: {runner.package} is not installed")
                 continue
+            try:
+                worker = stack.enter_context(Worker(name, model, inputs, threads))
+                theirs = list(worker.results().values())
             except (Unsupported, ImportError, Failed) as error:
                 notes.append(f"  without {runner.title}: {error}")
                 continue
