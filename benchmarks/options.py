@@ -49,7 +49,7 @@ def add_thread_counts(
     """``--threads``, a list of thread counts."""
     shown = shown or ",".join(map(str, default))
     parser.add_argument(
-        "--threads", type=_counts, default=default, metavar="N,N", help=f"thread counts ({shown})"
+        "--threads", type=counts, default=default, metavar="N,N", help=f"thread counts ({shown})"
     )
 
 
@@ -105,7 +105,8 @@ def _layers(text: str) -> list[Layer]:
         raise argparse.ArgumentTypeError(f"{error}") from error
 
 
-def _counts(text: str) -> list[int]:
+def counts(text: str) -> list[int]:
+    """Positive numbers, the least first."""
     return sorted({count(part) for part in text.split(",")})
 
 

@@ -1,4 +1,4 @@
-"""Two plots of a run: the ratio to the best peer on each layer, and the roofline.
+"""Plots of a run: the ratio to the best peer on each layer and the roofline; or of whole models.
 
 Usage::
 
@@ -19,6 +19,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
+from gconv._bench.contenders.whole_models import RUNNERS
+from gconv._bench.models_report import OURS, circumstances, groups_of
 from gconv._bench.ratios import Row, by_threads, fastest, ratio, roofline_seconds
 
 # Okabe and Ito's colours: told apart by everyone.
@@ -134,6 +136,50 @@ def roofline_plot(results: dict[str, Any], path: Path) -> None:
     plt.close(figure)
 
 
+_MARKS = dict(zip(
+    ("torch", "torch-cl", "torch-compile", "onnxruntime", "openvino", "mnn"),
+    (("#999999", "o"), ("#000000", "o"), ("#CC79A7", "o"), ("#0072B2", "s"), ("#D55E00", "D"),
+     ("#009E73", "^")),
+    strict=True,
+))
+
+
+def models_plot(results: dict[str, Any], path: Path) -> Path:
+    """The session's speed over that of each peer, a panel for each batch and thread count."""
+    groups = groups_of(results)
+    names = list(dict.fromkeys(row["model"] for row in results["rows"]))
+    figure, panels = plt.subplots(
+        1, len(groups), figsize=(2 + 3.2 * len(groups), 0.3 * len(names) + 1.8),
+        layout="constrained", squeeze=False, sharey=True,
+    )
+    for axes, (key, rows) in zip(panels[0], groups.items(), strict=True):
+        for row in rows:
+            y = names.index(row["model"])
+            axes.axhline(y, color="black", linewidth=0.4, alpha=0.2)
+            for peer, (colour, marker) in _MARKS.items():
+                value = ratio(row, OURS, peer)
+                if value is not None:
+                    axes.plot(value, y, marker, color=colour, markersize=5)
+        axes.axvline(1, color="black", linewidth=1)
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.set_title(circumstances(*key), fontsize=10)
+        axes.grid(axis="x", alpha=0.3)
+    panels[0][0].set_yticks(range(len(names)), names, fontsize=8)
+    panels[0][0].set_ylim(len(names) - 0.4, -0.6)
+    for peer, (colour, marker) in _MARKS.items():
+        if any(peer in row["seconds"] for row in results["rows"]):
+            panels[0][0].plot([], [], marker, color=colour, label=RUNNERS[peer].title)
+    figure.supxlabel("speed of a gconv session over that of each peer", fontsize=9)
+    figure.suptitle(f"{results['cpu']}, {results['date']}", fontsize=10)
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+    return path
+
+
 def write_plots(results: dict[str, Any], directory: Path) -> list[Path]:
     """Write the plots as PNG files into `directory` and return their paths."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -151,7 +197,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("results", type=Path)
     parser.add_argument("directory", type=Path)
     arguments = parser.parse_args(argv)
-    print(*write_plots(json.loads(arguments.results.read_text()), arguments.directory), sep="\n")
+    results = json.loads(arguments.results.read_text(encoding="utf-8"))
+    if any("model" in row for row in results["rows"]):
+        arguments.directory.mkdir(parents=True, exist_ok=True)
+        print(models_plot(results, arguments.directory / "models.png"))
+    else:
+        print(*write_plots(results, arguments.directory), sep="\n")
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gconv._bench.contenders import CONTENDERS
@@ -11,7 +11,9 @@ from gconv._bench.contenders import CONTENDERS
 Row = dict[str, Any]
 
 
-def fastest(row: Row, *, direct: bool = False) -> str | None:
+def fastest(
+    row: Row, *, direct: bool = False, contenders: Mapping[str, Any] = CONTENDERS
+) -> str | None:
     """The fastest peer whose result is right.
 
     Parameters
@@ -20,13 +22,15 @@ def fastest(row: Row, *, direct: bool = False) -> str | None:
         A row of the results.
     direct
         Count only the peers that compute the sum as it stands.
+    contenders
+        Who is who: those of layers, or `RUNNERS` for a row of a whole model.
     """
     peers = [
         name
         for name in row["seconds"]
-        if CONTENDERS[name].is_peer
+        if contenders[name].is_peer
         and row["errors"][name] <= 1
-        and (CONTENDERS[name].direct or not direct)
+        and (contenders[name].direct or not direct)
     ]
     return min(peers, key=row["seconds"].__getitem__, default=None)
 

@@ -1,4 +1,4 @@
-"""Turn the JSON of a run into tables, and into the README's speed section.
+"""Turn the JSON of a run, of layers or of whole models, into tables and sections of the README.
 
 Usage::
 
@@ -24,8 +24,6 @@ from gconv._bench.ratios import (
 )
 from gconv._bench.targets import WINOGRAD_LAYERS, Outcome, outcomes
 from gconv._bench.timing import DISTURBED
-
-BEGIN, END = "<!-- speed:begin -->", "<!-- speed:end -->"
 
 # Rows that a target names at most.
 MOST_NAMED = 6
@@ -82,7 +80,7 @@ def row_table(rows: list[Row]) -> str:
     return table(header, lines, left=2)
 
 
-def target_table(found: list[Outcome]) -> str:
+def target_table(found: list[Outcome], subject: str = "gconv layer") -> str:
     """The run against the project's targets, for one thread count."""
     lines = []
     for one in found:
@@ -101,7 +99,7 @@ def target_table(found: list[Outcome]) -> str:
             ]
         )
     return table(
-        ["what (gconv layer unless named)", "target", "mean or worst", "", "rows that miss it"],
+        [f"what ({subject} unless named)", "target", "mean or worst", "", "rows that miss it"],
         lines,
     )
 
@@ -156,32 +154,40 @@ def speed_section(results: dict[str, Any]) -> str:
     )
 
 
-def update_readme(path: Path, section: str) -> None:
-    """Replace what stands between the marker comments.
+def update_readme(path: Path, section: str, name: str) -> None:
+    """Replace what stands between the comments ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->``.
 
     Raises
     ------
     ValueError
         If the file lacks the markers.
     """
-    text = path.read_text()
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    first, last = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    text = path.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise ValueError(f"{path} lacks {BEGIN} … {END}")
-    path.write_text(f"{before}{BEGIN}\n{section}{END}{after}")
+        raise ValueError(f"{path} lacks {first} … {last}")
+    path.write_text(f"{before}{first}\n{section}{last}{after}", encoding="utf-8")
 
 
 def main(argv: list[str] | None = None) -> int:
+    from gconv._bench import models_report  # which takes tables from here
+
     parser = argparse.ArgumentParser(description="tables from the JSON of a benchmark run")
     parser.add_argument("results", type=Path)
-    parser.add_argument("--readme", type=Path, help="rewrite this file's speed section instead")
+    parser.add_argument(
+        "--readme", type=Path, help="rewrite this file's section of layers or of models instead"
+    )
     arguments = parser.parse_args(argv)
-    results = json.loads(arguments.results.read_text())
+    results = json.loads(arguments.results.read_text(encoding="utf-8"))
+    of_models = any("model" in row for row in results["rows"])
     if arguments.readme is None:
-        print(markdown(results))
+        print(models_report.markdown(results) if of_models else markdown(results))
+    elif of_models:
+        update_readme(arguments.readme, models_report.readme_section(results), "models")
     else:
-        update_readme(arguments.readme, speed_section(results))
+        update_readme(arguments.readme, speed_section(results), "speed")
     return 0
 
 

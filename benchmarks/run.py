@@ -29,14 +29,11 @@ from gconv._bench.options import (
     writable,
 )
 from gconv._bench.progress import tracked
+from gconv._bench.refused import Refused, prepare_plots, write
 from gconv._bench.report import markdown
 from gconv._bench.timing import Schedule, warm_allocator
 
 QUICK_ROUNDS = 3
-
-
-class Refused(Exception):
-    """Something that cannot be done; the message is one line."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,6 +49,10 @@ def parser() -> argparse.ArgumentParser:
         "--choices", action="store_true",
         help="how far the planner's choices are from the best, on generated layers; its options: "
         "gconv bench --choices --help",
+    )
+    options.add_argument(
+        "--models", action="store_true",
+        help="whole models instead of layers; its options: gconv bench --models --help",
     )
     add_thread_counts(options, [1, 2])
     add_contenders(options)
@@ -79,6 +80,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from gconv._bench.choices import main as measure_choices  # it has its own options
 
         return measure_choices([word for word in argv if word != "--choices"])
+    if "--models" in argv:
+        from gconv._bench.models import main as measure_models
+
+        return measure_models([word for word in argv if word != "--models"])
     options = parser().parse_args(argv)
     if options.list:
         for layer in options.rows:
@@ -93,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _bench(options: argparse.Namespace) -> int:
     if options.plots:
-        _prepare_plots(options.plots)
+        prepare_plots(options.plots)
     names = options.contenders or FLOAT32
     loaded, missing = load_contenders([*names, *(FLOAT64 if options.float64 else [])])
     for name, reason in missing.items():
@@ -118,10 +123,10 @@ def _bench(options: argparse.Namespace) -> int:
     for threads, layer in tracked(work, lambda item: f"{item[1].name}, threads={item[0]}"):
         results["rows"].append(measure(layer, loaded, threads, schedule))
         if options.json:  # after every row: an interrupted run is not lost
-            _write(options.json, json.dumps(results, indent=1) + "\n")
+            write(options.json, json.dumps(results, indent=1) + "\n")
     tables = markdown(results)
     if options.markdown:
-        _write(options.markdown, tables)
+        write(options.markdown, tables)
     else:
         print(tables)
     if options.plots:
@@ -129,25 +134,6 @@ def _bench(options: argparse.Namespace) -> int:
 
         print(*write_plots(results, options.plots), sep="\n")
     return _check(results)
-
-
-def _prepare_plots(directory: Path) -> None:
-    """Find out before measuring whether plots can be drawn and written."""
-    try:
-        import gconv._bench.plots  # noqa: F401
-    except ImportError as error:
-        raise Refused(f"--plots needs the extra gconv[bench]: {error}") from None
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Refused(f"--plots {directory}: {error.strerror}") from error
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise Refused(f"{path}: {error.strerror}") from error
 
 
 def _check(results: dict[str, Any]) -> int:

@@ -67,9 +67,9 @@ class Outcome:
         return None if self.measured is None else self.target.met_by(self.measured)
 
 
-def outcome(target: Target, rows: list[Row]) -> Outcome:
-    """Whether rows of one thread count meet a target."""
-    values = {row["layer"]: v for row in rows if (v := target.value(row)) is not None}
+def outcome(target: Target, rows: list[Row], named: str = "layer") -> Outcome:
+    """Whether rows of one thread count meet a target; `named` is the field that names a row."""
+    values = {row[named]: v for row in rows if (v := target.value(row)) is not None}
     if target.mean:
         return Outcome(target, geometric_mean(values.values()), {})
     worst_first = sorted(values, key=values.__getitem__, reverse=target.at_most)

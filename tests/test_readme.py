@@ -45,5 +45,6 @@ def test_the_unpublished_name_is_never_installed():
     assert "glibc" in README
 
 
-def test_the_measured_part_can_be_found():
-    assert README.index("<!-- speed:begin -->") < README.index("<!-- speed:end -->")
+@pytest.mark.parametrize("name", ["models", "speed"])
+def test_the_measured_parts_can_be_found(name):
+    assert README.index(f"<!-- {name}:begin -->") < README.index(f"<!-- {name}:end -->")

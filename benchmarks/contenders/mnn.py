@@ -18,7 +18,7 @@ from gconv._bench.layers import Layer
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence what MNN's C++ side prints to standard output."""
     sys.stdout.flush()
     saved = os.dup(1)
@@ -38,13 +38,13 @@ class Mnn(Contender):
     direct = False
 
     def load(self) -> None:
-        with _quiet():
+        with quiet():
             import _tools  # noqa: F401
             import MNN  # noqa: F401
             import onnx  # noqa: F401
 
     def prepare(self, layer: Layer, x: Array, weight: Array, threads: int) -> Prepared:
-        with _quiet():
+        with quiet():
             return self._prepare(layer, x, weight, threads)
 
     def _prepare(self, layer: Layer, x: Array, weight: Array, threads: int) -> Prepared:

@@ -37,8 +37,9 @@ class TorchContiguous(Contender):
     def load(self) -> None:
         import torch
 
-        # For good: entering inference mode in each call would be counted.
-        torch.inference_mode().__enter__()
+        # For good: entering inference mode in each call would be counted. It ends with the object.
+        self._mode = torch.inference_mode()
+        self._mode.__enter__()
 
     def prepare(self, layer: Layer, x: Array, weight: Array, threads: int) -> Prepared:
         import torch

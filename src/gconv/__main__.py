@@ -1,4 +1,4 @@
-"""The command line: ``gconv filter``, ``info`` and ``bench``, also ``python -m gconv``."""
+"""The command line: ``gconv run``, ``filter``, ``info`` and ``bench``, also ``python -m gconv``."""
 
 from __future__ import annotations
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gconv._cli.bands import Filtered, Timing
     from gconv._cli.picture import Picture
 
+COMMAND = "filter"
 PHOTOGRAPH = ("sample_data", "grace_hopper.jpg")
 
 
@@ -94,7 +95,7 @@ def run_filter(
         named = [(job.path, job.page if job.names_page else None) for job in jobs]
         outputs = name_outputs(named, target, several=several, save=save)
     except (OSError, ValueError, ImportError) as error:
-        complain(reason(error))
+        complain(COMMAND, reason(error))
         return 2
     inputs = [*pictures, bank] if bank else pictures
     obstacles = check_outputs(outputs, inputs, force=force)
@@ -103,14 +104,14 @@ def run_filter(
         if obstacle is None:
             todo.append((job, its_outputs))
         else:
-            complain(f"{job.label(str(job.path))}: {obstacle}")
+            complain(COMMAND, f"{job.label(str(job.path))}: {obstacle}")
             failed = True
     try:
         with ended_by_signals(), Bar(len(todo)) as bar:
             for job, its_outputs in todo:
                 failed |= not _do(job, its_outputs, kernels, bar, force=force)
     except ImportError as error:
-        complain(reason(error))
+        complain(COMMAND, reason(error))
         return 2
     return 2 if failed else 0
 
@@ -125,7 +126,7 @@ def _find_jobs(pictures: Sequence[Path], page: int | None) -> tuple[list[Job], b
         try:
             pages = find_pages(path, page)
         except (OSError, ValueError, ImportError, MemoryError) as error:
-            complain(f"{path}: {reason(error)}")
+            complain(COMMAND, f"{path}: {reason(error)}")
             failed = True
             continue
         names_page = len(pages.chosen) > 1 or (page is not None and pages.count > 1)
@@ -139,7 +140,7 @@ def _do(job: Job, outputs: Outputs, bank: Bank, bar: Bar, *, force: bool) -> boo
     try:
         report = _filter_one(job, outputs, bank, bar, force=force)
     except (OSError, ValueError, MemoryError, ImportError) as error:
-        complain(f"{job.label(str(job.path))}: {reason(error)}")
+        complain(COMMAND, f"{job.label(str(job.path))}: {reason(error)}")
         return False
     finally:
         bar.finish()

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gconv._cli.npy import read_npy
+
 Taps = NDArray[np.float64]  # of shape (7, 7), before they become a bank
 
 #: Height and width of the named kernels. One size for all of them makes the bank one array, and so
@@ -93,17 +95,7 @@ def load_bank(path: Path) -> Bank:
     ValueError
         It is no such array. Pickled arrays are refused, because reading one runs its code.
     """
-    with path.open("rb") as file:
-        if file.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
-            raise ValueError("not a .npy file")
-        file.seek(0)
-        try:
-            array = np.lib.format.read_array(file, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            reason = " ".join(str(error).split())
-            raise ValueError(f"cannot be read as a .npy file ({reason})") from error
-        except MemoryError as error:
-            raise ValueError("does not fit into memory") from error
+    array = read_npy(path)
     if array.dtype.kind not in "iuf":
         raise ValueError(f"kernels are real numbers, not dtype {array.dtype}")
     if array.ndim != 3 or 0 in array.shape:

@@ -1,4 +1,4 @@
-"""What ``gconv filter`` prints: every message is one line, whatever names it has to mention."""
+"""What the command line prints: every message is one line, whatever names it has to mention."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def say(lines: Sequence[str]) -> None:
         print(printable(line).encode(encoding, "backslashreplace").decode(encoding))
 
 
-def complain(line: str) -> None:
-    """Print on stderr what could not be done."""
-    print(f"gconv filter: {printable(line)}", file=sys.stderr)
+def complain(command: str, line: str) -> None:
+    """Print on stderr what a command could not do."""
+    print(f"gconv {command}: {printable(line)}", file=sys.stderr)
 
 
 def reason(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Where the results of ``gconv filter`` go: their names, what may not be replaced, whole files."""
+"""Where the results of a command go: their names, what may not be replaced, whole files."""
 
 from __future__ import annotations
 
@@ -115,6 +115,28 @@ def check_outputs(
             taken.update(os.path.realpath(path) for path in job.paths())
         reasons.append(reason)
     return reasons
+
+
+def check_files(paths: Iterable[Path], inputs: Iterable[Path], *, force: bool) -> None:
+    """Refuse files that may not be written, before anything is done.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+        What is going to be written: files of different names.
+    inputs, force
+        As for `check_outputs`.
+
+    Raises
+    ------
+    ValueError
+        One may not be written; the message names it.
+    """
+    read = {os.path.realpath(path) for path in inputs}
+    for path in paths:
+        reason = _obstacle(path, read, set(), force=force)
+        if reason is not None:
+            raise ValueError(reason)
 
 
 def _obstacle(path: Path, read: set[str], taken: set[str], *, force: bool) -> str | None:

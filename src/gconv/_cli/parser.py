@@ -29,13 +29,85 @@ def parse(arguments: Sequence[str] | None) -> Callable[[], int]:
     )
     parser.add_argument("--version", action="version", version=f"gconv {gconv.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (_add_filter, _add_info, _add_bench):
+    for add in (_add_run, _add_filter, _add_info, _add_bench):
         add(commands)
     options, rest = parser.parse_known_args(arguments)
     run: Run = options.run
     if rest and run is not _bench:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return lambda: run(options, rest)
+
+
+def _add_run(commands: Commands) -> None:
+    job = commands.add_parser(
+        "run",
+        help="run an ONNX model: its results, time and memory, beside ONNX Runtime and OpenVINO",
+        description=(
+            "Run an ONNX model on inputs from files or on random ones, and print its outputs, "
+            "the time of a run (best and median) and the memory that it takes. Needs the extra "
+            "gconv[onnx]; the progress bar and --plot need gconv[cli]."
+        ),
+        epilog="Exit status: 0, or 2 where anything could not be done.",
+    )
+    job.set_defaults(run=_run)
+    job.add_argument("model", metavar="MODEL.onnx", type=Path, help="the model's file")
+    job.add_argument(
+        "--input",
+        metavar="NAME=FILE.npy",
+        action="append",
+        default=[],
+        help="an input's values; may be given for each input (default: random values of the "
+        "declared shape and type, the same in every run)",
+    )
+    job.add_argument(
+        "--dim",
+        metavar="NAME=SIZE",
+        action="append",
+        default=[],
+        help="the size of a dimension that the model leaves open, for random inputs (default: 1)",
+    )
+    job.add_argument(
+        "--output",
+        metavar="DIR",
+        type=Path,
+        help="write each output here, as .npy; the directory is made if it is missing",
+    )
+    job.add_argument(
+        "--threads", metavar="N", type=int, help="how many threads (default: as gconv info says)"
+    )
+    job.add_argument(
+        "--profile",
+        action="store_true",
+        help="also print the table of steps: what each was made of, what runs it, its time",
+    )
+    job.add_argument(
+        "--plot", metavar="FILE.png", type=Path, help="draw the time of the steps as bars"
+    )
+    job.add_argument(
+        "--compare",
+        action="store_true",
+        help="also run the model in ONNX Runtime and OpenVINO, whichever are installed, each in a "
+        "process of its own, in turn with gconv",
+    )
+    job.add_argument("--force", action="store_true", help="replace files that exist")
+
+
+def _run(options: argparse.Namespace, rest: Sequence[str]) -> int:
+    from gconv._cli.run import Options, run_model
+
+    return run_model(
+        Options(
+            options.model,
+            inputs=options.input,
+            dims=options.dim,
+            output=options.output,
+            threads=options.threads,
+            profile=options.profile,
+            plot=options.plot,
+            compare=options.compare,
+            force=options.force,
+        )
+    )
 
 
 def _add_filter(commands: Commands) -> None:

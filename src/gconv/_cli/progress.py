@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 class Bar:
     """How many pictures are done; a large one counts band by band.
 
-    A single picture has no bar unless it comes in many bands.
+    A single picture, or model, has no bar unless it comes in many bands, or rounds.
 
     Parameters
     ----------
     pictures : int
         How many there will be.
+    measures : bool, default False
+        The work is being timed: the bar is drawn only where something is said, since a thread
+        that redraws it would take a core; and there is none where Rich is not installed.
 
     Raises
     ------
@@ -28,8 +31,9 @@ class Bar:
         There would be a bar, but Rich is not installed. For a single picture `advance` raises it.
     """
 
-    def __init__(self, pictures: int) -> None:
+    def __init__(self, pictures: int, *, measures: bool = False) -> None:
         self._pictures = pictures
+        self._measures = measures
         self._finished = 0
         self._name = ""
         self._bar: tuple[Progress, TaskID] | None = None
@@ -58,7 +62,9 @@ class Bar:
 
             progress, task = self._bar
             name = escape(printable(self._name))
-            progress.update(task, description=name, completed=self._finished + part)
+            progress.update(
+                task, description=name, completed=self._finished + part, refresh=self._measures
+            )
 
     def _show(self) -> None:
         if not sys.stderr.isatty():
@@ -67,6 +73,8 @@ class Bar:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
         except ImportError as error:
+            if self._measures:
+                return
             raise ImportError("needs Rich, part of the extra gconv[cli]") from error
         progress = Progress(
             TextColumn("{task.description}"),
@@ -74,6 +82,7 @@ class Bar:
             MofNCompleteColumn() if self._pictures > 1 else TextColumn("{task.percentage:3.0f} %"),
             console=Console(stderr=True),
             transient=True,
+            auto_refresh=not self._measures,
             # Rich prints around its bar what goes to stdout, but on stderr: right only on a
             # terminal.
             redirect_stdout=sys.stdout.isatty(),

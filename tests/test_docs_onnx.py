@@ -1,0 +1,57 @@
+"""docs/onnx.md runs as written, and says what there is."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oracles import oracle
+
+from gconv.__main__ import main
+
+PAGE = Path(__file__).parents[1] / "docs" / "onnx.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+BLOCK = re.compile(r"```(?P<language>python|sh)\n(?P<code>.*?)```", re.DOTALL)
+BLOCKS = list(BLOCK.finditer(TEXT))
+
+
+def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
+    """Blocks of Python share their names; comments behind a print are what it prints."""
+    oracle("onnx")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gconv._cli.run.SECONDS", 0.01)
+    names = {}
+    for block in BLOCKS:
+        code = block["code"]
+        if block["language"] == "sh":
+            program, *arguments = shlex.split(code)
+            assert program == "gconv"
+            assert main(arguments) == 0, code
+            assert capsys.readouterr().err == ""
+            continue
+        line = TEXT[: block.start("code")].count("\n")
+        exec(compile("\n" * line + code, str(PAGE), "exec"), names)
+        printed = capsys.readouterr().out.splitlines()
+        expected = re.findall(r"^print\(.*\)  # (.*)$", code, re.MULTILINE)
+        assert printed[: len(expected)] == expected
+        assert printed or "print(" not in code
+    assert len(BLOCKS) > 6
+    assert np.load("results/scores.npy").shape == (1, 10)
+
+
+def test_its_options_are_those_of_the_command(capsys):
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    options = set(re.findall(r"--[a-z]+", capsys.readouterr().out)) - {"--help"}
+    assert options == set(re.findall(r"^\| `(--[a-z]+)", TEXT, re.MULTILINE))
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^):#]+)[^)]*\)", TEXT))
+def test_what_it_links_to_exists(target):
+    assert (PAGE.parent / target).is_file()
+
+
+def test_lines_are_short():
+    for number, line in enumerate(TEXT.splitlines(), 1):
+        assert len(line) <= 120 or line.startswith("|"), number
