@@ -164,10 +164,12 @@ class Tuning(NamedTuple):
     # rows with stride 1 and 2, and of one row with these. To begin with a row of a strip: of square
     # kernels whose columns are neighbours, of others. Rows that only begin or end a strip, for each
     # row of the kernel; and what a set of rows one dilation apart takes more.
-    sliding_load: tuple[float, float, float, float] = (0.8, 3.0, 1.7, 5.0)
-    sliding_line: tuple[float, float] = (2.0, 6.0)
-    sliding_starts: float = 0.5
+    sliding_load: tuple[float, float, float, float] = (0.7, 3.0, 1.7, 5.0)
+    sliding_line: tuple[float, float] = (1.0, 6.0)
+    sliding_starts: float = 0.3
     sliding_set: float = 45.0
+    # To begin with a plane of outputs of a channel: kernels of several rows, of one.
+    sliding_plane: tuple[float, float] = (18.0, 40.0)
     sliding_far_row: float = 0.4  # others read memory once more to fill a panel
 
     # ---- channel lanes ----
@@ -232,6 +234,7 @@ class Tuning(NamedTuple):
     # as in planes of 32 x 32.
     transpose_cycles: float = 2.4
     transpose_in_sets_cycles: float = 6.5
+    transpose_call: float = 2000.0  # what a call takes more than those of other families
     transpose_row: float = 6.0  # for each lane, of a row that is a run of its own
 
     # ---- short rows; and getting ready for each group ----
@@ -269,7 +272,7 @@ ROWS_AND_ELEMENTS = {
     "channel_row": 6.0,
     "picked_tap": (0.5, 0.8), "picked_border": 120.0, "inner_tap": 0.5, "inner_tile": 90.0,
     "border_tap": 4.5, "border_pixel": 55.0, "transpose_cycles": 1.3,
-    "transpose_in_sets_cycles": 3.5,
+    "transpose_in_sets_cycles": 3.5, "transpose_call": 0.0,
 }
 
 ZEN4 = Tuning(

@@ -141,10 +141,11 @@ class Sliding(Family):
             less = t.sliding_far_row
         if p.dilation[1] > 2 and row_vectors <= vectors and far:
             less *= t.far_rows  # strips side by side ask for rows ahead
+        strips += t.sliding_plane[rows == 1]
         cycles = p.out_channels * p.out_size[0] * (less * lines * row + strips)
         if not p.zero_padding:
             cycles += panel_cycles(t, p, machine, slots_read(p, 0), slots_read(p, 1))
-        return p.groups * (cycles + t.ready_cycles + t.plane_cycles * p.out_size[0])
+        return p.groups * cycles
 
     def layout(
         self, p: Problem, machine: Machine, tile: Tile, choose: Choose, like: Layout | None = None

@@ -134,7 +134,8 @@ class ThroughChannelsLast(Family):
         inner = choose(inner_of(p, machine))
         if not inner.family.in_blocks:
             return "needs tiles for blocks of groups that are channels-last"
-        return [(inner.cycles + vectors * moved, inner.tile._replace(inner=inner))]
+        cycles = inner.cycles + vectors * moved + machine.tuning.transpose_call
+        return [(cycles, inner.tile._replace(inner=inner))]
 
     def layout(
         self, p: Problem, machine: Machine, tile: Tile, choose: Choose, like: Layout | None = None
