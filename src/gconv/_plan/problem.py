@@ -137,6 +137,7 @@ class Problem:
     column_padding: bool  # a column tap of some output, of any sibling, lies outside the image
     channels_last: bool  # the channels of a pixel of x are neighbours, and its columns are not
     inside: tuple[float, float, float]  # taps of an output that lie in the image, on average
+    taps_met: float  # of an output whose kernel planes and rows lie in the image, on average
     column_outputs: list[tuple[int, int]]  # those for which each of few column taps does
     weights_in_order: Addresses  # of shape (groups, out_channels, in_channels, *kernel), C order
     weights_are_in_order: bool  # so are those that are given
@@ -175,6 +176,8 @@ class Problem:
         self.inside = (
             self._mean_inside(0), self._mean_inside(1), self._mean_inside(2)
         )
+        planes, rows, _ = self.inside
+        self.taps_met = self.in_channels * planes * rows * self.kernel[2]
         self.weights_in_order = Addresses(
             0, self.out_channels * self.taps, self.taps, self.volume, c_steps(self.kernel))
         self.weights_are_in_order = self.in_order(self.weights)

@@ -106,8 +106,9 @@ class Tuning(NamedTuple):
     copy_uses: int = 128
 
     # ---- tiles ----
-    tile_start: float = 10.0  # the loop around a tile
-    latency: float = 4.0  # of a multiply-add
+    tile_start: float = 4.0  # the loop around a tile
+    sum_cycles: float = 2.2  # to begin a vector of sums with the bias, and to store it
+    latency: float = 2.0  # of a multiply-add
     # Where multiplying and adding are two instructions, these fill the slots: cycles for a vector
     # that is loaded, and twice as many for an element that is broadcast. Tiles whose sums and
     # vectors take `full_tile` registers leave none for a product: a factor.
@@ -115,18 +116,21 @@ class Tuning(NamedTuple):
     full_tile: int = 1000
     full: float = 1.0
     full_depthwise: float = 1.0  # the same of depthwise tiles: up to 2.3 times as fast without them
-    # To copy a vector into a panel, or an element where the stride is more than 2. Of 1,500 layers
-    # that width and channel lanes may serve, 3 to 5 choose best between the two.
-    copy_cycles: float = 4.0
+    # To begin with a plane and with a row of a panel; to copy a vector into it, or an element where
+    # the stride is more than 2, or rows with stride 2 are no longer than a vector.
+    copy_plane_cycles: float = 20.0
+    copy_row_cycles: float = 1.2
+    copy_cycles: float = 3.4
     copy_element_cycles: float = 1.0
-    # To move an element from channels-last order to C order, or back. Of 60 layers on each
-    # instruction set: 1.3 to 1.6 cycles of the clock.
-    move_cycles: float = 0.8
+    # To gather an element of a channels-last x, and to scatter one of a result in C order: where x
+    # and y are in the second-level cache, and where they are not.
+    gather_cycles: tuple[float, float] = (1.05, 1.05)
+    scatter_cycles: tuple[float, float] = (0.5, 0.85)
     # The same of a result whose channels share sets of the first-level cache, as in planes of
     # 32 x 32 or 224 x 224: layers of 30 and 128 output channels are 2 times as fast otherwise.
-    move_in_sets_cycles: float = 3.0
-    # To call the copy of a result, about 2 us: it counts where layers are small.
-    copy_call_cycles: float = 6000.0
+    scatter_in_sets_cycles: float = 3.0
+    # To call the copy of a result, 1.3 us: it counts where layers are small.
+    copy_call_cycles: float = 2500.0
     # To wait for a vector of x beyond what multiply-adds hide. Of 330 layers of width lanes, the
     # tile chosen takes 1.014 times as long as the best (1.019 without); masked ones gain 1.03 to
     # 1.06 times with 7 to 24 channels per group.
@@ -137,7 +141,7 @@ class Tuning(NamedTuple):
     far_loads: float = 8.0
     # Rows shorter than a vector go through scratch: for each, its elements are copied. Up to 1.4
     # times as fast with strides, and on planes of 7 x 7.
-    short_row: float = 3.0
+    short_row: float = 5.0
     split_loads: float = 1.5  # a load at any address, over one within a cache line
 
     # ---- width lanes with masks ----
@@ -156,24 +160,30 @@ class Tuning(NamedTuple):
     # (1.1 without the first, 1.2 without both).
     apart_rows: float = 1.3
     far_rows: float = 2.0
-    # What the estimates of sliding windows are multiplied by, for what the others' leave out.
-    # Fitted to the layer table, to 1,300 layers of 1 to 8 output channels per group (chosen within
-    # 1.015 of the fastest), and to 340 with kernels of one row and 2 to 64 output channels.
-    sliding: float = 0.8
-    sliding_other_padding: float = 0.9  # padding that holds elements of the image
-    sliding_paired: float = 0.65  # taps k and k + LANES share shifted vectors
-    sliding_apart: tuple[float, float] = (1.7, 3.6)  # stride 2: kernels of several rows, of one
-    sliding_without_panel: float = 1.1
-    sliding_multiplier: tuple[float, float] = (0.85, 1.7)  # kernels of several rows, of one
-    sliding_single: float = 1.4  # tiles of one vector
+    # Sliding windows. To load a vector of a row and take its columns apart: of kernels of several
+    # rows with stride 1 and 2, and of one row with these. To begin with a row of a strip: of square
+    # kernels whose columns are neighbours, of others. Rows that only begin or end a strip, for each
+    # row of the kernel; and what a set of rows one dilation apart takes more.
+    sliding_load: tuple[float, float, float, float] = (0.7, 3.0, 1.7, 5.0)
+    sliding_line: tuple[float, float] = (1.0, 6.0)
+    sliding_starts: float = 0.3
+    sliding_set: float = 45.0
+    # To begin with a plane of outputs of a channel: kernels of several rows, of one.
+    sliding_plane: tuple[float, float] = (18.0, 40.0)
     sliding_far_row: float = 0.4  # others read memory once more to fill a panel
 
     # ---- channel lanes ----
-    # Bias in and sums out, for a vector of sums: about six instructions.
-    channel_sums: float = 6.0
+    # Bias in and sums out, for a vector of sums, beyond what tiles of any family take.
+    channel_sums: float = 2.7
+    channel_last_sums: float = 2.0  # the same where y is channels-last
+    channel_far_sums: float = 4.0  # more where a band of such a y fills the cache
+    channel_tail: float = 4.3  # for a pixel of a channels-last y whose last vector is not full
+    channel_plane: float = 80.0  # to begin with a plane of outputs, for each block of channels
     # For each tile, to begin with the taps of another kernel row, where groups have one input
     # channel. Up to 1.3 times as fast there.
     channel_row: float = 3.0
+    # To begin with a run of pixels that meet the same kernel columns: once, and for each row.
+    channel_run_cycles: tuple[float, float] = (35.0, 13.0)
     # Layers of fewer input channels leave runs of too few taps to skip columns in the padding.
     channel_skip_channels: int = 8
     # Skipped columns pay: 1.07 times as fast at 7x7 with a 3x3 kernel, not at 14x14.
@@ -204,27 +214,35 @@ class Tuning(NamedTuple):
     kernels_high: int = 2
     wide_rows: int = 4
     uncut_columns: int = 1024
-    picked_tap: tuple[float, float] = (0.5, 0.8)  # for a pixel, and for each input channel
+    picked_tap: tuple[float, float] = (0.7, 0.4)  # for a pixel, and for each input channel
+    picked_border: float = 30.0  # more for a pixel that meets some kernel columns only
     neighbour_tap: float = 0.65
     tile_pixels: float = 5.0  # to start and store one
     border_tap: float = 2.0
-    border_pixel: float = 30.0
-    inner_tap: float = 0.6
-    inner_tile: float = 40.0
+    border_pixel: float = 40.0
+    inner_tap: float = 0.75
+    inner_tile: float = 45.0
+    # Of tiles of pixels: a multiply-add and a load over the two that start in a cycle; the tile.
+    pixels_tap: float = 0.75
+    pixels_load: float = 1.2
+    pixels_tile: float = 20.0
     descending_throughput: float = 2.0
     wide_throughput: float = 2.2
     wide_start: float = 27.0
     column_start: float = 30.0  # of a set of columns one dilation apart
     # To transpose a vector of 64 bytes; and one whose channels share sets of the first-level cache,
     # as in planes of 32 x 32.
-    transpose_cycles: float = 2.6
-    transpose_in_sets_cycles: float = 7.0
+    transpose_cycles: float = 2.4
+    transpose_in_sets_cycles: float = 6.5
+    transpose_call: float = 2000.0  # what a call takes more than those of other families
+    transpose_row: float = 6.0  # for each lane, of a row that is a run of its own
 
-    # ---- short rows, and getting ready for each group where rows are short ----
+    # ---- short rows; and getting ready for each group ----
     # With 512 groups of 1 channel and 4 taps, 1 and 16 samples: 18 us and 50 us.
     short_sums: float = 5.0
-    ready_cycles: float = 60.0
-    channel_ready_cycles: float = 250.0
+    ready_cycles: float = 40.0
+    plane_cycles: float = 35.0  # and for each plane of its outputs
+    channel_ready_cycles: float = 90.0
 
     # ---- transposed convolutions ----
     # Input channels of a group that tiles of all column phases take: 1.2 to 1.6 times as fast as
@@ -243,6 +261,20 @@ class Tuning(NamedTuple):
         return self._replace(**self.shorter.get(size, {}))
 
 
+# What is done for each element, row, pixel or group takes as long whatever the vectors.
+ROWS_AND_ELEMENTS = {
+    "tile_start": 5.0, "sum_cycles": 3.0, "short_row": 12.0,
+    "copy_plane_cycles": 40.0, "copy_cycles": 2.2,
+    "gather_cycles": (1.5, 2.1), "scatter_cycles": (1.1, 1.7), "copy_call_cycles": 5000.0,
+    "ready_cycles": 60.0, "plane_cycles": 45.0,
+    "channel_ready_cycles": 60.0, "channel_plane": 180.0, "channel_run_cycles": (200.0, 20.0),
+    "channel_sums": 4.5, "channel_last_sums": 3.2, "channel_far_sums": 10.0, "channel_tail": 9.0,
+    "channel_row": 6.0,
+    "picked_tap": (0.5, 0.8), "picked_border": 120.0, "inner_tap": 0.5, "inner_tile": 90.0,
+    "border_tap": 4.5, "border_pixel": 55.0, "transpose_cycles": 1.3,
+    "transpose_in_sets_cycles": 3.5, "transpose_call": 0.0,
+}
+
 ZEN4 = Tuning(
     name="zen4",
     cpu="AMD Zen 4 (EPYC 9004, Ryzen 7000)",
@@ -254,13 +286,13 @@ ZEN4 = Tuning(
         ("AuthenticAMD", 25, 0xA0, 0xAF),
     ),
     shorter={
-        32: {"move_cycles": 1.3, "short_row": 7.0, "channel_row": 6.0},
-        # Without fused multiply-adds, and without an instruction that picks lanes: of 80 layers,
-        # the way chosen took 1.14 times as long as the best with the values of longer vectors.
+        32: {**ROWS_AND_ELEMENTS, "latency": 4.0, "copy_row_cycles": 2.0},
+        # Without fused multiply-adds, and without an instruction that picks lanes.
         16: {
-            "move_cycles": 1.3, "short_row": 7.0, "channel_row": 6.0, "issue": 0.2,
-            "full_tile": 15, "full": 1.1, "full_depthwise": 1.4, "picked_tap": (1.5, 2.4),
-            "transpose_cycles": 1.0, "transpose_in_sets_cycles": 2.7,
+            **ROWS_AND_ELEMENTS, "copy_row_cycles": 4.0, "issue": 0.2, "latency": 3.0,
+            "full_tile": 15, "full": 1.1, "full_depthwise": 1.2, "picked_tap": (1.0, 4.5),
+            "inner_tap": 0.8, "border_tap": 2.6, "border_pixel": 65.0,
+            "transpose_cycles": 0.2, "transpose_in_sets_cycles": 0.54,
         },
     },
 )

@@ -18,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gconv._plan.costs import Costs, Tile, grid_costs
+from gconv._plan.costs import Costs, Tile, grid_costs, panel_cycles
 from gconv._plan.family import Array, Choose, Family, Words
 from gconv._plan.items import Layout, even_part
 from gconv._plan.machine import Machine
@@ -297,16 +297,31 @@ class Channel(Family):
             return "needs input channels"
         if block > 2 * t.weight_block_bytes:
             return "needs the weights of an input channel in the first-level cache"
-        vectors, taps = -(-p.out_channels // lanes), p.taps
+        vectors, taps = -(-p.out_channels // lanes), p.taps_met
         if p.in_channels >= t.channel_skip_channels:
-            taps = round(taps * columns_computed(p, machine))
+            taps *= columns_computed(p, machine)
         starts = 0.0
         if p.in_channels == 1:  # few taps of a kernel row follow each other
             starts = t.channel_row * p.kernel[0] * p.kernel[1]
-        # Bias in, transposed out.
-        around = p.groups * t.channel_sums * vectors * p.pixels
-        if p.room:
-            around += p.groups * t.channel_ready_cycles
+        # Bias in, transposed out; or where y is channels-last, to the place of each pixel.
+        pixel = t.channel_sums * vectors
+        if not p.y_in_order:
+            pixel = t.channel_last_sums * vectors
+            if p.out_channels % lanes:
+                pixel += t.channel_tail
+            band = min(p.pixels, t.channel_pixels) * p.groups * p.out_channels
+            if 4 * band * machine.itemsize > 3 * t.l2_bytes:
+                pixel += t.channel_far_sums * vectors
+        blocks = -(-vectors // max(tiles.values()))
+        plane = t.channel_plane * blocks
+        copying = 0.0
+        if skips_columns(p, machine):
+            run, row = t.channel_run_cycles
+            plane += (column_runs(p) - 1) * (run + row * p.out_size[1]) * blocks
+        elif p.column_padding and p.zero_padding:
+            copying = panel_cycles(t, p, machine, p.in_channels * p.in_size[0], p.in_size[1])
+        around = p.groups * (
+            p.pixels * pixel + p.out_size[0] * plane + t.channel_ready_cycles + copying)
         return [
             (p.groups * p.pixels * cycles + around, Tile(rows, wide))
             for cycles, rows, wide in grid_costs(
@@ -364,6 +379,24 @@ def may_skip_columns(p: Problem, machine: Machine) -> bool:
     )
 
 
+def column_runs(p: Problem) -> int:
+    """Runs of pixels that meet the same columns, along a row."""
+    ends = {end for pair in p.column_outputs if pair[0] < pair[1] for end in pair}
+    return 1 + sum(0 < end < p.out_size[2] for end in ends)
+
+
+def skips_columns(p: Problem, machine: Machine) -> bool:
+    """Whether a layout will skip columns, about: it depends on the tile, too."""
+    t = machine.tuning
+    if not p.alone or not may_skip_columns(p, machine):
+        return False
+    return (
+        p.channels_last
+        or p.out_size[1] >= t.channel_skip_run
+        or p.out_size[2] >= t.channel_run_columns * p.kernel[2]
+    )
+
+
 def columns_computed(p: Problem, machine: Machine) -> float:
     """The share of kernel columns that are computed: those in the padding are skipped where that
     leaves runs of pixels, along a row or down the rows, long enough for a tile, and saves some of
@@ -372,9 +405,7 @@ def columns_computed(p: Problem, machine: Machine) -> float:
         return 1.0
     t = machine.tuning
     inside = p.inside[2] / p.kernel[2]
-    # Runs of pixels that meet the same columns, along a row.
-    ends = {end for pair in p.column_outputs if pair[0] < pair[1] for end in pair}
-    runs = 1 + sum(0 < end < p.out_size[2] for end in ends)
+    runs = column_runs(p)
     along, down = t.channel_skip_inside
     pays = (inside < along and p.out_size[2] >= t.channel_skip_run * runs) or (
         inside < down and p.out_size[1] >= t.channel_skip_run)

@@ -283,23 +283,26 @@ def vectors_for(p: Problem, machine: Machine, group_block: int, kind: str) -> Ve
 def vector_cycles(p: Problem, machine: Machine, kind: str) -> list[tuple[float, int]]:
     """(cycles of one vector of channels, pixels) of each tile of a kind."""
     t, most = machine.tuning, most_pixels(p, machine, kind)
-    if kind in (PICKED, NEIGHBOURS):
-        tap = t.neighbour_tap * p.in_channels
-        if kind == PICKED:
-            tap = t.picked_tap[0] + t.picked_tap[1] * p.in_channels
-        return [(p.pixels * (p.volume * tap + t.tile_pixels), most)]
     kernel_rows, inside, width = p.inside[0] * p.inside[1], p.inside[2], p.kernel[2]
-    if kind == FITTING:
+    lines = p.out_size[0] * p.out_size[1]
+    if kind in ONE_BY_ONE:
         # About so many columns at the border meet some taps only, and are computed one by one.
         alone = min(p.out_size[2], 2 * p.out_size[2] * (1 - inside / width))
         columns = p.out_size[2] - alone
-        line = alone * (kernel_rows * inside * t.border_tap + t.border_pixel)
-        line += kernel_rows * width * columns * t.inner_tap
-        line += -(-columns // most) * t.inner_tile
-        return [(p.out_size[0] * p.out_size[1] * line, most)]
+        if kind == FITTING:
+            line = alone * (kernel_rows * inside * t.border_tap + t.border_pixel)
+            line += kernel_rows * width * columns * t.inner_tap
+            line += -(-columns // most) * t.inner_tile
+        else:
+            tap = t.neighbour_tap * p.in_channels
+            if kind == PICKED:
+                tap = t.picked_tap[0] + t.picked_tap[1] * p.in_channels
+            line = kernel_rows * tap * (alone * inside + columns * width)
+            line += p.out_size[2] * t.tile_pixels + alone * t.picked_border
+        return [(lines * line, most)]
     columns = -(-p.out_size[2] // p.dilation[2])
     sets = min(p.dilation[2], p.out_size[2])  # of columns that share columns of the input
-    lines = p.out_size[0] * p.out_size[1] * sets
+    lines *= sets
     starts = t.column_start * (sets - 1) / sets
     least = 2 if kind == PIXELS else 1
 
@@ -311,7 +314,8 @@ def vector_cycles(p: Problem, machine: Machine, kind: str) -> list[tuple[float, 
             busy = met * (pixels + (pixels + 7) / 4) + 8
             return kernel_rows * busy / t.wide_throughput + t.wide_start
         loads = (pixels - 1) * p.stride[2] + 2 * width
-        return kernel_rows * (width * pixels + loads) / 2 + t.inner_tile
+        busy = (t.pixels_tap * width * pixels + t.pixels_load * loads) / 2
+        return kernel_rows * busy + t.pixels_tile
 
     def cycles(pixels: int) -> float:
         return lines * (-(-columns // pixels) * tile(pixels) + starts)

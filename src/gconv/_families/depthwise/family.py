@@ -8,11 +8,12 @@ other strides go to `sliding`, `width` or `through_channels_last`.
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import numpy as np
 
-from gconv._plan.costs import Costs, Tile, grid_of, parted, split
+from gconv._plan.costs import Costs, Tile, grid_of, panel_cycles, parted, split
 from gconv._plan.family import STORES_ROWS, Array, Choose, Family, Words
 from gconv._plan.items import Layout
 from gconv._plan.machine import Machine
@@ -62,21 +63,24 @@ class Depthwise(Family):
         """The cycles of each tile."""
         t, lanes = machine.tuning, machine.lanes
         row_vectors = -(-p.out_size[2] // lanes)
-        copying = 0.0
-        if p.channels_last or p.column_padding:
-            # The bands of a small panel share rows, which are copied for each of them.
-            shared, columns = p.source_reach[1], p.out_size[2] + p.source_reach[2]
-            band = t.small_panel_bytes // (columns * machine.itemsize) - shared
-            each = t.move_cycles if p.channels_last else t.copy_cycles / lanes
-            again = p.in_size[0] * p.out_size[1] * shared / max(band, 1)
-            copying = each * p.groups * again * columns
+        copying = p.groups * (t.ready_cycles + t.plane_cycles * p.out_size[0])
+        if p.stride[2] > 1 or p.column_padding or p.channels_last:
+            # The bands of a small panel share planes and rows, which are copied for each of them.
+            columns = p.out_size[2] + p.source_reach[2]
+            most = t.small_panel_bytes // (columns * machine.itemsize)
+            planes, rows = copied(p, most)
+            copying += panel_cycles(t, p, machine, p.groups * planes, rows)
+        if p.out_size[2] < lanes:
+            copying += t.short_row * p.groups * p.out_size[0] * p.out_size[1]
         apart = 1.0
         if p.dilation[1] > 1 and lanes * machine.itemsize == 64:
             far = p.groups * (p.inputs + p.pixels) * machine.itemsize > t.far_bytes
             apart = t.far_rows if far else t.apart_rows
-        kind = "three" if three_columns(p) else "depthwise"
+        three = three_columns(p)
+        kind = "three" if three else "depthwise"
         tiles = grid_of(machine.tiles[self.name][kind])
-        rows = apart * p.groups * p.out_size[0]
+        images = apart * p.groups * p.out_size[0]
+        met = p.taps_met / p.taps  # kernel planes and rows in the padding are skipped
         # Output rows one dilation apart share input rows.
         sets = min(p.dilation[1], p.out_size[1])
         counts = parted(p.out_size[1], sets)
@@ -90,9 +94,9 @@ class Depthwise(Family):
                 for n, r in split(out_rows, tile_rows):
                     for m, v in split(row_vectors, tile_vectors):
                         if (r, v) not in known:
-                            known[r, v] = tile_cycles(t, p.kernel, r, v)
+                            known[r, v] = tile_cycles(t, p.kernel, r, v, three, met)
                         cycles += count * n * m * known[r, v]
-            costs.append((copying + rows * cycles, Tile(tile_rows, tile_vectors)))
+            costs.append((copying + images * cycles, Tile(tile_rows, tile_vectors)))
         return costs
 
     def layout(
@@ -116,15 +120,39 @@ def three_columns(p: Problem) -> bool:
     return p.kernel[2] == 3 and p.stride[2] == p.dilation[2]
 
 
-def tile_cycles(t: Tuning, kernel: Triple, rows: int, vectors: int) -> float:
+def copied(p: Problem, most: int) -> tuple[int, int]:
+    """Planes of a channel, and rows of each of them, that the bands of a panel of so many rows
+    copy: bands of fewer planes first, and then of fewer rows."""
+    band = list(p.out_size[:2])
+
+    def extents() -> tuple[int, int]:
+        """Planes and rows of a band's panel."""
+        planes, rows = (
+            (band[axis] - 1) * p.stride[axis] + p.source_reach[axis] + 1 for axis in (0, 1))
+        return planes, rows
+
+    for axis in (0, 1):
+        while band[axis] > 1 and math.prod(extents()) > most:
+            band[axis] //= 2
+    planes, rows = (
+        extent * -(-size // part)
+        for extent, size, part in zip(extents(), p.out_size[:2], band, strict=True))
+    return planes, rows
+
+
+def tile_cycles(
+    t: Tuning, kernel: Triple, rows: int, vectors: int, three: bool, met: float
+) -> float:
     """Cycles of a tile, window row by window row."""
     planes, height, width = kernel
-    cycles = t.tile_start + rows * vectors
+    cycles = t.tile_start + t.sum_cycles * rows * vectors
     for window in range(height + rows - 1):
         active = min(window, height - 1) - max(window - rows + 1, 0) + 1
         sums = active * vectors
         per_tap = max(
-            sums / 2, (active + vectors * t.split_loads) / 2, min(t.latency, sums * t.latency))
-        cycles += width * planes * per_tap + 3
-    full = rows > 1 and (rows + 1) * vectors >= t.full_tile
+            sums / 2 + t.issue * (2 * active + vectors),
+            (active + vectors * t.split_loads) / 2, min(t.latency, sums * t.latency))
+        cycles += met * width * planes * per_tap + 1
+    # Three columns of weights stay in registers, too.
+    full = rows > 1 and (rows + 1) * vectors + (3 if three else 0) >= t.full_tile
     return cycles * t.full_depthwise if full else cycles

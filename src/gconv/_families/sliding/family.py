@@ -12,13 +12,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from gconv._plan.costs import Costs, Tile, split
+from gconv._plan.costs import Costs, Tile, panel_cycles, slots_read, split
 from gconv._plan.family import STORES_ROWS, Array, Choose, Family, Words
 from gconv._plan.items import Layout
 from gconv._plan.machine import Machine
 from gconv._plan.problem import Problem
 from gconv._plan.record import FLAG, INT, Keep
-from gconv._plan.tuning import Tuning
 
 OWN = np.dtype(
     [("vectors", INT), ("prefetches", FLAG)],
@@ -114,30 +113,39 @@ class Sliding(Family):
         t, rows, stride = machine.tuning, p.kernel[1], p.stride[2]
         neighbours = rows in (1, p.kernel[2]) and p.dilation[2] == 1
         # Of a single row, taps k and k + LANES share the shifted vectors.
-        paired = rows == 1 and neighbours and not p.channel_major and p.kernel[2] > machine.lanes
+        paired = (
+            rows == stride == 1 and neighbours and not p.channel_major
+            and p.kernel[2] > machine.lanes)
+        met = p.taps_met / p.taps  # kernel planes and rows in the padding are skipped
+        load = t.sliding_load[2 * (rows == 1) + stride - 1] * met * p.kernel[0]
+        start = t.sliding_line[rows == 1 or not neighbours]
 
         def line(vectors: int) -> float:
-            adds = vectors * p.volume
-            slides = p.kernel[0] * p.kernel[2] * ((vectors + 1) / 2 if paired else vectors)
-            # Two a cycle; slides by a literal distance have a port of their own.
-            busy = max(adds, (adds + slides) * 2 / 3) if neighbours else adds + slides
-            return busy / 2 + p.kernel[0] * (vectors + 1) * stride + 2
+            adds = vectors * p.taps_met
+            slides = met * p.kernel[0] * p.kernel[2] * ((vectors + 1) / 2 if paired else vectors)
+            # Two a cycle; slides by a literal distance have a port of their own, but for those
+            # that take the columns of a single row apart.
+            literal = neighbours and (rows > 1 or stride == 1)
+            busy = max(adds, (adds + slides) * 2 / 3) if literal else adds + slides
+            return busy / 2 + load * (vectors + 1) + start
 
         row_vectors = -(-p.out_size[2] // machine.lanes)
-        sets = min(p.dilation[1], p.out_size[1])  # of rows that share input rows
-        starts = rows // stride + (sets - 1) * (rows // stride + 3)
         row = sum(n * line(v) for n, v in split(row_vectors, vectors))
+        sets = min(p.dilation[1], p.out_size[1])  # of rows that share input rows
+        lines = p.out_size[1] + t.sliding_starts * sets * (rows // stride)
+        strips = t.sliding_set * (sets - 1) * -(-row_vectors // vectors)
         elements = p.groups * (p.inputs + p.out_channels * p.pixels)
         far = elements * machine.itemsize > t.far_bytes
-        less = advantage(t, p, neighbours, paired)
-        single = rows == p.out_channels == 1 and neighbours and not paired
-        if single and p.zero_padding and p.column_padding and far:
+        less = 1.0
+        if rows == p.out_channels == 1 and p.zero_padding and p.column_padding and far:
             less = t.sliding_far_row
         if p.dilation[1] > 2 and row_vectors <= vectors and far:
             less *= t.far_rows  # strips side by side ask for rows ahead
-        lines = p.out_size[0] * (p.out_size[1] + starts)
-        ready = p.groups * t.ready_cycles if p.room else 0.0
-        return less * p.groups * p.out_channels * lines * row + ready
+        strips += t.sliding_plane[rows == 1]
+        cycles = p.out_channels * p.out_size[0] * (less * lines * row + strips)
+        if not p.zero_padding:
+            cycles += panel_cycles(t, p, machine, slots_read(p, 0), slots_read(p, 1))
+        return p.groups * cycles
 
     def layout(
         self, p: Problem, machine: Machine, tile: Tile, choose: Choose, like: Layout | None = None
@@ -152,21 +160,3 @@ class Sliding(Family):
         """The widest tile."""
         assert isinstance(layout, SlidingLayout)
         return np.array((layout.tile.vectors, layout.prefetches()), OWN)
-
-
-def advantage(t: Tuning, p: Problem, neighbours: bool, paired: bool) -> float:
-    """What the estimate is multiplied by, for what those of other families leave out: they start
-    more tiles, may need a panel, and load each vector of a row for a single tap."""
-    several_rows = p.kernel[1] > 1
-    less = t.sliding if p.zero_padding else t.sliding_other_padding
-    if paired:
-        less = t.sliding_paired
-    if p.stride[2] == 2:  # columns have to be taken apart, and serve all kernel rows
-        less *= t.sliding_apart[not several_rows]
-    if not p.column_padding:
-        less *= t.sliding_without_panel
-    if p.out_channels > 1:  # the others use a vector of x for several of them
-        less *= t.sliding_multiplier[not several_rows]
-    if not neighbours and (p.out_channels > 1 or p.kernel[1] >= 5):
-        less *= t.sliding_single
-    return less

@@ -134,7 +134,8 @@ class ThroughChannelsLast(Family):
         inner = choose(inner_of(p, machine))
         if not inner.family.in_blocks:
             return "needs tiles for blocks of groups that are channels-last"
-        return [(inner.cycles + vectors * moved, inner.tile._replace(inner=inner))]
+        cycles = inner.cycles + vectors * moved + machine.tuning.transpose_call
+        return [(cycles, inner.tile._replace(inner=inner))]
 
     def layout(
         self, p: Problem, machine: Machine, tile: Tile, choose: Choose, like: Layout | None = None
@@ -216,7 +217,14 @@ def transposing_cycles(t: Tuning, p: Problem, machine: Machine) -> float:
     if band < p.out_size[1]:
         reloads *= 1 + rows / (p.stride[1] * band)
     narrow = 64 / (lanes * itemsize)
-    return narrow * sum(
+    # Rows of which outputs read a part are runs of their own, those shorter than a vector copied
+    # once more.
+    read = (p.out_size[2] - 1) * p.stride[2] + p.source_reach[2] + 1 - max(p.padding[2], 0)
+    starts = t.ready_cycles
+    if read < p.in_size[2]:
+        runs = p.in_size[0] * p.in_size[1] * reloads * (1 if read >= lanes else 2)
+        starts += runs * lanes * t.transpose_row
+    return starts + narrow * sum(
         (pixels + lanes)
         * (t.transpose_in_sets_cycles if machine.share_sets(channel) else t.transpose_cycles)
         for pixels, channel in ((p.inputs * reloads, p.x_channel), (p.pixels, p.y_channel))

@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gconv._plan.costs import Costs, Tile, grid_costs
+from gconv._plan.costs import Costs, Tile, grid_costs, panel_cycles, slots_read
 from gconv._plan.family import STORES_ROWS, Array, Choose, Family, Words
 from gconv._plan.items import Layout
 from gconv._plan.machine import Machine
@@ -122,13 +122,10 @@ class Width(Family):
             return STORES_ROWS
         t, lanes = machine.tuning, machine.lanes
         copying = 0.0
-        # Into a panel; the estimates of sliding windows allow for it where the stride is 1.
-        if p.stride[2] > 1 or (p.column_padding and p.in_channels > 1):
-            for_output = math.prod(map(min, p.kernel[:2], p.stride[:2])) * p.stride[2]
-            each = t.copy_cycles / lanes if p.stride[2] <= 2 else t.copy_element_cycles
-            copying = each * p.groups * p.in_channels * p.pixels * for_output
-        if p.room:
-            copying += p.groups * t.ready_cycles
+        if p.stride[2] > 1 or p.column_padding or p.channels_last:
+            planes = p.groups * p.in_channels * slots_read(p, 0)
+            copying = panel_cycles(t, p, machine, planes, slots_read(p, 1))
+        copying += p.groups * (t.ready_cycles + t.plane_cycles * p.out_size[0])
         lines = p.groups * p.out_size[0] * p.out_size[1]
         if p.out_size[2] < lanes:
             copying += t.short_row * lines * p.out_channels
@@ -140,11 +137,11 @@ class Width(Family):
                 if rows * lanes * machine.itemsize > t.sibling_row_bytes:
                     loads[vectors] = t.far_loads
         # Of tiles that keep multiply-adds as busy, those of more output channels read less of x.
-        waits = t.read_cycles * p.taps if p.in_channels > 1 else 0.0
+        waits = t.read_cycles * p.taps_met if p.in_channels > 1 else 0.0
         costs = [
             (copying + lines * cycles, Tile(rows, vectors))
             for cycles, rows, vectors in grid_costs(
-                t, tiles, p.out_channels, -(-p.out_size[2] // lanes), p.taps, loads, waits)
+                t, tiles, p.out_channels, -(-p.out_size[2] // lanes), p.taps_met, loads, waits)
         ]
         return costs + self._masked_costs(p, machine)
 
@@ -169,15 +166,14 @@ class Width(Family):
         ):
             return []
         slower = t.masked_in_sets if machine.share_sets(p.x_channel) else t.masked
-        # Kernel rows in the padding: these tiles multiply zeros there, and the others skip them,
-        # which their estimates leave out. 2 to 3 times as fast with few rows and large kernels.
-        slower *= t.specialised * p.kernel[1] / max(p.inside[1], 1 / rows)
+        slower *= t.specialised
+        taps = p.taps * p.inside[0] / p.kernel[0]  # kernel rows in the padding are not skipped
         planes = slower * p.groups * p.out_size[0]
         return [
             (planes * cycles, Tile(rows_here, vectors, MASKED))
             for cycles, rows_here, vectors in grid_costs(
-                t, tiles, p.out_channels, -(-rows * columns // machine.lanes), p.taps, 2.0,
-                t.read_cycles * p.taps)
+                t, tiles, p.out_channels, -(-rows * columns // machine.lanes), taps, 2.0,
+                t.read_cycles * taps)
         ]
 
     def own(self, layout: Layout, keep: Keep) -> Array:
