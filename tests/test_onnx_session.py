@@ -217,7 +217,8 @@ def everything(rng):
     ]
     data = model(
         nodes, {"x": (FLOAT, ["N", 3, 5, 6])},
-        dict.fromkeys(("c", "r", "v", "same", "t", "s", "w"), (FLOAT, None)),
+        {**dict.fromkeys(("c", "r", "v", "same", "t", "s"), (FLOAT, None)),
+         "w": (FLOAT, [4, 3, 3, 3])},
         {"w": rng.standard_normal((4, 3, 3, 3)).astype(np.float32),
          "shape": np.array([0, -1], np.int64), "zero": np.array([0], np.int64),
          "two": np.array([2], np.int64), "one": np.array([1], np.int64)})
