@@ -87,6 +87,7 @@ class Lowering:
         self.values: dict[str, View] = {}
         self.copies: dict[str, View] = {}
         self.targets: dict[str, View] = {}
+        self.results_at: dict[str, View] = {}
         self.index = 0  # of the node that is being lowered
         self.last_use: dict[str, int] = {}
         self.makers: dict[str, Node] = {}
@@ -244,10 +245,8 @@ class Lowering:
         for number, name in enumerate(self.results):
             shape, dtype = self.known.shape[name], self.known.dtype[name]
             root = self.new_root("output", math.prod(shape) * dtype.itemsize, number)
-            self.results_at = getattr(self, "results_at", {})
             self.results_at[name] = new_view(root, shape, dtype)
-        for name, view in list(getattr(self, "results_at", {}).items()):
-            self.propose(name, view, result=True)
+            self.propose(name, self.results_at[name], result=True)
 
     def propose(self, name: str, view: View, *, result: bool = False) -> bool:
         """Let a value lie in a given place; whether it will."""

@@ -434,7 +434,7 @@ class InferenceSession:
         for number, name in enumerate(wanted):
             if wanted.index(name) < number:  # asked for twice
                 results[number] = copy.deepcopy(results[number])
-            elif is_tensor(results[number]):
+            elif isinstance(results[number], np.ndarray):
                 results[number] = as_declared(results[number], self._outputs[name])
         return results if rows is None else (results, Table(rows))
 
@@ -573,7 +573,9 @@ def inner_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def as_declared(array: Array, info: Info) -> Array:
-    """A result in the type that the model declares."""
+    """A result in the type that the model declares; strings are objects, whatever made them."""
+    if array.dtype.kind in "US":
+        return array.astype(object)
     if array.dtype != info.dtype and inner_dtype(info.dtype) == array.dtype:
         return array.astype(info.dtype)
     return array
