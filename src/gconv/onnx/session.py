@@ -95,7 +95,6 @@ class Model:
         self.references: dict[int, Reference] = {}
         self.unplannable: set[int] = set()
         self.arenas: list[Array] = []
-        self.refused: set[int] = set()
 
     # ---- nodes that the reference runs ----
 
@@ -159,7 +158,7 @@ class Model:
                    if name in known.shape and (name in made or name in wanted)]
         inputs = [name for name, what in given.items() if what is not None]
         held = {id(array) for array in self.packed.values()}
-        plan = Plan(self.graph, known, constants, inputs, results, self.pack, self.refused,
+        plan = Plan(self.graph, known, constants, inputs, results, self.pack,
                     self.compute)
         plan.packed_bytes = sum(
             array.nbytes for array in list(self.packed.values()) if id(array) not in held)
