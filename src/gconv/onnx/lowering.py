@@ -74,19 +74,18 @@ class Lowering:
         inputs: Sequence[str],
         results: Sequence[str],
         packed: Callable[[str, Any], Array | None],
-        refused: set[int],
     ) -> None:
         self.graph = graph
         self.known = known
         self.constants = constants
         self.results = list(results)
         self.packed = packed
-        self.refused = refused
         self.entries: list[Entry] = []
         self.roots: list[Root] = []
         self.values: dict[str, View] = {}
         self.copies: dict[str, View] = {}
         self.targets: dict[str, View] = {}
+        self.results_at: dict[str, View] = {}
         self.index = 0  # of the node that is being lowered
         self.last_use: dict[str, int] = {}
         self.makers: dict[str, Node] = {}
@@ -222,7 +221,7 @@ class Lowering:
 
         self.node = node
         function = OPERATORS.get((node.domain, node.op))
-        if function is not None and id(node) not in self.refused:
+        if function is not None:
             before = len(self.entries), dict(self.values), dict(self.copies)
             try:
                 function(self, node)
@@ -244,10 +243,8 @@ class Lowering:
         for number, name in enumerate(self.results):
             shape, dtype = self.known.shape[name], self.known.dtype[name]
             root = self.new_root("output", math.prod(shape) * dtype.itemsize, number)
-            self.results_at = getattr(self, "results_at", {})
             self.results_at[name] = new_view(root, shape, dtype)
-        for name, view in list(getattr(self, "results_at", {}).items()):
-            self.propose(name, view, result=True)
+            self.propose(name, self.results_at[name], result=True)
 
     def propose(self, name: str, view: View, *, result: bool = False) -> bool:
         """Let a value lie in a given place; whether it will."""

@@ -96,10 +96,9 @@ class Plan:
         inputs: Sequence[str],
         results: Sequence[str],
         packed: Callable[[str, Any], Array | None],
-        refused: set[int],
         compute: Compute,
     ) -> None:
-        low = Lowering(graph, known, constants, inputs, results, packed, refused)
+        low = Lowering(graph, known, constants, inputs, results, packed)
         self.known = known
         self.inputs = tuple(inputs)
         self.results = [

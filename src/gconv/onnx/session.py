@@ -95,7 +95,6 @@ class Model:
         self.references: dict[int, Reference] = {}
         self.unplannable: set[int] = set()
         self.arenas: list[Array] = []
-        self.refused: set[int] = set()
 
     # ---- nodes that the reference runs ----
 
@@ -159,7 +158,7 @@ class Model:
                    if name in known.shape and (name in made or name in wanted)]
         inputs = [name for name, what in given.items() if what is not None]
         held = {id(array) for array in self.packed.values()}
-        plan = Plan(self.graph, known, constants, inputs, results, self.pack, self.refused,
+        plan = Plan(self.graph, known, constants, inputs, results, self.pack,
                     self.compute)
         plan.packed_bytes = sum(
             array.nbytes for array in list(self.packed.values()) if id(array) not in held)
@@ -434,7 +433,7 @@ class InferenceSession:
         for number, name in enumerate(wanted):
             if wanted.index(name) < number:  # asked for twice
                 results[number] = copy.deepcopy(results[number])
-            elif is_tensor(results[number]):
+            elif isinstance(results[number], np.ndarray):
                 results[number] = as_declared(results[number], self._outputs[name])
         return results if rows is None else (results, Table(rows))
 
@@ -573,7 +572,9 @@ def inner_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def as_declared(array: Array, info: Info) -> Array:
-    """A result in the type that the model declares."""
+    """A result in the type that the model declares; strings are objects, whatever made them."""
+    if array.dtype.kind in "US":
+        return array.astype(object)
     if array.dtype != info.dtype and inner_dtype(info.dtype) == array.dtype:
         return array.astype(info.dtype)
     return array

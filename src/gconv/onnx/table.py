@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from gconv._call.geometry import Shape
 from gconv.onnx.lowering import Entry
 from gconv.onnx.plan import Plan
 
@@ -76,16 +77,17 @@ def rows_of(plan: Plan, nanoseconds: Sequence[int] | None = None) -> list[dict[s
     rows = []
     for number, entry in enumerate(plan.entries):
         ms = None if nanoseconds is None else int(nanoseconds[number]) / 1e6
-        rows.append(row_of(entry, ms))
+        shape = plan.known.shape.get(entry.node.outputs[0])
+        rows.append(row_of(entry, shape, ms))
     if nanoseconds is None:
         rows += [unplanned_row(node.op, node.made_of)
                  for node in (*plan.known.unplanned, *plan.known.deferred)]
     return rows
 
 
-def row_of(entry: Entry, ms: float | None) -> dict[str, Any]:
-    """The row of a step."""
-    step, written = entry.step, next(view for view in entry.outputs if view is not None)
+def row_of(entry: Entry, shape: Shape | None, ms: float | None) -> dict[str, Any]:
+    """The row of a step of a node whose first result has this shape."""
+    step = entry.step
     flops = 0 if step is None else step.flops
     by = "reference" if step is None else "own" if step.plan is None else "convolution"
     return {
@@ -93,7 +95,7 @@ def row_of(entry: Entry, ms: float | None) -> dict[str, Any]:
         "operator": entry.node.op,
         "runs": "reference" if step is None else step.words,
         "by": by,
-        "shape": written.shape,
+        "shape": shape or (),
         "flops": flops,
         "bytes": 0 if step is None else step.nbytes,
         "ms": ms,
