@@ -160,6 +160,7 @@ def packages() -> list[str]:
     """The packages of a wheel: a family is one by its folder alone."""
     rooms = (
         "_api", "_call", "_plan", "_families", "_engine", "_cli", "_bench", "_bench.contenders",
+        "torch",
     )
     families = sorted(path.parent.name for path in FAMILIES.glob("*/__init__.py"))
     return [

@@ -1,0 +1,86 @@
+"""Whether tensors have changed since a layer was made from them.
+
+PyTorch counts what is written to a tensor (`_version`), by optimisers, `load_state_dict` and all
+else but what goes through `.data`; a tensor that was replaced is another object, and one whose
+memory was replaced (as `module.to` does) begins elsewhere. Tensors that were made in inference
+mode are not counted, and a parametrisation that is not PyTorch's may depend on anything: their
+values are compared with a copy, which takes as long as reading both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+
+#: Parametrisations made here depend on their parameters and buffers alone.
+PURE = "torch.nn.utils."
+
+
+class Watch:
+    """The tensors of some modules, as they were.
+
+    Parameters
+    ----------
+    modules : iterable of torch.nn.Module
+    """
+
+    __slots__ = ("_compared", "_computed", "_counted")
+
+    def __init__(self, modules: Iterable[torch.nn.Module]) -> None:
+        self._counted: list[tuple[dict[str, Any], str, Any, int, int]] = []
+        self._compared: list[tuple[dict[str, Any], str, Any]] = []
+        self._computed: list[tuple[torch.nn.Module, str, Any]] = []
+        for module in modules:
+            for holder, name, tensor in _tensors(module):
+                if tensor is None:
+                    self._counted.append((holder, name, None, 0, 0))
+                elif tensor.is_inference():
+                    self._compared.append((holder, name, tensor.clone()))
+                else:
+                    self._counted.append(
+                        (holder, name, tensor, tensor._version, tensor.data_ptr()))
+            for name, steps in getattr(module, "parametrizations", {}).items():
+                if not all(type(step).__module__.startswith(PURE) for step in steps):
+                    self._computed.append((module, name, getattr(module, name).detach().clone()))
+
+    def changed(self) -> bool:
+        """Whether any of the tensors has other values than they had."""
+        for holder, name, tensor, version, address in self._counted:
+            if holder.get(name, self) is not tensor or (
+                tensor is not None
+                and (tensor._version != version or tensor.data_ptr() != address)
+            ):
+                return True
+        if not self._compared and not self._computed:
+            return False
+        for holder, name, copy in self._compared:
+            if not _equal(holder.get(name), copy):
+                return True
+        return any(not _equal(getattr(m, name, None), copy) for m, name, copy in self._computed)
+
+    def requires_grad(self) -> bool:
+        """Whether PyTorch would record what is computed from the tensors."""
+        return any(t is not None and t.requires_grad for _, _, t, _, _ in self._counted) or any(
+            holder[name].requires_grad for holder, name, _ in self._compared
+        )
+
+
+def _equal(tensor: Any, copy: Any) -> bool:
+    return (
+        isinstance(tensor, torch.Tensor)
+        and tensor.dtype == copy.dtype
+        and tensor.device == copy.device
+        and torch.equal(tensor, copy)
+    )
+
+
+def _tensors(module: torch.nn.Module) -> Iterator[tuple[dict[str, Any], str, Any]]:
+    """Every parameter and buffer of a module, and where it stands: those of its parametrisations,
+    or that its hooks make the weight from, are among them."""
+    for part in module.modules():
+        for holder in (part._parameters, part._buffers):
+            for name, tensor in holder.items():
+                if name != "num_batches_tracked":
+                    yield holder, name, tensor
