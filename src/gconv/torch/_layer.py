@@ -10,6 +10,7 @@ from torch._prims_common import suggest_memory_format
 
 from gconv._api import from_torch
 from gconv._api.layers import Layer
+from gconv.torch._swap import STATE
 from gconv.torch._watch import Watch
 
 #: What modules read at every call besides their tensors.
@@ -39,18 +40,14 @@ class TorchLayer:
         A convolution, and what follows it: a batch normalisation and an activation at most.
     """
 
-    __slots__ = ("_layers", "_places", "_read", "_settings", "_watch", "dtype", "modules")
+    __slots__ = ("_layers", "_read", "_ready", "_settings", "_watch", "dtype", "modules")
 
     def __init__(self, modules: Sequence[torch.nn.Module]) -> None:
         self.modules = tuple(modules)
-        self._read = [
-            (vars(part), name)
-            for module in modules for part in module.modules()
-            for name in SETTINGS if name in vars(part)
-        ]
+        self._read: list[tuple[dict[str, Any], str]] = []
         self._watch: Watch | None = None
         self._layers: dict[bool, Layer] = {}
-        self._places: dict[tuple[Shape, Shape], Any] = {}
+        self._ready: dict[tuple[Shape, Shape], Any] = {}
         self.dtype: torch.dtype | None = None
 
     def make(self) -> None:
@@ -63,7 +60,12 @@ class TorchLayer:
         """
         self._watch = None
         self._layers.clear()
-        self._places.clear()
+        self._ready.clear()
+        self._read = [
+            (vars(part), name)
+            for module in self.modules for part in module.modules()
+            for name in SETTINGS if name in vars(part)
+        ]
         settings = self._settings_now()
         watch = Watch(self.modules)
         layer = self._new_layer()
@@ -90,15 +92,15 @@ class TorchLayer:
         ):
             return None
         key = x.shape, x.stride()
-        place = self._places.get(key)
-        if place is None:
-            place = self._place_for(x)
-            if place is None:
+        way = self._ready.get(key)
+        if way is None:
+            way = self._way_for(x)
+            if way is None:
                 return None
-            if len(self._places) >= MOST_SHAPES:
-                self._places.clear()
-            self._places[key] = place
-        layer, shape, strides, order = place
+            if len(self._ready) >= MOST_SHAPES:
+                self._ready.clear()
+            self._ready[key] = way
+        layer, shape, strides, order = way
         if order is not None:
             x = x.contiguous(memory_format=order)
         try:
@@ -110,7 +112,11 @@ class TorchLayer:
         return y
 
     def _settings_now(self) -> list[Any]:
-        return [holder.get(name) for holder, name in self._read]
+        settings = [holder.get(name) for holder, name in self._read]
+        state = self.modules[0].__dict__.get(STATE)
+        if state is not None:
+            settings.append(state.recorded)
+        return settings
 
     def _new_layer(self) -> Layer:
         convolution, *followers = self.modules
@@ -124,7 +130,7 @@ class TorchLayer:
         except (TypeError, ValueError) as error:
             raise Refused(str(error).removeprefix(f"{from_torch.NAME}: ")) from error
 
-    def _place_for(self, x: Any) -> Any:
+    def _way_for(self, x: Any) -> Any:
         """The layer for such an x, shape and strides of the result, and the memory order that x
         has to be brought to; None where PyTorch refuses x."""
         y = _like_theirs(self.modules[0], x)

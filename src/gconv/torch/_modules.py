@@ -65,10 +65,11 @@ def _is_plain(x: Any) -> bool:
 class ConvolutionState:
     """How a convolution module runs on gconv."""
 
-    __slots__ = ("layer",)
+    __slots__ = ("layer", "recorded")
 
     def __init__(self, module: torch.nn.Module) -> None:
         self.layer = TorchLayer([module])
+        self.recorded = 0  # calls of PyTorch's own code that gradients may come from
 
     def for_copy(self, module: torch.nn.Module) -> ConvolutionState:
         """The state of a shallow copy."""
@@ -85,7 +86,7 @@ class Convolution(Swapped):
         if _is_compiling():
             return _compiled(self, forward, *args, **kwargs)
         if len(args) != 1 or kwargs or self.training or not _is_plain(args[0]):
-            return forward(self, *args, **kwargs)
+            return _theirs(self, forward, *args, **kwargs)
         block = _running.block
         if block is not None:
             chain = block.chains.get(self)
@@ -96,7 +97,15 @@ class Convolution(Swapped):
                     _running.marked += 1
                     return y
         y = self._gconv.layer(args[0])
-        return forward(self, *args) if y is None else y
+        return _theirs(self, forward, *args) if y is None else y
+
+
+def _theirs(self: Any, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """PyTorch's own code. What is computed from its gradients may change the weights in ways that
+    nobody counts, as optimisers with kernels of their own do: the layer is made again then."""
+    if torch.is_grad_enabled():
+        self._gconv.recorded += 1
+    return forward(self, *args, **kwargs)
 
 
 def _compiled(self: Any, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -15,6 +15,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 import gconv
 from gconv._api.layers import Layer
 from gconv.torch._layer import memory_format
+from gconv.torch._watch import steps_of
 
 FUNCTIONS = {
     f"conv{kind}{dims}d": getattr(gconv, f"conv{kind}{dims}d")
@@ -97,8 +98,11 @@ def _layer_for(
     if weight.is_inference() or (bias is not None and bias.is_inference()):
         return None  # nobody counts what is written to it
     asked = (
-        name, weight._version, weight.data_ptr(),
-        None if bias is None else (bias._version, bias.data_ptr()), str(numbers),
+        name, str(numbers), *(
+            None if tensor is None
+            else (tensor._version, tensor.data_ptr(), steps_of(tensor))
+            for tensor in (weight, bias)
+        ),
     )
     known = _layers.get(weight)
     if known is None or known[0] != asked:

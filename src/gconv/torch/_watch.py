@@ -1,10 +1,11 @@
 """Whether tensors have changed since a layer was made from them.
 
-PyTorch counts what is written to a tensor (`_version`), by optimisers, `load_state_dict` and all
-else but what goes through `.data`; a tensor that was replaced is another object, and one whose
-memory was replaced (as `module.to` does) begins elsewhere. Tensors that were made in inference
-mode are not counted, and a parametrisation that is not PyTorch's may depend on anything: their
-values are compared with a copy, which takes as long as reading both.
+PyTorch counts what is written to a tensor (`_version`), by `load_state_dict` and all else but what
+goes through `.data` and the steps of fused optimisers, which are counted here; a tensor that was replaced is another object, and one whose
+memory was replaced (as `module.to` does) begins elsewhere. What a batch normalisation in training
+mode writes to its statistics is not counted, but its batches are. Tensors that were made in
+inference mode are not counted, and a parametrisation that is not PyTorch's may depend on anything:
+their values are compared with a copy, which takes as long as reading both.
 """
 
 from __future__ import annotations
@@ -13,9 +14,35 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.utils.weak import WeakTensorKeyDictionary
 
 #: Parametrisations made here depend on their parameters and buffers alone.
 PURE = "torch.nn.utils."
+STATISTICS = ("running_mean", "running_var")
+
+
+# The steps that fused optimisers have made: of each tensor, and in all.
+_steps = WeakTensorKeyDictionary()
+_all_steps = 0
+
+
+def _count_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    global _all_steps
+    fused = [group for group in optimizer.param_groups if group.get("fused")]
+    for group in fused:
+        for tensor in group["params"]:
+            _steps[tensor] = steps_of(tensor) + 1
+    _all_steps += bool(fused)
+
+
+register_optimizer_step_post_hook(_count_step)
+
+
+def steps_of(tensor: Any) -> int:
+    """How many steps of fused optimisers a tensor has made."""
+    steps: int = _steps.get(tensor, 0) if _all_steps else 0
+    return steps
 
 
 class Watch:
@@ -26,9 +53,10 @@ class Watch:
     modules : iterable of torch.nn.Module
     """
 
-    __slots__ = ("_compared", "_computed", "_counted")
+    __slots__ = ("_all_steps", "_compared", "_computed", "_counted", "_steps")
 
     def __init__(self, modules: Iterable[torch.nn.Module]) -> None:
+        self._all_steps = _all_steps
         self._counted: list[tuple[dict[str, Any], str, Any, int, int]] = []
         self._compared: list[tuple[dict[str, Any], str, Any]] = []
         self._computed: list[tuple[torch.nn.Module, str, Any]] = []
@@ -36,7 +64,9 @@ class Watch:
             for holder, name, tensor in _tensors(module):
                 if tensor is None:
                     self._counted.append((holder, name, None, 0, 0))
-                elif tensor.is_inference():
+                elif tensor.is_inference() or (
+                    name in STATISTICS and holder.get("num_batches_tracked") is None
+                ):
                     self._compared.append((holder, name, tensor.clone()))
                 else:
                     self._counted.append(
@@ -45,8 +75,17 @@ class Watch:
                 if not all(type(step).__module__.startswith(PURE) for step in steps):
                     self._computed.append((module, name, getattr(module, name).detach().clone()))
 
+        self._steps = self._steps_now()
+
+    def _steps_now(self) -> list[int]:
+        return [steps_of(tensor) for _, _, tensor, _, _ in self._counted if tensor is not None]
+
     def changed(self) -> bool:
         """Whether any of the tensors has other values than they had."""
+        if self._all_steps != _all_steps:
+            if self._steps != self._steps_now():
+                return True
+            self._all_steps = _all_steps
         for holder, name, tensor, version, address in self._counted:
             if holder.get(name, self) is not tensor or (
                 tensor is not None
@@ -82,5 +121,4 @@ def _tensors(module: torch.nn.Module) -> Iterator[tuple[dict[str, Any], str, Any
     for part in module.modules():
         for holder in (part._parameters, part._buffers):
             for name, tensor in holder.items():
-                if name != "num_batches_tracked":
-                    yield holder, name, tensor
+                yield holder, name, tensor
