@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -44,7 +45,7 @@ class TorchLayer:
 
     def __init__(self, modules: Sequence[torch.nn.Module]) -> None:
         self.modules = tuple(modules)
-        self._read: list[tuple[dict[str, Any], str]] = []
+        self._read: list[tuple[dict[str, Any], Callable[[dict[str, Any]], Any]]] = []
         self._watch: Watch | None = None
         self._layers: dict[bool, Layer] = {}
         self._ready: dict[tuple[Shape, Shape], Any] = {}
@@ -61,10 +62,11 @@ class TorchLayer:
         self._watch = None
         self._layers.clear()
         self._ready.clear()
+        parts = [part for module in self.modules for part in module.modules()]
+        names = [[name for name in SETTINGS if name in vars(part)] for part in parts]
         self._read = [
-            (vars(part), name)
-            for module in self.modules for part in module.modules()
-            for name in SETTINGS if name in vars(part)
+            (vars(part), itemgetter(*few))
+            for part, few in zip(parts, names, strict=True) if few
         ]
         settings = self._settings_now()
         watch = Watch(self.modules)
@@ -112,7 +114,7 @@ class TorchLayer:
         return y
 
     def _settings_now(self) -> list[Any]:
-        settings = [holder.get(name) for holder, name in self._read]
+        settings = [read(holder) for holder, read in self._read]
         state = self.modules[0].__dict__.get(STATE)
         if state is not None:
             settings.append(state.recorded)

@@ -185,14 +185,15 @@ class Chain:
         self.followers = self.modules[1:]
         self.layer = TorchLayer(modules)
         # A follower may have modules of its own, as timm's batch normalisations do.
-        self._inner = [part for module in self.followers for part in module.modules()]
+        inner = [part for module in self.followers for part in module.modules()]
+        self._inner = [vars(part) for part in inner]
         self._places = [(*place, module) for place, module in zip(places, modules, strict=True)]
         self._places += [
             (part._modules, name, child)
-            for part in self._inner for name, child in part._modules.items()
+            for part in inner for name, child in part._modules.items()
         ]
         self._modal = [
-            part for part in self._inner if hasattr(part, "running_mean") or hasattr(part, "p")
+            vars(part) for part in inner if hasattr(part, "running_mean") or hasattr(part, "p")
         ]
 
     def is_unseen(self) -> bool:
@@ -206,10 +207,10 @@ class Chain:
         for holder, name, module in self._places:
             if holder.get(name) is not module:
                 return False
-        for part in self._inner:
-            if part._forward_hooks or part._forward_pre_hooks or "forward" in part.__dict__:
+        for own in self._inner:
+            if own["_forward_hooks"] or own["_forward_pre_hooks"] or "forward" in own:
                 return False
-        return not any(part.training for part in self._modal)
+        return all(not own["training"] for own in self._modal)
 
     def works(self) -> bool:
         """Whether gconv can do what the modules do together."""

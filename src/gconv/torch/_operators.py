@@ -1,8 +1,8 @@
 """Convolutions as operators of PyTorch, which torch.compile, torch.export and autograd know.
 
 Each takes a batch and the numbers of PyTorch's own operator, and whether the weight will come
-again: then it is packed once, and again where PyTorch has counted a change. They are defined at the level of
-`torch.library.define`, since a call through `torch.library.custom_op` takes some 10 µs longer.
+again: then it is packed once, and again where PyTorch has counted a change. They are defined by
+`torch.library.Library`, since `torch.library.custom_op` puts more Python around each call.
 """
 
 from __future__ import annotations

@@ -35,7 +35,8 @@ class Swapped:
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         kind = type(self)
-        function, args, *rest = super().__reduce_ex__(protocol)
+        reduced: Any = super().__reduce_ex__(protocol)
+        function, args, *rest = reduced
         args = tuple(self._gconv_original if arg is kind else arg for arg in args)
         if function is copyreg.__newobj__:  # type: ignore[attr-defined]  # it would see the class
             function = copyreg._reconstructor  # type: ignore[attr-defined]
@@ -58,7 +59,7 @@ class Swapped:
 
 
 @cache
-def _class_of(mixin: type[Swapped], original: type) -> type:
+def _class_of(mixin: Any, original: Any) -> type:
     """The class of modules of class `original` that do what the mixin says."""
     return type(
         original.__name__,
@@ -68,7 +69,7 @@ def _class_of(mixin: type[Swapped], original: type) -> type:
             "__qualname__": original.__qualname__,
             "__doc__": original.__doc__,
             "_gconv_original": original,
-            "forward": _forward(mixin.call, original.forward),  # type: ignore[attr-defined]
+            "forward": _forward(mixin.call, original.forward),
         },
     )
 
@@ -106,18 +107,19 @@ def is_swapped(module: Any) -> bool:
 
 def swap(module: torch.nn.Module, mixin: type[Swapped], state: Any) -> None:
     """Exchange a module's class; its own state goes into its `__dict__`."""
-    of = type(module)
+    of: Any = type(module)
+    class_of: Any = _class_of  # for mypy classes cannot be hashed
     module.__dict__[STATE] = state
     if _is_parametrized(of):
-        module.__class__ = _with_base(of, _class_of(mixin, of.__bases__[0]))
+        module.__class__ = _with_base(of, class_of(mixin, of.__bases__[0]))
     else:
-        module.__class__ = _class_of(mixin, of)
+        module.__class__ = class_of(mixin, of)
 
 
 def unswap(module: torch.nn.Module) -> None:
     """Give a module the class back that it had."""
-    of = type(module)
-    original: type = of._gconv_original  # type: ignore[attr-defined]
+    of: Any = type(module)
+    original: type = of._gconv_original
     # Parametrized before or since: the class that was made for the module stays.
     module.__class__ = _with_base(of, original) if _is_parametrized(of) else original
     module.__dict__.pop(STATE, None)

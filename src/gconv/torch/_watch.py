@@ -1,11 +1,12 @@
 """Whether tensors have changed since a layer was made from them.
 
 PyTorch counts what is written to a tensor (`_version`), by `load_state_dict` and all else but what
-goes through `.data` and the steps of fused optimisers, which are counted here; a tensor that was replaced is another object, and one whose
-memory was replaced (as `module.to` does) begins elsewhere. What a batch normalisation in training
-mode writes to its statistics is not counted, but its batches are. Tensors that were made in
-inference mode are not counted, and a parametrisation that is not PyTorch's may depend on anything:
-their values are compared with a copy, which takes as long as reading both.
+goes through `.data` and the steps of fused optimisers, which are counted here. A tensor that was
+replaced is another object, and one whose memory was replaced (as `module.to` does) begins
+elsewhere. What a batch normalisation in training mode writes to its statistics is not counted, but
+its batches are. Tensors that were made in inference mode are not counted, and a parametrisation
+that is not PyTorch's may depend on anything: their values are compared with a copy, which takes as
+long as reading both.
 """
 
 from __future__ import annotations
