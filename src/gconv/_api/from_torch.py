@@ -7,7 +7,7 @@ has a module has imported PyTorch already.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from gconv._api.layers import Layer
 from gconv._call.arrays import Array, detached
@@ -31,6 +31,8 @@ ACTIVATIONS: dict[str, Callable[[Any], Activation]] = {
 }
 #: Batch normalisations, by the dimensions of the convolutions that they may follow.
 NORMS = {"BatchNorm1d": (1,), "BatchNorm2d": (2,), "BatchNorm3d": (3,), "SyncBatchNorm": (1, 2, 3)}
+#: timm's batch normalisation, which holds the dropout and the activation that follow it.
+NORM_ACT = "BatchNormAct2d"
 #: What does nothing in evaluation.
 DROPOUTS = ("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout")
 
@@ -94,15 +96,28 @@ def from_torch(module: Any) -> Layer:
     ...     layer = gconv.from_torch(block.eval())
     ...     assert "activation='relu'" in repr(layer)
     """
+    return layer_of(parts_of(members(module, "module"), module))
+
+
+class Parts(NamedTuple):
+    """What a layer is made from: modules with the expressions that find them."""
+
+    convolution: tuple[str, Any, type[Layer]]
+    norm: tuple[str, Any, tuple[int, ...]] | None
+    activation: Activation | None
+
+
+def parts_of(members: Iterable[tuple[str, Any, type]], module: Any) -> Parts:
+    """The parts among the members of a module, or among modules that follow one another."""
     convolution: tuple[str, Any, type[Layer]] | None = None
     norm: tuple[str, Any, tuple[int, ...]] | None = None
     activation: Activation | None = None
-    for where, member, of in _members(module, "module"):
+    for where, member, of in members:
         name = of.__name__
         if name in DROPOUTS:
             if member.training and member.p > 0:
                 raise ValueError(
-                    f"{NAME}: {where}, a {_name(type(member))}, is in training mode and drops "
+                    f"{NAME}: {where}, a {_name(class_of(member))}, is in training mode and drops "
                     "values; call module.eval() first"
                 )
         elif name in layers() and not convolution:
@@ -115,8 +130,13 @@ def from_torch(module: Any) -> Layer:
             _refuse(where, member)
     if convolution is None:
         _refuse("module", module, " without a convolution")
-    layer = _layer(*convolution, activation)
-    return layer if norm is None else _folded(layer, *norm)
+    return Parts(convolution, norm, activation)
+
+
+def layer_of(parts: Parts) -> Layer:
+    """The layer that does what the parts do one after the other."""
+    layer = _layer(*parts.convolution, parts.activation)
+    return layer if parts.norm is None else _folded(layer, *parts.norm)
 
 
 def layers() -> dict[str, type[Layer]]:
@@ -133,34 +153,48 @@ def _homes() -> dict[str, str]:
         "conv": layers(), "batchnorm": NORMS, "activation": ACTIVATIONS, "dropout": DROPOUTS,
         "linear": ("Identity",), "container": ("Sequential",),
     }
-    return {name: f"torch.nn.modules.{home}" for home, names in homes.items() for name in names}
+    found = {name: f"torch.nn.modules.{home}" for home, names in homes.items() for name in names}
+    return {**found, NORM_ACT: "timm.layers.norm_act"}
 
 
 # ---- what a module does ------------------------------------------------------------------------
 
 
-def _members(module: Any, where: str) -> Iterator[tuple[str, Any, type]]:
+def class_of(module: Any) -> type:
+    """The class of a module; where `gconv.torch` has exchanged it, the one that it had."""
+    of = type(module)
+    original: type = getattr(of, "_gconv_original", of)
+    return original
+
+
+def members(module: Any, where: str, hooks: bool = False) -> Iterator[tuple[str, Any, type]]:
     """The module, or the members of a (nested) Sequential: for each the expression that finds it
-    and the one of its classes that is PyTorch's own. All of them do what that class does."""
+    and the one of its classes that is PyTorch's own. All of them do what that class does.
+    `hooks` says that forward hooks may be there, since they are called all the same."""
     homes = _homes()
-    for of in type(module).__mro__:
+    for of in class_of(module).__mro__:
         if homes.get(of.__name__) == of.__module__:
             break
     else:
         _refuse(where, module)
     _check_methods(module, where, of)
-    _check_hooks(module, where)
+    if not hooks:
+        _check_hooks(module, where)
     if of.__name__ == "Sequential":
         for index, member in enumerate(module._modules.values()):
-            yield from _members(member, f"{where}[{index}]")
+            yield from members(member, f"{where}[{index}]")
+    elif of.__name__ == NORM_ACT:
+        yield where, module, of.__mro__[1]
+        for name in ("drop", "act"):
+            yield from members(getattr(module, name), f"{where}.{name}")
     else:
         yield where, module, of
 
 
 def _refuse(where: str, module: Any, without: str = "") -> NoReturn:
-    got = f"got {_name(type(module))}{without}"
+    got = f"got {_name(class_of(module))}{without}"
     if where != "module":
-        got = f"but {where} is a {_name(type(module))}"
+        got = f"but {where} is a {_name(class_of(module))}"
     raise TypeError(
         f"{NAME}: module must be a torch.nn.{', '.join(layers())} (or of a subclass), or a "
         "torch.nn.Sequential of one, a batch normalisation and an activation "
@@ -170,18 +204,20 @@ def _refuse(where: str, module: Any, without: str = "") -> NoReturn:
 
 def _check_methods(module: Any, where: str, of: type) -> None:
     """Refuse a module whose class, or which itself, computes something else than `of`."""
+    kind = class_of(module)
     for method in METHODS:
-        owner = next((c for c in type(module).__mro__ if method in vars(c)), None)
+        owner = next((c for c in kind.__mro__ if method in vars(c)), None)
         if owner is None:
             continue
         if owner not in of.__mro__:
             raise TypeError(
-                f"{NAME}: {_at(where)}{_name(type(module))} is not a plain torch.nn."
+                f"{NAME}: {_at(where)}{_name(kind)} is not a plain torch.nn."
                 f"{of.__name__}: {_name(owner)} defines its own {method}, whose meaning a layer "
                 "would lose"
             )
         function = vars(owner)[method]
-        if not getattr(function, "__module__", "").startswith("torch."):
+        home = of.__module__ if of.__name__ == NORM_ACT else "torch."
+        if not getattr(function, "__module__", "").startswith((home, "torch.")):
             raise TypeError(
                 f"{NAME}: {where}: {method} of {_name(owner)} was replaced by "
                 f"{_name_of(function)}, whose meaning a layer would lose"
@@ -190,11 +226,13 @@ def _check_methods(module: Any, where: str, of: type) -> None:
         own = vars(module).get(attribute)
         method = "_call_impl" if attribute == "_compiled_call_impl" else attribute
         # Python looks up methods with two underscores in the class alone.
-        if own is None or attribute.startswith("__") or not hasattr(type(module), method):
+        if own is None or attribute.startswith("__") or not hasattr(kind, method):
             continue
         # `module.compile()` changes nothing, and what was set may be the class's own method again.
         meant = getattr(own, "_torchdynamo_orig_callable", own)
-        if meant != getattr(type(module), method).__get__(module):
+        if meant not in (
+            getattr(kind, method).__get__(module), getattr(type(module), method).__get__(module)
+        ):
             raise TypeError(
                 f"{NAME}: {where} has its own {attribute}, set on the instance "
                 f"({_name_of(own)}), whose meaning a layer would lose; delete it, or do what it "
@@ -214,7 +252,7 @@ def _check_hooks(module: Any, where: str) -> None:
             )
             if not makes_weight:
                 raise TypeError(
-                    f"{NAME}: {where}, a {_name(type(module))}, has a forward {kind}, "
+                    f"{NAME}: {where}, a {_name(class_of(module))}, has a forward {kind}, "
                     f"{_name_of(hook)}, whose work a layer would lose; remove it, or do what it "
                     "does around the layer"
                 )
@@ -256,7 +294,7 @@ def _layer(
 
 def _folded(layer: Layer, where: str, norm: Any, dimensions: tuple[int, ...]) -> Layer:
     """The layer with a batch normalisation folded into its weights."""
-    what = f"{NAME}: {where}, a {_name(type(norm))},"
+    what = f"{NAME}: {where}, a {_name(class_of(norm))},"
     if layer.dimensions not in dimensions:
         raise TypeError(f"{what} cannot follow a {type(layer).__name__}")
     if norm.training:
@@ -293,7 +331,7 @@ def _array(where: str, module: Any, name: str) -> Array:
     what = f"{NAME}: {_at(where)}{name}"
     if type(tensor).__name__ in ("UninitializedParameter", "UninitializedBuffer"):
         raise ValueError(
-            f"{what} is not initialised yet; call the {_name(type(module))} once, or "
+            f"{what} is not initialised yet; call the {_name(class_of(module))} once, or "
             "load its state"
         )
     if tensor.device.type != "cpu":

@@ -1,0 +1,295 @@
+"""What modules do whose class has been exchanged.
+
+A convolution runs on gconv where nothing that gconv lacks is asked for, and as PyTorch's own
+elsewhere. What follows a convolution directly, a batch normalisation or an activation, is fused
+into it where a *block*, the module whose forward calls both, is seen to hand the one's result to
+the other alone. While such a block runs, the convolution computes all of it and marks its result,
+and the modules that it has done the work of pass a marked tensor on. So each of them still does
+its own work for everybody else who calls it.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn.modules import module as hooks
+
+from gconv.torch import _operators
+from gconv.torch._layer import Refused, TorchLayer
+from gconv.torch._swap import Swapped
+
+#: The attribute of a result that says which modules are to pass it on.
+REST = "_gconv_rest"
+
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+_is_compiling = torch.compiler.is_compiling
+_is_autocast_enabled = torch.is_autocast_enabled
+_tracing_state = torch._C._get_tracing_state
+_dispatch_modes = torch._C._len_torch_dispatch_stack
+_function_mode = torch._C._is_torch_function_mode_enabled
+_transforms = torch._C._functorch.peek_interpreter_stack
+
+
+class _Running(threading.local):
+    """The block whose forward this thread is in, and how many results are marked."""
+
+    block: BlockState | None = None
+    marked: int = 0
+
+
+_running = _Running()
+
+
+def _is_plain(x: Any) -> bool:
+    """Whether a call is no more than a computation on a tensor in this CPU's memory: nothing
+    traces, transforms or records it, or wants another precision."""
+    return (
+        type(x) in _PLAIN
+        and x.is_cpu
+        and not _is_autocast_enabled("cpu")
+        and _tracing_state() is None
+        and not _dispatch_modes()
+        and not _function_mode()
+        and _transforms() is None
+    )
+
+
+# ---- convolutions ------------------------------------------------------------------------------
+
+
+class ConvolutionState:
+    """How a convolution module runs on gconv."""
+
+    __slots__ = ("layer", "recorded")
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self.layer = TorchLayer([module])
+        self.recorded = 0  # calls of PyTorch's own code that gradients may come from
+
+    def for_copy(self, module: torch.nn.Module) -> ConvolutionState:
+        """The state of a shallow copy."""
+        return ConvolutionState(module)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ConvolutionState:
+        return ConvolutionState(copy.deepcopy(self.layer.modules[0], memo))
+
+
+class Convolution(Swapped):
+    """A convolution that runs on gconv where it may."""
+
+    def call(self: Any, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if _is_compiling():
+            return _compiled(self, forward, *args, **kwargs)
+        if len(args) != 1 or kwargs or self.training or not _is_plain(args[0]):
+            return _theirs(self, forward, *args, **kwargs)
+        block = _running.block
+        if block is not None:
+            chain = block.chains.get(self)
+            if chain is not None and chain.is_unseen():
+                y = chain.layer(args[0])
+                if y is not None:
+                    setattr(y, REST, chain.followers)
+                    _running.marked += 1
+                    return y
+        y = self._gconv.layer(args[0])
+        return _theirs(self, forward, *args) if y is None else y
+
+
+def _theirs(self: Any, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """PyTorch's own code. What is computed from its gradients may change the weights in ways that
+    nobody counts, as optimisers with kernels of their own do: the layer is made again then."""
+    if torch.is_grad_enabled():
+        self._gconv.recorded += 1
+    return forward(self, *args, **kwargs)
+
+
+def _compiled(self: Any, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """The same as an operator, for torch.compile and torch.export."""
+    if len(args) != 1 or kwargs or self.training:
+        return forward(self, *args, **kwargs)
+    (x,) = args
+    weight, bias = self.weight, self.bias
+    if (
+        x.device.type != "cpu"
+        or x.dtype != weight.dtype
+        or x.dtype not in (torch.float32, torch.float64)
+        or torch.is_autocast_enabled("cpu")
+        or torch.onnx.is_in_onnx_export()
+        or (torch.is_grad_enabled() and (
+            x.requires_grad or weight.requires_grad
+            or (bias is not None and bias.requires_grad)))
+    ):
+        return forward(self, x)
+    padding = self.padding
+    numbers = {"stride": self.stride, "dilation": self.dilation}
+    if self.transposed:
+        numbers["output_padding"] = self.output_padding
+    elif self.padding_mode != "zeros":
+        x = torch.nn.functional.pad(
+            x, self._reversed_padding_repeated_twice, mode=self.padding_mode)
+        padding = 0
+    name = f"conv{'_transpose' if self.transposed else ''}{len(self.stride)}d"
+    return _operators.call(
+        name, x, weight, bias, self.groups, padding, keep=True, **numbers)
+
+
+# ---- what follows a convolution ----------------------------------------------------------------
+
+
+class FollowerState:
+    """A module whose work a convolution may have done needs to know nothing."""
+
+    def for_copy(self, module: torch.nn.Module) -> FollowerState:
+        """The state of a shallow copy."""
+        return self
+
+
+class Follower(Swapped):
+    """A batch normalisation or an activation, which passes on what has been through it."""
+
+    def call(self: Any, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if not _is_compiling() and len(args) == 1:
+            rest = getattr(args[0], REST, None)
+            if rest is not None and rest[0] is self:
+                if len(rest) > 1:
+                    setattr(args[0], REST, rest[1:])
+                else:
+                    delattr(args[0], REST)
+                    _running.marked -= 1
+                return args[0]
+        return forward(self, *args, **kwargs)
+
+
+class Chain:
+    """A convolution and its followers, which a block calls one after the other.
+
+    Parameters
+    ----------
+    modules : sequence of torch.nn.Module
+        The convolution first.
+    places : sequence of (dict, str)
+        Where the block finds each of them.
+    """
+
+    __slots__ = ("_inner", "_modal", "_places", "followers", "layer", "modules")
+
+    def __init__(
+        self, modules: Sequence[Any], places: Sequence[tuple[dict[str, Any], str]]
+    ) -> None:
+        self.modules = tuple(modules)
+        self.followers = self.modules[1:]
+        self.layer = TorchLayer(modules)
+        # A follower may have modules of its own, as timm's batch normalisations do.
+        inner = [part for module in self.followers for part in module.modules()]
+        self._inner = [vars(part) for part in inner]
+        self._places = [(*place, module) for place, module in zip(places, modules, strict=True)]
+        self._places += [
+            (part._modules, name, child)
+            for part in inner for name, child in part._modules.items()
+        ]
+        self._modal = [
+            vars(part) for part in inner if hasattr(part, "running_mean") or hasattr(part, "p")
+        ]
+
+    def is_unseen(self) -> bool:
+        """Whether nobody looks at what lies between the modules, and all of them are as they were
+        when they were fused."""
+        if (
+            hooks._global_forward_hooks or hooks._global_forward_pre_hooks
+            or self.modules[0]._forward_hooks
+        ):
+            return False
+        for holder, name, module in self._places:
+            if holder.get(name) is not module:
+                return False
+        for own in self._inner:
+            if own["_forward_hooks"] or own["_forward_pre_hooks"] or "forward" in own:
+                return False
+        return all(not own["training"] for own in self._modal)
+
+    def works(self) -> bool:
+        """Whether gconv can do what the modules do together."""
+        with suppress(Refused):
+            self.layer.make()
+            return True
+        return False
+
+
+# ---- blocks ------------------------------------------------------------------------------------
+
+
+class Link(NamedTuple):
+    """What a block calls one after the other, by the names that it finds them by."""
+
+    names: tuple[str, ...]
+
+
+class BlockState:
+    """What a block hands from one module to the next.
+
+    Parameters
+    ----------
+    block : torch.nn.Module
+    links : sequence of Link
+    arguments : int
+        How many arguments the block takes, all of them by position: with others its forward may
+        do something else than was seen.
+    """
+
+    def __init__(self, block: torch.nn.Module, links: Sequence[Link], arguments: int) -> None:
+        self.block = block
+        self.links = [*links]
+        self.arguments = arguments
+        self._chains: dict[Any, Chain] | None = None
+
+    @property
+    def chains(self) -> dict[Any, Chain]:
+        """The chains, by their convolutions."""
+        if self._chains is None:
+            made = [chain_of(self.block, link) for link in self.links]
+            self._chains = {chain.modules[0]: chain for chain in made}
+        return self._chains
+
+    def for_copy(self, block: torch.nn.Module) -> BlockState:
+        """The state of a shallow copy."""
+        return BlockState(block, self.links, self.arguments)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> BlockState:
+        return BlockState(copy.deepcopy(self.block, memo), self.links, self.arguments)
+
+
+def chain_of(block: torch.nn.Module, link: Link) -> Chain:
+    """A chain of a block's modules."""
+    modules, places = [], []
+    for name in link.names:
+        *path, last = name.split(".")
+        holder = block.get_submodule(".".join(path))._modules
+        modules.append(holder[last])
+        places.append((holder, last))
+    return Chain(modules, places)
+
+
+class Block(Swapped):
+    """A module whose forward calls convolutions and what is fused into them."""
+
+    def call(self: Any, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        state = self._gconv
+        if _is_compiling() or kwargs or len(args) != state.arguments:
+            return forward(self, *args, **kwargs)
+        outer, marked = _running.block, _running.marked
+        _running.block = state
+        try:
+            result = forward(self, *args)
+            if _running.marked == marked:
+                return result
+        finally:
+            _running.block, _running.marked = outer, marked
+        # Its forward has not called what follows a convolution: it does not do any more what was
+        # seen, and nothing is fused any more.
+        state.links, state._chains = [], None
+        return forward(self, *args)
