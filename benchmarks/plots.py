@@ -137,9 +137,9 @@ def roofline_plot(results: dict[str, Any], path: Path) -> None:
 
 
 _MARKS = dict(zip(
-    ("torch", "torch-cl", "torch-compile", "onnxruntime", "openvino", "mnn"),
-    (("#999999", "o"), ("#000000", "o"), ("#CC79A7", "o"), ("#0072B2", "s"), ("#D55E00", "D"),
-     ("#009E73", "^")),
+    ("torch", "torch-cl", "torch-compile", "torch-gconv", "onnxruntime", "openvino", "mnn"),
+    (("#999999", "o"), ("#000000", "o"), ("#CC79A7", "o"), ("#E69F00", "o"), ("#0072B2", "s"),
+     ("#D55E00", "D"), ("#009E73", "^")),
     strict=True,
 ))
 

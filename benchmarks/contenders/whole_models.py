@@ -323,6 +323,23 @@ class TorchCompiled(TorchModule):
         return torch.compile(module)
 
 
+class TorchSwapped(TorchModule):
+    name = "torch-gconv"
+    title = "PyTorch, gconv's convolutions"
+    ours = True
+
+    def open(self, path: Path, feeds: Arrays, threads: int) -> Loaded:
+        import torch
+
+        from gconv.torch import replace_convs_
+
+        torch.set_num_threads(threads)
+        module = torch.load(path, weights_only=False)
+        inputs = tuple(torch.from_numpy(array) for array in feeds.values())
+        replace_convs_(module, inputs)
+        return Loaded(lambda: module(*inputs), lambda: {"y": module(*inputs).numpy()})
+
+
 def one_line(error: BaseException) -> str:
     """The first line of an error's message that says something."""
     lines = [" ".join(line.split()) for line in str(error).splitlines()]
@@ -336,6 +353,7 @@ RUNNERS: dict[str, Runner] = {
         TorchModule(),
         TorchModuleChannelsLast(),
         TorchCompiled(),
+        TorchSwapped(),
         OnnxRuntimeSession(),
         OpenVinoModel(),
         MnnSession(),
