@@ -49,6 +49,9 @@ WANTED_FLAGS = [
     # A call of memset or memcpy costs more than the short loops it would stand for.
     "-fno-tree-loop-distribute-patterns",
 ]
+# Modules that are no slower when they are small. Steps wait for memory; but loops over vectors in
+# arrays must be unrolled there as well, or the vectors get no registers.
+SMALL_FLAGS = {"steps": ["-O2", "-fpeel-loops"], "call": ["-O2"], "program": ["-O2"]}
 PROBE = "int main(void) { return 0; }\n"
 OPENMP_PROBE = """\
 #include <omp.h>
@@ -97,9 +100,14 @@ class BuildEngine(build_ext):
                 os.close(saved)
         return True
 
+    def accepted(self, wanted: list[str]) -> list[str]:
+        """The flags that the compiler knows, in words."""
+        words = [flag.split() for flag in wanted]
+        return [word for flag in words if self.accepts(PROBE, flag, []) for word in flag]
+
     def build_extensions(self) -> None:
-        wanted = [flag.split() for flag in WANTED_FLAGS]
-        flags = [word for flag in wanted if self.accepts(PROBE, flag, []) for word in flag]
+        flags = self.accepted(WANTED_FLAGS)
+        small_flags = {module: self.accepted(wanted) for module, wanted in SMALL_FLAGS.items()}
         link = []
         if os.environ.get("GCONV_KEEP_SYMBOLS") != "1" and self.accepts(PROBE, [], ["-Wl,-s"]):
             link.append("-Wl,-s")
@@ -115,7 +123,8 @@ class BuildEngine(build_ext):
                 print(f"gconv: the compiler refuses {isa_flags}: {extension.name} is left out")
                 self.extensions.remove(extension)
                 continue
-            extension.extra_compile_args = flags + extension.extra_compile_args
+            module = extension.name.rpartition(".")[2].rpartition("_")[2]
+            extension.extra_compile_args = flags + small_flags.get(module, []) + isa_flags
             extension.extra_link_args = link
         super().build_extensions()
 

@@ -153,13 +153,26 @@ cdef inline void pool_windows(
             columns[i] = fill
 
 
+cdef void max_windows(
+    const PoolPlan* p, const sum_t* x, Py_ssize_t d, Py_ssize_t h, sum_t* t) noexcept nogil:
+    pool_windows(p, x, d, h, t, MAX)
+
+
+cdef void sum_windows(
+    const PoolPlan* p, const sum_t* x, Py_ssize_t d, Py_ssize_t h, sum_t* t) noexcept nogil:
+    pool_windows(p, x, d, h, t, MEAN)
+
+
 cdef inline void pool_rows_of(
     const PoolPlan* p, const sum_t* x, sum_t* y, Py_ssize_t d, Py_ssize_t h, Py_ssize_t rows,
     sum_t* t, Py_ssize_t STRIDE, Py_ssize_t KERNEL, Reduction OPERATION) noexcept nogil:
     """Some output rows of plane d."""
     cdef Py_ssize_t row
     for row in range(rows):
-        pool_windows(p, x, d, h + row, t + row * p.room, OPERATION)
+        if OPERATION == MAX:
+            max_windows(p, x, d, h + row, t + row * p.room)
+        else:
+            sum_windows(p, x, d, h + row, t + row * p.room)
     y += d * p.y_axis[0] + h * p.y_axis[1]
     for row in range(rows):
         pool_columns(p, y + row * p.y_axis[1], t + row * p.room,
@@ -189,8 +202,8 @@ cdef inline void pool_items_by(
                 pool_rows_of(p, x, y, d, h, rows, t, 1, p.kernel[2], OPERATION)
             elif p.stride[2] == 2 and p.kernel[2] == 3:
                 pool_rows_of(p, x, y, d, h, rows, t, 2, 3, OPERATION)
-            elif p.stride[2] == 2 and p.kernel[2] == 2:
-                pool_rows_of(p, x, y, d, h, rows, t, 2, 2, OPERATION)
+            elif p.stride[2] == 2:
+                pool_rows_of(p, x, y, d, h, rows, t, 2, p.kernel[2], OPERATION)
             else:
                 pool_rows_of(p, x, y, d, h, rows, t, p.stride[2], p.kernel[2], OPERATION)
             first += rows

@@ -129,30 +129,30 @@ cdef inline double reduce_along(
             reduce_block(sums, part, n, OPERATION)
             i += n
             pending += n
-            if pending >= block_size():
+            if pending >= block_size() or (run == p.runs - 1 and i == p.size):
                 total = joined(total, of_vectors(sums, OPERATION), OPERATION)
                 clear_sums(sums, OPERATION)
                 pending = 0
         walk_on(&walk, &p.reduced)
-    return joined(total, of_vectors(sums, OPERATION), OPERATION)
+    return total
 
 
-cdef inline void join_columns(
-    double* total, const vec sums[SUMS], Reduction OPERATION) noexcept nogil:
-    cdef sum_t results[SUMS * LANES_AT_MOST]
+cdef void join_columns(double* total, const sum_t* results, Reduction operation) noexcept nogil:
     cdef Py_ssize_t v
-    for v in range(SUMS):
-        store_sum(results + v * LANES, sums[v])
+    if operation == SUM:
+        for v in range(SUMS * LANES):
+            total[v] += results[v]
+        return
     for v in range(SUMS * LANES):
-        total[v] = joined(total[v], results[v], OPERATION)
+        total[v] = joined(total[v], results[v], operation)
 
 
 cdef inline void reduce_across(
-    const ReducePlan* p, const sum_t* x, sum_t* y, Py_ssize_t columns, Reduction OPERATION
+    const ReducePlan* p, const sum_t* x, Py_ssize_t columns, double* total, Reduction OPERATION
 ) noexcept nogil:
     """Up to four vectors of kept positions."""
     cdef vec sums[SUMS]
-    cdef double total[SUMS * LANES_AT_MOST]
+    cdef sum_t results[SUMS * LANES_AT_MOST]
     cdef const sum_t* run_x
     cdef Walk walk
     cdef Py_ssize_t run, v, vectors = (columns + LANES - 1) // LANES, pending = 0
@@ -170,52 +170,74 @@ cdef inline void reduce_across(
                 sums[v] = reduced(
                     sums[v], load_upto(run_x + v * LANES, columns - v * LANES, 0), OPERATION)
         pending += 1
-        if pending == SUMMANDS:
+        if pending == SUMMANDS or run == p.runs - 1:
             pending = 0
-            join_columns(total, sums, OPERATION)
+            for v in range(SUMS):
+                store_sum(results + v * LANES, sums[v])
+            join_columns(total, results, OPERATION)
             clear_sums(sums, OPERATION)
         walk_on(&walk, &p.reduced)
-    join_columns(total, sums, OPERATION)
-    for v in range(columns):
-        y[v * p.y_column] = total[v] / p.count
 
 
-cdef inline void reduce_items_by(
-    const ReducePlan* p, char* const* at, Py_ssize_t first, Py_ssize_t last, Reduction OPERATION
+cdef inline void reduce_by(
+    const ReducePlan* p, const sum_t* x, Py_ssize_t columns, double* total, Reduction OPERATION
 ) noexcept nogil:
-    cdef Walk walk
-    cdef Py_ssize_t begin, block = first % p.blocks
-    cdef const sum_t* x
-    cdef sum_t* y
-    walk_to(&walk, &p.kept, first // p.blocks)
-    while first < last:
-        x = <const sum_t*>at[0] + walk.offset[0]
-        y = <sum_t*>at[1] + walk.offset[1]
-        if p.across:
-            begin = block * REDUCED_COLUMNS
-            while begin < min(p.columns, (block + 1) * REDUCED_COLUMNS):
-                reduce_across(p, x + begin, y + begin * p.y_column,
-                              min(p.columns - begin, SUMS * LANES), OPERATION)
-                begin += SUMS * LANES
-        else:
-            y[0] = reduce_along(p, x, OPERATION) / p.count
-        first += 1
-        block += 1
-        if block == p.blocks:
-            block = 0
-            walk_on(&walk, &p.kept)
+    if p.across:
+        reduce_across(p, x, columns, total, OPERATION)
+    else:
+        total[0] = reduce_along(p, x, OPERATION)
+
+
+ctypedef void (*reduce_function)(
+    const ReducePlan* p, const sum_t* x, Py_ssize_t columns, double* total) noexcept nogil
+
+
+cdef void reduce_to_max(
+    const ReducePlan* p, const sum_t* x, Py_ssize_t columns, double* total) noexcept nogil:
+    reduce_by(p, x, columns, total, MAX)
+
+
+cdef void reduce_to_min(
+    const ReducePlan* p, const sum_t* x, Py_ssize_t columns, double* total) noexcept nogil:
+    reduce_by(p, x, columns, total, MIN)
+
+
+cdef void reduce_to_sum(
+    const ReducePlan* p, const sum_t* x, Py_ssize_t columns, double* total) noexcept nogil:
+    reduce_by(p, x, columns, total, SUM)
 
 
 cdef void reduce_items(
     const void* own, char* const* at, Py_ssize_t first, Py_ssize_t last, char* scratch
 ) noexcept nogil:
     cdef const ReducePlan* p = <const ReducePlan*>own
+    cdef reduce_function reduce = reduce_to_sum
+    cdef double total[SUMS * LANES_AT_MOST]
+    cdef Walk walk
+    cdef Py_ssize_t begin, end, v, columns, block = first % p.blocks
+    cdef const sum_t* x
+    cdef sum_t* y
     if p.operation == MAX:
-        reduce_items_by(p, at, first, last, MAX)
+        reduce = reduce_to_max
     elif p.operation == MIN:
-        reduce_items_by(p, at, first, last, MIN)
-    else:
-        reduce_items_by(p, at, first, last, SUM)
+        reduce = reduce_to_min
+    walk_to(&walk, &p.kept, first // p.blocks)
+    while first < last:
+        x = <const sum_t*>at[0] + walk.offset[0]
+        y = <sum_t*>at[1] + walk.offset[1]
+        begin = block * REDUCED_COLUMNS
+        end = min(p.columns, begin + REDUCED_COLUMNS)
+        while begin < end:
+            columns = min(end - begin, SUMS * LANES)
+            reduce(p, x + begin, columns, total)
+            for v in range(columns):
+                y[(begin + v) * p.y_column] = total[v] / p.count
+            begin += columns
+        first += 1
+        block += 1
+        if block == p.blocks:
+            block = 0
+            walk_on(&walk, &p.kept)
 
 
 ITEMS[<int>REDUCE] = reduce_items

@@ -7,7 +7,7 @@ cdef struct Walk:
     Py_ssize_t offset[MOST_OPERANDS]
 
 
-cdef inline void walk_to(Walk* walk, const StepAxes* axes, Py_ssize_t number) noexcept nogil:
+cdef void walk_to(Walk* walk, const StepAxes* axes, Py_ssize_t number) noexcept nogil:
     """To a position by its number."""
     cdef Py_ssize_t axis, o
     for o in range(MOST_OPERANDS):
@@ -21,7 +21,7 @@ cdef inline void walk_to(Walk* walk, const StepAxes* axes, Py_ssize_t number) no
                 walk.offset[o] += walk.at[axis] * axes.step[o][axis]
 
 
-cdef inline void walk_on(Walk* walk, const StepAxes* axes) noexcept nogil:
+cdef void walk_on(Walk* walk, const StepAxes* axes) noexcept nogil:
     """To the next position; from the last one to the first."""
     cdef Py_ssize_t axis = MOST_AXES - 1, o, back
     while axis >= 0:
