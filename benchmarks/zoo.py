@@ -1,7 +1,7 @@
 """Whole models, built with random weights: timm's, and three of transformers from their
 configurations. Nothing is downloaded.
 
-timm imports torchvision, whose wheels on PyPI lack their compiled operators beside a CPU build of
+Both import torchvision, whose wheels on PyPI lack their compiled operators beside a CPU build of
 PyTorch; the two that its import names are declared here, and never called.
 """
 
@@ -34,29 +34,28 @@ def build(name: str, batch: int = 1) -> tuple[Any, Any]:
     import torch
 
     torch.manual_seed(0)
+    _declare_operators()
     if name in TRANSFORMERS:
         return _of_transformers(name, batch)
-    model = _timm().create_model(name, pretrained=False).eval()
+    import timm
+
+    model = timm.create_model(name, pretrained=False).eval()
     return model, torch.randn(batch, *model.default_cfg["input_size"])
 
 
-def _timm() -> Any:
+_kept: list[Any] = []  # operators live as long as the library that declared them
+
+
+def _declare_operators() -> None:
+    """Declare torchvision's operators, unless they are there."""
     import torch
 
-    try:
-        library = torch.library.Library("torchvision", "DEF")
-        for operator in ("nms", "qnms"):
-            library.define(f"{operator}(Tensor dets, Tensor scores, float threshold) -> Tensor")
-    except RuntimeError:  # they are there
-        pass
-    else:
-        _kept.append(library)
-    import timm
-
-    return timm
-
-
-_kept: list[Any] = []  # operators live as long as the library that declared them
+    if _kept or hasattr(torch.ops.torchvision, "nms"):
+        return
+    library = torch.library.Library("torchvision", "DEF")
+    for operator in ("nms", "qnms"):
+        library.define(f"{operator}(Tensor dets, Tensor scores, float threshold) -> Tensor")
+    _kept.append(library)
 
 
 def _of_transformers(name: str, batch: int) -> tuple[Any, Any]:
