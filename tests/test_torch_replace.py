@@ -1123,9 +1123,8 @@ def test_operators_give_pytorchs_results_and_gradients(name, with_bias):
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("order", ["contiguous", "channels_last"])
-@pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.filterwarnings("ignore")
-def test_opcheck_passes(name, order, keep):
+def test_opcheck_passes(name, order):
     """PyTorch's own checks of operators pass, in both memory orders."""
     tensors, options = operands(name, torch.float32)
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -1133,9 +1132,11 @@ def test_opcheck_passes(name, order, keep):
         tensors[0] = tensors[0].detach().contiguous(
             memory_format=formats[tensors[0].ndim]).requires_grad_()
     operator = getattr(torch.ops.gconv, name).default
-    torch.library.opcheck(operator, (*tensors, *numbers_of(name, options)), {"keep": keep})
-    torch.library.opcheck(
-        operator, (tensors[0], tensors[1], None, *numbers_of(name, options)), {"keep": keep})
+    torch.library.opcheck(operator, (*tensors, *numbers_of(name, options)))
+    torch.library.opcheck(operator, (*tensors[:2], None, *numbers_of(name, options)))
+    few = [tensor.detach() for tensor in tensors]
+    torch.library.opcheck(torch.ops.gconv.convolution.default, fused(name, few, options))
+    torch.library.opcheck(torch.ops.gconv.convolution.default, fused(name, few, options, False))
 
 
 @pytest.mark.parametrize("padding", ["same", "valid", 1])
@@ -1160,16 +1161,30 @@ def test_operators_refuse_what_they_cannot_compute():
         gconv.torch.conv2d(x, weight, groups=3)
 
 
-def test_kept_weights_that_change_are_noticed():
-    """An operator that keeps a packed weight notices writes to it, and to the bias."""
+def fused(name, tensors, options, norm=True, activation="silu"):
+    """Return what the operator of replaced modules takes, with a normalisation or without."""
+    dims, channels = int(name[-2]), tensors[2].shape[0]
+    plain = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, **options}
+    lists = [
+        [plain[n]] * dims if isinstance(plain[n], int) else [*plain[n]]
+        for n in ("stride", "padding", "output_padding", "dilation")
+    ]
+    statistics = [torch.randn(channels), torch.rand(channels) + 1] if norm else []
+    return (*tensors, statistics + [None] * 3 if norm else [], 1e-3, *lists,
+            plain.get("groups", 1), "transpose" in name, activation)
+
+
+def test_weights_that_the_operator_of_replaced_modules_keeps_are_noticed():
+    """The operator that keeps a packed weight notices writes to it, and to all else."""
     x, weight, bias = torch.randn(1, 4, 9, 9), torch.randn(4, 4, 3, 3), torch.randn(4)
-    call = torch.ops.gconv.conv2d
-    for change in (lambda: None, lambda: None, lambda: weight.mul_(2), lambda: bias.add_(1),
-                   lambda: weight.set_(torch.randn(4, 4, 3, 3))):
+    arguments = fused("conv2d", [x, weight, bias], {}, activation="")
+    mean, var = arguments[3][:2]
+    for change in (lambda: None, lambda: weight.mul_(2), lambda: bias.add_(1),
+                   lambda: weight.set_(torch.randn(4, 4, 3, 3)), lambda: mean.add_(1)):
         change()
-        for _ in range(3):
-            y = call(x, weight, bias, [1, 1], [0, 0], [1, 1], 1, keep=True)
-            close(y, F.conv2d(x, weight, bias))
+        for _ in range(2):
+            y = torch.ops.gconv.convolution(*arguments)
+            close(y, F.batch_norm(F.conv2d(x, weight, bias), mean, var, eps=1e-3))
 
 
 # ---- torch.compile and torch.export ------------------------------------------------------------
@@ -1192,7 +1207,21 @@ def test_torch_compile_goes_through_a_replaced_model(dynamic):
         close(compiled(x), theirs(x))
         x = torch.randn(3, 3, 14, 12)
         close(compiled(x), theirs(x))
-    assert str(graphs[0].code).count("ops.gconv.conv") == 5
+    code = str(graphs[0].code)
+    assert code.count("ops.gconv.convolution") == 5
+    # All is fused but the second ReLU of the residual block, which follows a sum.
+    assert "batch_norm" not in code
+    assert code.count("relu") - code.count("'relu'") == 1
+    # A part that is called on its own is not.
+    alone = torch.compile(model[0][0], backend=backend, fullgraph=True)
+    with torch.no_grad():
+        close(alone(torch.ones(X)), theirs[0][0](torch.ones(X)))
+        # Nor is what a hook looks at.
+        seen = []
+        model[0][1].register_forward_hook(lambda module, args, y: seen.append(args[0]) or None)
+        torch._dynamo.reset()
+        close(torch.compile(model, backend="eager")(x), theirs(x))
+        close(seen[0], theirs[0][0](x))
     torch._dynamo.reset()
 
 

@@ -334,7 +334,8 @@ class TorchSwapped(TorchModule):
         from gconv.torch import replace_convs_
 
         torch.set_num_threads(threads)
-        module = torch.load(path, weights_only=False)
+        with torch.inference_mode(False):  # tensors made in it have no versions
+            module = torch.load(path, weights_only=False)
         inputs = tuple(torch.from_numpy(array) for array in feeds.values())
         replace_convs_(module, inputs)
         return Loaded(lambda: module(*inputs), lambda: {"y": module(*inputs).numpy()})

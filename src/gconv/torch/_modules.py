@@ -38,8 +38,13 @@ _transforms = torch._C._functorch.peek_interpreter_stack
 class _Running(threading.local):
     """The block whose forward this thread is in, and how many results are marked."""
 
-    block: BlockState | None = None
-    marked: int = 0
+    def __init__(self) -> None:
+        self.block: BlockState | None = None
+        self.marked = 0
+        # The same for what torch.compile traces, in which results cannot be marked: the block, and
+        # the modules that are to pass on what they are called with next.
+        self.traced: torch.nn.Module | None = None
+        self.rest: tuple[torch.nn.Module, ...] = ()
 
 
 _running = _Running()
@@ -125,17 +130,52 @@ def _compiled(self: Any, forward: Callable[..., Any], *args: Any, **kwargs: Any)
             or (bias is not None and bias.requires_grad)))
     ):
         return forward(self, x)
+    name = f"conv{'_transpose' if self.transposed else ''}{len(self.stride)}d"
+    batched = x.ndim == len(self.stride) + 2
     padding = self.padding
-    numbers = {"stride": self.stride, "dilation": self.dilation}
-    if self.transposed:
-        numbers["output_padding"] = self.output_padding
-    elif self.padding_mode != "zeros":
+    if self.padding_mode != "zeros":
         x = torch.nn.functional.pad(
             x, self._reversed_padding_repeated_twice, mode=self.padding_mode)
         padding = 0
-    name = f"conv{'_transpose' if self.transposed else ''}{len(self.stride)}d"
-    return _operators.call(
-        name, x, weight, bias, self.groups, padding, keep=True, **numbers)
+    x, numbers = _operators.operands(
+        name, x, weight, padding, stride=self.stride, dilation=self.dilation,
+        output_padding=self.output_padding)
+    norm, eps, activation = _followers_of(self) if batched else ([], 0.0, "")
+    y = torch.ops.gconv.convolution(
+        x, weight, bias, norm, eps, numbers["stride"], numbers["padding"],
+        numbers["output_padding"], numbers["dilation"], self.groups, self.transposed, activation)
+    return y if batched else y.squeeze(0)
+
+
+def _followers_of(convolution: Any) -> tuple[list[Any], float, str]:
+    """The tensors of the normalisation and the activation that are fused into a convolution, whose
+    modules are then to pass on its result."""
+    block: Any = _running.traced
+    nothing: tuple[list[Any], float, str] = [], 0.0, ""
+    if block is None:
+        return nothing
+    for link in block._gconv.links:
+        if block.get_submodule(link.names[0]) is convolution:
+            break
+    else:
+        return nothing
+    followers = [block.get_submodule(name) for name in link.names[1:]]
+    if link.activation is None or len(convolution._forward_hooks):
+        return nothing
+    for name, kind in zip(link.names[1:], link.kinds, strict=True):
+        follower = block.get_submodule(name)
+        if type(follower) is not kind:
+            return nothing
+        for part in follower.modules():
+            if part.training or len(part._forward_hooks) or len(part._forward_pre_hooks):
+                return nothing
+    _running.rest = tuple(followers)
+    if link.norm is None:
+        return [], 0.0, link.activation
+    norm = block.get_submodule(link.norm)
+    tensors = [norm.running_mean, norm.running_var, norm.weight, norm.bias,
+               norm.num_batches_tracked]
+    return tensors, norm.eps, link.activation
 
 
 # ---- what follows a convolution ----------------------------------------------------------------
@@ -153,11 +193,16 @@ class Follower(Swapped):
     """A batch normalisation or an activation, which passes on what has been through it."""
 
     def call(self: Any, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if not _is_compiling() and len(args) == 1:
-            rest = getattr(args[0], REST, None)
-            if rest is not None and rest[0] is self:
-                if len(rest) > 1:
-                    setattr(args[0], REST, rest[1:])
+        rest = _running.rest
+        if rest:
+            if rest[0] is self and len(args) == 1:
+                _running.rest = rest[1:]
+                return args[0]
+        elif not _is_compiling() and len(args) == 1:
+            marked = getattr(args[0], REST, None)
+            if marked is not None and marked[0] is self:
+                if len(marked) > 1:
+                    setattr(args[0], REST, marked[1:])
                 else:
                     delattr(args[0], REST)
                     _running.marked -= 1
@@ -224,9 +269,17 @@ class Chain:
 
 
 class Link(NamedTuple):
-    """What a block calls one after the other, by the names that it finds them by."""
+    """What a block calls one after the other, by the names that it finds them by.
+
+    `kinds` are the classes of the followers; `norm` is the one of them that normalises. Where the
+    activation has no parameters, `activation` is gconv's name for it ("": none); None where it has
+    some, and is not fused in what torch.compile traces.
+    """
 
     names: tuple[str, ...]
+    kinds: tuple[type, ...] = ()
+    norm: str | None = None
+    activation: str | None = None
 
 
 class BlockState:
@@ -279,8 +332,14 @@ class Block(Swapped):
 
     def call(self: Any, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         state = self._gconv
-        if _is_compiling() or kwargs or len(args) != state.arguments:
+        if kwargs or len(args) != state.arguments:
             return forward(self, *args, **kwargs)
+        if _is_compiling():
+            outside, _running.traced = _running.traced, self
+            try:
+                return forward(self, *args)
+            finally:
+                _running.traced = outside
         outer, marked = _running.block, _running.marked
         _running.block = state
         try:

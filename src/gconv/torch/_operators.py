@@ -1,8 +1,9 @@
 """Convolutions as operators of PyTorch, which torch.compile, torch.export and autograd know.
 
-Each takes a batch and the numbers of PyTorch's own operator, and whether the weight will come
-again: then it is packed once, and again where PyTorch has counted a change. They are defined by
-`torch.library.Library`, since `torch.library.custom_op` puts more Python around each call.
+Each takes a batch and the numbers of PyTorch's own operator. `convolution` is for replaced modules:
+it knows what follows a convolution, and packs the weight once, and again where PyTorch has counted
+a change. They are defined by `torch.library.Library`, since `torch.library.custom_op` puts more
+Python around each call.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 import gconv
 from gconv._api.layers import Layer
-from gconv.torch._layer import memory_format
+from gconv.torch._layer import MOST_SHAPES, memory_format
 from gconv.torch._watch import steps_of
 
 FUNCTIONS = {
@@ -28,8 +29,9 @@ NUMBERS = {
 }
 
 _library = torch.library.Library("gconv", "DEF")
-# For each weight what was last asked of it, and the layer once that was asked again.
-_layers = WeakTensorKeyDictionary()
+# For each weight what was last asked of it, the layer for that, and for shapes and strides of x
+# those of the result.
+_kept = WeakTensorKeyDictionary()
 
 
 def _define(name: str, dims: int, transposed: bool) -> None:
@@ -38,7 +40,7 @@ def _define(name: str, dims: int, transposed: bool) -> None:
         for number in NUMBERS[transposed]
     )
     _library.define(
-        f"{name}(Tensor x, Tensor weight, Tensor? bias, {numbers}, bool keep=False) -> Tensor",
+        f"{name}(Tensor x, Tensor weight, Tensor? bias, {numbers}) -> Tensor",
         tags=(torch.Tag.pt2_compliant_tag,),
     )
 
@@ -49,31 +51,25 @@ def _define(name: str, dims: int, transposed: bool) -> None:
             for name, number in zip(NUMBERS[transposed], numbers, strict=True)
         }
 
-    def compute(x: Any, weight: Any, bias: Any, *numbers: Any, keep: bool = False) -> Any:
-        numbers, keep = _and_keep(numbers, keep, transposed)
+    def compute(x: Any, weight: Any, bias: Any, *numbers: Any) -> Any:
         options = named(numbers)
         y = _empty_result(x, weight, transposed, options)
         if y.numel() == 0:
             return y
         order = memory_format(x, weight)
         array, out = x.contiguous(memory_format=order).numpy(), y.numpy()
-        threads = torch.get_num_threads()
-        layer = _layer_for(name, weight, bias, numbers, options) if keep else None
-        if layer is not None:
-            layer(array, out=out, num_threads=threads)
-        else:
-            FUNCTIONS[name](array, *_arrays(weight, bias), **options, out=out, num_threads=threads)
+        FUNCTIONS[name](array, _array(weight), _array(bias), **options, out=out,
+                        num_threads=torch.get_num_threads())
         return y
 
-    def like(x: Any, weight: Any, bias: Any, *numbers: Any, keep: bool = False) -> Any:
-        numbers, keep = _and_keep(numbers, keep, transposed)
+    def like(x: Any, weight: Any, bias: Any, *numbers: Any) -> Any:
         return _empty_result(x, weight, transposed, named(numbers))
 
     def save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         x, weight, bias, *numbers = inputs
         ctx.save_for_backward(x, weight)
         ctx.bias_size = None if bias is None else list(bias.shape)
-        ctx.options = named(_and_keep(tuple(numbers), False, transposed)[0])
+        ctx.options = named(tuple(numbers))
 
     def backward(ctx: Any, gradient: Any) -> tuple[Any, ...]:
         x, weight = ctx.saved_tensors
@@ -84,48 +80,15 @@ def _define(name: str, dims: int, transposed: bool) -> None:
             options["dilation"], transposed, options.get("output_padding", [0] * dims),
             options["groups"], wanted,
         )
-        return *gradients, *[None] * (len(ctx.needs_input_grad) - 3)
+        return *gradients, *[None] * len(options)
 
     _library.impl(name, compute, "CPU")
     torch.library.register_fake(f"gconv::{name}", like, lib=_library)
     torch.library.register_autograd(f"gconv::{name}", backward, setup_context=save, lib=_library)
 
 
-def _layer_for(
-    name: str, weight: Any, bias: Any, numbers: tuple[Any, ...], options: dict[str, Any]
-) -> Layer | None:
-    """A layer with packed weights where the same is asked of a weight again."""
-    if weight.is_inference() or (bias is not None and bias.is_inference()):
-        return None  # nobody counts what is written to it
-    asked = (
-        name, str(numbers), *(
-            None if tensor is None
-            else (tensor._version, tensor.data_ptr(), steps_of(tensor))
-            for tensor in (weight, bias)
-        ),
-    )
-    known = _layers.get(weight)
-    if known is None or known[0] != asked:
-        _layers[weight] = asked, None
-        return None
-    layer: Layer | None = known[1]
-    if layer is None:
-        kind = getattr(gconv, name.replace("conv_t", "ConvT").replace("conv", "Conv"))
-        layer = kind(*_arrays(weight, bias), **options)
-        _layers[weight] = asked, layer
-    return layer
-
-
-def _and_keep(
-    numbers: tuple[Any, ...], keep: bool, transposed: bool
-) -> tuple[tuple[Any, ...], bool]:
-    """The numbers, and the flag that may stand behind them."""
-    few = len(NUMBERS[transposed])
-    return numbers[:few], bool(keep or (len(numbers) > few and numbers[few]))
-
-
-def _arrays(weight: Any, bias: Any) -> tuple[Any, Any]:
-    return weight.detach().numpy(), None if bias is None else bias.detach().numpy()
+def _array(tensor: Any) -> Any:
+    return None if tensor is None else tensor.detach().numpy()
 
 
 def _empty_result(x: Any, weight: Any, transposed: bool, options: dict[str, Any]) -> Any:
@@ -165,30 +128,110 @@ for _name in FUNCTIONS:
 del _name
 
 
+# ---- for replaced modules ----------------------------------------------------------------------
+
+_library.define(
+    "convolution(Tensor x, Tensor weight, Tensor? bias, Tensor?[] norm, float eps, int[] stride, "
+    "int[] padding, int[] output_padding, int[] dilation, int groups, bool transposed, "
+    "str activation) -> Tensor",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+
+
+def _convolution(x: Any, weight: Any, bias: Any, norm: Any, *rest: Any) -> Any:
+    """The convolution of x, normalised and activated."""
+    asked = (rest, *(
+        None if tensor is None else _count(tensor) for tensor in (weight, bias, *norm)
+    ))
+    known = _kept.get(weight)
+    if known is None or known[0] != asked or weight.is_inference():
+        known = _kept[weight] = asked, _layer_of(weight, bias, norm, *rest), {}
+    _, layer, ways = known
+    key = x.shape, x.stride()
+    way = ways.get(key)
+    if way is None:
+        if len(ways) >= MOST_SHAPES:
+            ways.clear()
+        y = _like(x, weight, bias, norm, *rest)
+        order = memory_format(x, weight)
+        way = ways[key] = y.shape, y.stride(), None if x.is_contiguous(
+            memory_format=order) else order
+    shape, strides, order = way
+    if order is not None:
+        x = x.contiguous(memory_format=order)
+    y = torch.empty_strided(shape, strides, dtype=x.dtype)
+    if y.numel():
+        layer(x.numpy(), out=y.numpy(), num_threads=torch.get_num_threads())
+    return y
+
+
+def _count(tensor: Any) -> tuple[int, int, int]:
+    """What changes where a tensor does; nothing counts those of inference mode."""
+    version = 0 if tensor.is_inference() else tensor._version
+    return version, tensor.data_ptr(), steps_of(tensor)
+
+
+def _layer_of(
+    weight: Any, bias: Any, norm: Any, eps: float, stride: Any, padding: Any, output_padding: Any,
+    dilation: Any, groups: int, transposed: bool, activation: str,
+) -> Layer:
+    name = f"Conv{'Transpose' if transposed else ''}{weight.ndim - 2}d"
+    options = {"output_padding": tuple(output_padding)} if transposed else {}
+    layer: Layer = getattr(gconv, name)(
+        _array(weight), _array(bias), stride=tuple(stride), padding=tuple(padding),
+        dilation=tuple(dilation), groups=groups, activation=activation or None, **options)
+    if not norm:
+        return layer
+    mean, var, scale, shift = map(_array, norm[:4])
+    return layer.fold_batch_norm(mean, var, scale, shift, eps)
+
+
+def _like(
+    x: Any, weight: Any, bias: Any, norm: Any, eps: float, stride: Any, padding: Any,
+    output_padding: Any, dilation: Any, groups: int, transposed: bool, activation: str,
+) -> Any:
+    return _empty_result(x, weight, transposed, {
+        "stride": stride, "padding": padding, "output_padding": output_padding,
+        "dilation": dilation, "groups": groups})
+
+
+_library.impl("convolution", _convolution, "CPU")
+torch.library.register_fake("gconv::convolution", _like, lib=_library)
+
+
 # ---- the functions -----------------------------------------------------------------------------
 
 
 def call(
-    name: str, x: Any, weight: Any, bias: Any, groups: int, padding: Any, *, keep: bool = False,
-    **numbers: Any,
+    name: str, x: Any, weight: Any, bias: Any, groups: int, padding: Any, **numbers: Any
 ) -> Any:
     """One of the operators, with whatever PyTorch's function of that name takes."""
+    dims = int(name[-2])
+    batched = x.ndim == dims + 2
+    x, numbers = operands(name, x, weight, padding, **numbers)
+    numbers["groups"] = groups
+    operator = getattr(torch.ops.gconv, name)
+    y = operator(x, weight, bias, *[numbers[n] for n in NUMBERS["transpose" in name]])
+    return y if batched else y.squeeze(0)
+
+
+def operands(
+    name: str, x: Any, weight: Any, padding: Any, **numbers: Any
+) -> tuple[Any, dict[str, Any]]:
+    """x as a batch, and the padding and all other numbers as a list for each dimension."""
     dims = int(name[-2])
     numbers = {
         number: [value] * dims if isinstance(value, int) else [*value] * (dims // len(value))
         for number, value in numbers.items()
     }
-    batched = x.ndim == dims + 2
-    if not batched:
+    if x.ndim == dims + 1:
         x = x.unsqueeze(0)
     if isinstance(padding, str):
         x, padding = _named_padding(name, x, weight, padding, numbers)
     elif isinstance(padding, int):
         padding = [padding] * dims
-    numbers |= {"padding": [*padding] * (dims // len(padding)), "groups": groups}
-    operator = getattr(torch.ops.gconv, name)
-    y = operator(x, weight, bias, *[numbers[n] for n in NUMBERS["transpose" in name]], keep=keep)
-    return y if batched else y.squeeze(0)
+    numbers["padding"] = [*padding] * (dims // len(padding))
+    return x, numbers
 
 
 def _named_padding(

@@ -26,7 +26,7 @@ from gconv.torch._modules import (
     chain_of,
 )
 from gconv.torch._report import Report
-from gconv.torch._swap import is_swapped, swap, unswap
+from gconv.torch._swap import STATE, is_swapped, swap, unswap
 
 TURN = 3e-3  # seconds that a contender has the machine for at a time
 ROUNDS = 7
@@ -399,7 +399,31 @@ def _exchange(
         had = type(module)
         swap(module, mixin, state)
         exchanged.append((module, had, type(module)))
+    for block in links:
+        if is_swapped(block):
+            block_state: BlockState = block.__dict__[STATE]
+            block_state.links = [_for_compilers(block, link) for link in block_state.links]
     return exchanged
+
+
+def _for_compilers(block: torch.nn.Module, link: Link) -> Link:
+    """A link with what torch.compile has to know about it."""
+    followers = [block.get_submodule(name) for name in link.names[1:]]
+    members = [
+        member for follower in followers for member in from_torch.members(follower, "module")
+    ]
+    norms = [
+        name for name, follower in zip(link.names[1:], followers, strict=True)
+        if getattr(follower, "num_batches_tracked", None) is not None
+    ]
+    has_norm = any(of.__name__ in from_torch.NORMS for _, _, of in members)
+    activation = next(
+        (from_torch.ACTIVATIONS[of.__name__](member) for _, member, of in members
+         if of.__name__ in from_torch.ACTIVATIONS), "")
+    return link._replace(
+        kinds=tuple(map(type, followers)), norm=norms[0] if norms else None,
+        activation=activation if isinstance(activation, str) and has_norm == bool(norms)
+        else None)
 
 
 def _compare(before: Any, after: Any, report: Report) -> None:
