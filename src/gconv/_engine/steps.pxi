@@ -18,7 +18,7 @@ from cpython.pycapsule cimport PyCapsule_New
 from cython.parallel cimport prange
 from libc.math cimport INFINITY, erff, logf, powf, sqrt
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from gconv._engine.plan cimport (
     Activation, CLAMP, ConvPlan, GELU, GELU_TANH, HARDSIGMOID, HARDSWISH, IDENTITY, LEAKY_RELU,

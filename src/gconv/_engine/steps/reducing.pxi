@@ -133,7 +133,8 @@ cdef inline double reduce_along(
                 total = joined(total, of_vectors(sums, OPERATION), OPERATION)
                 clear_sums(sums, OPERATION)
                 pending = 0
-        walk_on(&walk, &p.reduced)
+        if run < p.runs - 1:
+            walk_on(&walk, &p.reduced)
     return total
 
 
@@ -176,7 +177,8 @@ cdef inline void reduce_across(
                 store_sum(results + v * LANES, sums[v])
             join_columns(total, results, OPERATION)
             clear_sums(sums, OPERATION)
-        walk_on(&walk, &p.reduced)
+        if run < p.runs - 1:
+            walk_on(&walk, &p.reduced)
 
 
 cdef inline void reduce_by(

@@ -8,17 +8,16 @@ cdef struct Walk:
 
 
 cdef void walk_to(Walk* walk, const StepAxes* axes, Py_ssize_t number) noexcept nogil:
-    """To a position by its number."""
+    """To a position by its number, which there is."""
     cdef Py_ssize_t axis, o
-    for o in range(MOST_OPERANDS):
-        walk.offset[o] = 0
-    for axis in range(MOST_AXES - 1, -1, -1):
-        walk.at[axis] = 0
-        if axes.size[axis] > 1:
-            walk.at[axis] = number % axes.size[axis]
-            number = number // axes.size[axis]
-            for o in range(MOST_OPERANDS):
-                walk.offset[o] += walk.at[axis] * axes.step[o][axis]
+    memset(walk, 0, sizeof(Walk))
+    axis = MOST_AXES - 1
+    while number > 0:
+        walk.at[axis] = number % axes.size[axis]
+        number = number // axes.size[axis]
+        for o in range(MOST_OPERANDS):
+            walk.offset[o] += walk.at[axis] * axes.step[o][axis]
+        axis -= 1
 
 
 cdef void walk_on(Walk* walk, const StepAxes* axes) noexcept nogil:
