@@ -250,6 +250,44 @@ def test_outputs_are_arrays_of_their_own(rng):
     assert np.array_equal(x, kept)
 
 
+def node(op, *names, **attributes):
+    """A node; the last name is that of its result."""
+    return helper.make_node(op, names[:-1], names[-1:], **attributes)
+
+
+# Nodes that make y of r and are added to r, which nobody reads later: (nodes, shape, constants).
+ADDED_TO_THEIR_INPUT = {
+    "convolution": ([node("Conv", "r", "w", "m", pads=[1, 1, 1, 1]), node("Add", "m", "r", "y")],
+                    (2, 8, 9, 9), {"w": (8, 8, 3, 3)}),
+    "pointwise": ([node("Conv", "r", "w", "m"), node("Add", "r", "m", "y")],
+                  (1, 64, 14, 14), {"w": (64, 64, 1, 1)}),
+    "depthwise": ([node("Conv", "r", "w", "m", pads=[1, 1], group=5), node("Add", "m", "r", "y")],
+                  (3, 5, 40), {"w": (5, 1, 3)}),
+    "linear": ([node("MatMul", "r", "w", "m"), node("Add", "m", "r", "y")],
+               (2, 33, 40), {"w": (40, 40)}),
+    "product": ([node("MatMul", "r", "r", "m"), node("Add", "m", "r", "y")], (3, 16, 16), {}),
+    "product of a view": ([node("Transpose", "r", "t"), node("MatMul", "r", "t", "m"),
+                           node("Add", "m", "r", "y")], (16, 16), {}),
+    "layer norm": ([node("LayerNormalization", "r", "r", "r", "y")], (16,), {}),
+}
+
+
+@pytest.mark.parametrize("case", ADDED_TO_THEIR_INPUT)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_residual_that_is_read_elsewhere_too_is_not_written_over(rng, case, threads):
+    """y = f(r) + r, where r ends: the result must not lie where f still reads."""
+    nodes, shape, weights = ADDED_TO_THEIR_INPUT[case]
+    data = model(
+        [node("Abs", "x", "r"), *nodes, node("Softmax", "y", "z")],
+        {"x": (FLOAT, shape)}, {"z": (FLOAT, None)},
+        {name: rng.standard_normal(size).astype(np.float32) * 0.2
+         for name, size in weights.items()})
+    x = rng.standard_normal(shape).astype(np.float32)
+    (z,) = InferenceSession(data, num_threads=threads).run(None, {"x": x})
+    (wanted,) = ReferenceEvaluator(data).run(None, {"x": x})
+    np.testing.assert_allclose(z, wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_a_subset_of_the_outputs_is_the_same(rng):
     _, session = everything(rng)
     x = rng.standard_normal((1, 3, 5, 6)).astype(np.float32)
@@ -494,6 +532,24 @@ def test_an_empty_batch_gives_an_empty_result(rng):
     session = InferenceSession(random_cnn(rng, ["conv_relu", "branches", "tokens"]))
     (y,) = session.run(None, {"x": np.zeros((0, 4, 6, 5), np.float32)})
     assert y.shape == (0, 5, 6, 5)
+
+
+@pytest.mark.parametrize("op, attributes", [
+    ("GlobalAveragePool", {}), ("AveragePool", {"kernel_shape": [2, 2]}), ("LogSoftmax", {}),
+    ("InstanceNormalization", {}), ("Mish", {}),
+])
+def test_results_without_elements_need_no_computation(rng, op, attributes):
+    """Batches of none go through operators that the reference fails to compute for them."""
+    ones = ["one", "one"] if op == "InstanceNormalization" else []
+    data = model(
+        [node(op, "x", *ones, "y", **attributes)], {"x": (FLOAT, ("N", 3, 4, 5))},
+        {"y": (FLOAT, None)}, {"one": np.ones(3, np.float32)}, opset=18)
+    session = InferenceSession(data)
+    x = rng.standard_normal((2, 3, 4, 5)).astype(np.float32)
+    (y,) = session.run(None, {"x": x})
+    (none,) = session.run(None, {"x": x[:0]})
+    assert none.dtype == np.float32
+    assert none.shape == (0, *y.shape[1:])
 
 
 def test_num_threads_is_checked(rng):

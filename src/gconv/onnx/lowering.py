@@ -220,6 +220,10 @@ class Lowering:
         from gconv.onnx.operators import OPERATORS
 
         self.node = node
+        if all(self.known.size(name) == 0 for name in node.writes):
+            for name in node.writes:  # no elements, nothing to compute
+                self.destination(name)
+            return
         function = OPERATORS.get((node.domain, node.op))
         if function is not None:
             before = len(self.entries), dict(self.values), dict(self.copies)

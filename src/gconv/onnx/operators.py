@@ -55,9 +55,15 @@ def only_output(node: Node) -> str:
     return node.outputs[0]
 
 
-def result(low: Lowering, name: str, *reusable: View | None) -> View:
+def result(
+    low: Lowering, name: str, *reusable: View | None, beside: Sequence[View | None] = (),
+) -> View:
     """Where to write a value: its place in a concatenation or before the caller, or over an input
-    of the same shape that ends here, or anywhere."""
+    of the same shape that ends here, or anywhere.
+
+    Of the `reusable` inputs every element is read before it is written; the inputs `beside` them
+    are read elsewhere too, so that the value must not lie where one of those does.
+    """
     shape = low.known.shape[name]
     if name not in low.targets:
         for view in reusable:
@@ -67,6 +73,7 @@ def result(low: Lowering, name: str, *reusable: View | None) -> View:
                 and all(other is None or other.root is not view.root
                         or (other.offset, other.shape, other.strides)
                         == (view.offset, view.shape, view.strides) for other in reusable)
+                and all(other is None or other.root is not view.root for other in beside)
             ):
                 low.assign(name, view)
                 return view
@@ -125,7 +132,7 @@ def convolution(low: Lowering, node: Node) -> None:
     if not is_image(x):
         x = low.in_order(node.inputs[0])
     parameters = parameters_of(node, x.shape, weight.shape)
-    y = result(low, node.outputs[0], residual)
+    y = result(low, node.outputs[0], residual, beside=[x])
     convolve(low, parameters, x, y, (node.inputs[1], weight), bias, residual)
 
 
@@ -236,7 +243,7 @@ def linear(low: Lowering, node: Node) -> None:
     out, features = weight.shape
     parameters = Parameters.of_convolution(
         label(node), 1, (out, features, 1), None, activation=node.attributes["activation"])
-    y = result(low, node.outputs[0], residual)
+    y = result(low, node.outputs[0], residual, beside=[image])
     y_image = rows_as_image(y)
     residual_image = None if residual is None else rows_as_image(residual)
     assert y_image is not None
@@ -299,7 +306,7 @@ def multiply(
     assert x is not None
     assert weight is not None
     residual = low.in_order(residual_name) if residual_name else None
-    y = result(low, node.outputs[0], residual)
+    y = result(low, node.outputs[0], residual, beside=[x, weight])
     shape = (images, groups * rows, columns)
     y_image = y.reshaped(shape)
     assert y_image is not None
@@ -532,7 +539,8 @@ def runtime_layer_norm(low: Lowering, node: Node) -> None:
     if not x.size or node.attributes.get("stash_type", 1) != 1:
         raise Refused
     axis = node.attributes.get("axis", -1) % len(x.shape)
-    y = result(low, name, x)
+    others = [low.view(other) for other in node.inputs[1:] if other]
+    y = result(low, name, x, beside=others)
     normalise(low, node.inputs[0], x, None, None, y, axis, node.attributes.get("epsilon", 1e-5))
     for function, other in (("multiply", node.input(1)), ("add", node.input(2))):
         if other:
@@ -564,7 +572,7 @@ def group_norm(low: Lowering, node: Node) -> None:
         raise Refused
     batch, channels = x.shape[:2]
     groups = node.attributes.get("num_groups", channels)
-    y = result(low, node.outputs[0], x)
+    y = result(low, node.outputs[0], x, beside=[scale, shift])
     shape = (batch * groups, x.size // batch // groups)
     flat_x, flat_y = x.reshaped(shape), y.reshaped(shape)
     if flat_y is None:
