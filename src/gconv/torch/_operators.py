@@ -8,15 +8,16 @@ Python around each call.
 
 from __future__ import annotations
 
+import weakref
+from functools import partial
 from typing import Any
 
 import torch
-from torch.utils.weak import WeakTensorKeyDictionary
 
 import gconv
 from gconv._api.layers import Layer
 from gconv.torch._layer import MOST_SHAPES, memory_format
-from gconv.torch._watch import steps_of
+from gconv.torch._watch import counted
 
 FUNCTIONS = {
     f"conv{kind}{dims}d": getattr(gconv, f"conv{kind}{dims}d")
@@ -29,9 +30,9 @@ NUMBERS = {
 }
 
 _library = torch.library.Library("gconv", "DEF")
-# For each weight what was last asked of it, the layer for that, and for shapes and strides of x
-# those of the result.
-_kept = WeakTensorKeyDictionary()
+# By the identity of a weight: a reference to it, what was last asked of it, the layer for that, and
+# for shapes and strides of x those of the result.
+_kept: dict[int, tuple[Any, Any, Layer, dict[Any, Any]]] = {}
 
 
 def _define(name: str, dims: int, transposed: bool) -> None:
@@ -140,13 +141,19 @@ _library.define(
 
 def _convolution(x: Any, weight: Any, bias: Any, norm: Any, *rest: Any) -> Any:
     """The convolution of x, normalised and activated."""
-    asked = (rest, *(
-        None if tensor is None else _count(tensor) for tensor in (weight, bias, *norm)
-    ))
-    known = _kept.get(weight)
-    if known is None or known[0] != asked or weight.is_inference():
-        known = _kept[weight] = asked, _layer_of(weight, bias, norm, *rest), {}
-    _, layer, ways = known
+    tensors = [tensor for tensor in (weight, bias, *norm) if tensor is not None]
+    try:
+        counts = [(tensor._version, tensor.data_ptr()) for tensor in tensors]
+    except RuntimeError:  # nobody counts what is written to tensors of inference mode
+        counts = None
+    asked = rest, bias is None, counts, counted(tensors)
+    known = _kept.get(id(weight))
+    if counts is None or known is None or known[0]() is not weight or known[1] != asked:
+        reference = weakref.ref(weight, partial(_forget, id(weight)))
+        known = reference, asked, _layer_of(weight, bias, norm, *rest), {}
+        if counts is not None:
+            _kept[id(weight)] = known
+    _, _, layer, ways = known
     key = x.shape, x.stride()
     way = ways.get(key)
     if way is None:
@@ -165,10 +172,10 @@ def _convolution(x: Any, weight: Any, bias: Any, norm: Any, *rest: Any) -> Any:
     return y
 
 
-def _count(tensor: Any) -> tuple[int, int, int]:
-    """What changes where a tensor does; nothing counts those of inference mode."""
-    version = 0 if tensor.is_inference() else tensor._version
-    return version, tensor.data_ptr(), steps_of(tensor)
+def _forget(key: int, reference: Any) -> None:
+    """A weight is gone; another may have its identity already."""
+    if key in _kept and _kept[key][0] is reference:
+        del _kept[key]
 
 
 def _layer_of(

@@ -33,17 +33,16 @@ def _count_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> Non
     fused = [group for group in optimizer.param_groups if group.get("fused")]
     for group in fused:
         for tensor in group["params"]:
-            _steps[tensor] = steps_of(tensor) + 1
+            _steps[tensor] = _steps.get(tensor, 0) + 1
     _all_steps += bool(fused)
 
 
 register_optimizer_step_post_hook(_count_step)
 
 
-def steps_of(tensor: Any) -> int:
-    """How many steps of fused optimisers a tensor has made."""
-    steps: int = _steps.get(tensor, 0) if _all_steps else 0
-    return steps
+def counted(tensors: Iterable[Any]) -> list[int] | None:
+    """How many steps of fused optimisers tensors have made; None while there were none at all."""
+    return [_steps.get(tensor, 0) for tensor in tensors] if _all_steps else None
 
 
 class Watch:
@@ -78,8 +77,8 @@ class Watch:
 
         self._steps = self._steps_now()
 
-    def _steps_now(self) -> list[int]:
-        return [steps_of(tensor) for _, _, tensor, _, _ in self._counted if tensor is not None]
+    def _steps_now(self) -> list[int] | None:
+        return counted(tensor for _, _, tensor, _, _ in self._counted if tensor is not None)
 
     def changed(self) -> bool:
         """Whether any of the tensors has other values than they had."""
