@@ -534,7 +534,7 @@ def test_an_empty_batch_gives_an_empty_result(rng):
     assert y.shape == (0, 5, 6, 5)
 
 
-@pytest.mark.parametrize("op, attributes", [
+@pytest.mark.parametrize(("op", "attributes"), [
     ("GlobalAveragePool", {}), ("AveragePool", {"kernel_shape": [2, 2]}), ("LogSoftmax", {}),
     ("InstanceNormalization", {}), ("Mish", {}),
 ])

@@ -152,20 +152,25 @@ def convolve(
     if 0 in x.shape or 0 in y.shape:
         raise Refused
     geometry = parameters.applied_to(x.shape, 4)
-    varies = isinstance(weight, View)
     plan = choose.plan_for(
         geometry, FLOAT32, strides_of(x), isa.machine(FLOAT32), y_in_order=y_in_order,
-        packs=varies)
+        packs=isinstance(weight, View))
     if plan.copied:
         raise Refused
-    packed = None if varies else low.packed(weight[0], plan)
+    reads = [x, residual]
+    taps: steps.Operand | Array
+    if isinstance(weight, View):
+        taps, packed = low.at(weight), None
+        reads.append(weight)
+    else:
+        name, taps = weight
+        packed = low.packed(name, plan)
     low.own(
         steps.convolution(
-            plan, low.at(x), low.at(y),
-            weight=low.at(weight) if varies else weight[1], packed=packed, bias=bias,
+            plan, low.at(x), low.at(y), weight=taps, packed=packed, bias=bias,
             residual=None if residual is None else low.at(residual), images=x.shape[0],
             weight_image=weight_image),
-        [x, residual, *([weight] if varies else [])], y)
+        reads, y)
 
 
 @lowers("Conv", "ConvTranspose")
@@ -573,7 +578,7 @@ def group_norm(low: Lowering, node: Node) -> None:
     batch, channels = x.shape[:2]
     groups = node.attributes.get("num_groups", channels)
     y = result(low, node.outputs[0], x, beside=[scale, shift])
-    shape = (batch * groups, x.size // batch // groups)
+    shape: tuple[int, ...] = (batch * groups, x.size // batch // groups)
     flat_x, flat_y = x.reshaped(shape), y.reshaped(shape)
     if flat_y is None:
         shape = (batch, groups, shape[1])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gconv._call import isa
 from gconv._call.geometry import Shape
 from gconv._engine.program import Program
+from gconv._steps import Step
 from gconv.onnx.graph import Graph, Node
 from gconv.onnx.lowering import Lowering
 from gconv.onnx.memory import LINE_BYTES, Root, View, allocate
@@ -108,7 +109,7 @@ class Plan:
         self.arena_bytes = allocate(
             [root for root in low.roots if root.kind == "arena" and root.end >= 0])
         places = [self._place(root) for root in low.roots]
-        own = []
+        own: list[Step] = []
         self.actions: list[tuple[int, int] | ReferenceStep] = []
         for number, entry in enumerate(low.entries):
             if entry.step is None:

@@ -459,7 +459,7 @@ class InferenceSession:
                 raise ValueError(
                     f"{NAME}: input {name!r} is missing; the model takes {_declared(info)}")
             values[name] = as_input(feed[name], info)
-        given = frozenset()
+        given: frozenset[str] = frozenset()
         if len(feed) > len(values):
             for name in feed:
                 if name not in values and name not in self._optional:
