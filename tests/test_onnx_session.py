@@ -553,6 +553,52 @@ def test_results_without_elements_need_no_computation(rng, op, attributes):
     assert none.shape == (0, *y.shape[1:])
 
 
+# Nodes whose operands do not fit, which shape inference lets pass: (node, shape of x, constants).
+MISFITS = {
+    "a reshape to more": (node("Reshape", "r", "s", "y"), (3, 5), {"s": np.array([30, 40])}),
+    "a reshape to less": (node("Reshape", "r", "s", "y"), (30, 40), {"s": np.array([3, 5])}),
+    "a bias of fewer": (node("Conv", "r", "w", "b", "y"), (1, 3, 5, 5),
+                        {"w": np.ones((4, 3, 3, 3), np.float32), "b": np.ones(3, np.float32)}),
+    "blocks of channels": (node("DepthToSpace", "r", "y", blocksize=2), (1, 6, 2, 2), {}),
+    "blocks of pixels": (node("SpaceToDepth", "r", "y", blocksize=2), (1, 6, 3, 2), {}),
+}
+
+
+@pytest.mark.parametrize("case", MISFITS)
+def test_operands_that_do_not_fit_are_refused_before_memory_is_read(case):
+    """A model is data from strangers: no view reaches beyond what it is a view of."""
+    misfit, shape, constants = MISFITS[case]
+    names = [f"d{axis}" for axis in range(len(shape))]
+    graph = helper.make_graph(
+        [node("Relu", "x", "r"), misfit], "misfit",
+        [helper.make_tensor_value_info("x", FLOAT, names)],
+        [helper.make_tensor_value_info("y", FLOAT, None)],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()])
+    data = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    with pytest.raises(ValueError, match=misfit.op_type):
+        InferenceSession(data).run(None, {"x": np.ones(shape, np.float32)})
+
+
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
+@pytest.mark.parametrize("size, kernel, stride, pad", [
+    (3, 1, 3, 0), (6, 2, 3, 0), (5, 2, 3, 1), (7, 2, 3, 1), (7, 3, 2, 0),
+])
+def test_windows_that_begin_behind_x_are_left_out(rng, op, size, kernel, stride, pad):
+    """With ceil_mode in every opset, whatever shape inference says of the old ones."""
+    data = model(
+        [node(op, "x", "y", kernel_shape=[kernel], strides=[stride], pads=[pad, pad], ceil_mode=1)],
+        {"x": (FLOAT, (1, 2, "n"))}, {"y": (FLOAT, None)}, opset=12 if op == "MaxPool" else 19)
+    x = rng.standard_normal((1, 2, size)).astype(np.float32)
+    (y,) = InferenceSession(data).run(None, {"x": x})
+    begins = [at for at in range(-pad, size, stride)
+              if at == -pad or at + kernel - stride < size + pad]
+    right = np.stack(
+        [getattr(x[..., max(at, 0):at + kernel], "max" if op == "MaxPool" else "mean")(-1)
+         for at in begins], -1)
+    np.testing.assert_allclose(y, right, rtol=1e-5, atol=1e-6)
+
+
 def test_num_threads_is_checked(rng):
     with pytest.raises(ValueError, match="num_threads"):
         InferenceSession(random_cnn(rng, ["conv"]), num_threads=0)

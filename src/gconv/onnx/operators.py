@@ -151,6 +151,9 @@ def convolve(
     """Add the step of a convolution; a weight is a constant and its name, or a result."""
     if 0 in x.shape or 0 in y.shape:
         raise Refused
+    if bias is not None and bias.shape != y.shape[1:2]:
+        raise ValueError(
+            f"{label(low.node)}: the bias must have shape {y.shape[1:2]}, got {bias.shape}")
     geometry = parameters.applied_to(x.shape, 4)
     plan = choose.plan_for(
         geometry, FLOAT32, strides_of(x), isa.machine(FLOAT32), y_in_order=y_in_order,
@@ -651,6 +654,8 @@ def reshape(low: Lowering, node: Node) -> None:
             raise Refused
     x = low.view(node.inputs[0])
     shape = low.known.shape[name]
+    if x.size != math.prod(shape):
+        raise ValueError(f"{label(node)}: x of shape {x.shape} cannot have shape {shape}")
     view = x.reshaped(shape)
     if view is None:
         target = low.targets.get(name)
@@ -781,6 +786,8 @@ def rearrange(low: Lowering, node: Node) -> None:
     block = node.attributes["blocksize"]
     batch, channels, *size = x.shape
     out_channels, *out = y.shape[1:]
+    if x.size != y.size:
+        raise ValueError(f"{label(node)}: x of shape {x.shape} has no blocks of {block}")
     if node.op == "SpaceToDepth":
         split_x = x.reshaped((batch, channels, out[0], block, out[1], block))
         order: tuple[int, ...] = (0, 3, 5, 1, 2, 4)
