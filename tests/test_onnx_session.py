@@ -581,7 +581,7 @@ def test_operands_that_do_not_fit_are_refused_before_memory_is_read(case):
 
 
 @pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
-@pytest.mark.parametrize("size, kernel, stride, pad", [
+@pytest.mark.parametrize(("size", "kernel", "stride", "pad"), [
     (3, 1, 3, 0), (6, 2, 3, 0), (5, 2, 3, 1), (7, 2, 3, 1), (7, 3, 2, 0),
 ])
 def test_windows_that_begin_behind_x_are_left_out(rng, op, size, kernel, stride, pad):
