@@ -170,8 +170,8 @@ def models_plot(results: dict[str, Any], path: Path) -> Path:
     for peer, (colour, marker) in _MARKS.items():
         if any(peer in row["seconds"] for row in results["rows"]):
             panels[0][0].plot([], [], marker, color=colour, label=RUNNERS[peer].title)
-    figure.supxlabel("speed of a gconv session over that of each peer", fontsize=9)
-    figure.suptitle(f"{results['cpu']}, {results['date']}", fontsize=10)
+    what = "speed of a gconv session over that of each peer"
+    figure.suptitle(f"{what}, {results['cpu']}, {results['date']}", fontsize=10)
     handles, labels = panels[0][0].get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
