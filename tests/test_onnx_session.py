@@ -289,6 +289,21 @@ def test_a_residual_that_is_read_elsewhere_too_is_not_written_over(rng, case, th
     np.testing.assert_allclose(z, wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("features", [3, 5, 8, 17, 33])
+def test_a_residual_of_rows_is_not_written_over_before_it_is_read(rng, features):
+    """softmax(r) + x @ w of many rows, which kernels compute by blocks of channels and pixels."""
+    data = model(
+        [node("Softmax", "r", "a"), node("MatMul", "x", "w", "m"), node("Add", "m", "a", "y"),
+         node("Softmax", "y", "z")],
+        {"x": (FLOAT, (2, 96, 3)), "r": (FLOAT, (2, 96, features))}, {"z": (FLOAT, None)},
+        {"w": rng.standard_normal((3, features)).astype(np.float32)})
+    feed = {"x": rng.standard_normal((2, 96, 3)).astype(np.float32),
+            "r": rng.standard_normal((2, 96, features)).astype(np.float32)}
+    (z,) = InferenceSession(data).run(None, feed)
+    (wanted,) = ReferenceEvaluator(data).run(None, feed)
+    np.testing.assert_allclose(z, wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_a_subset_of_the_outputs_is_the_same(rng):
     _, session = everything(rng)
     x = rng.standard_normal((1, 3, 5, 6)).astype(np.float32)

@@ -251,13 +251,15 @@ def linear(low: Lowering, node: Node) -> None:
     out, features = weight.shape
     parameters = Parameters.of_convolution(
         label(node), 1, (out, features, 1), None, activation=node.attributes["activation"])
-    y = result(low, node.outputs[0], residual, beside=[image])
+    y_in_order = image.shape[2] == 1 or out == 1
+    # In C order alone a kernel reads the residual of an element before it writes there.
+    y = result(low, node.outputs[0], residual if y_in_order else None, beside=[image])
     y_image = rows_as_image(y)
     residual_image = None if residual is None else rows_as_image(residual)
     assert y_image is not None
     convolve(
         low, parameters, image, y_image, (node.inputs[1], weight), bias, residual_image,
-        y_in_order=image.shape[2] == 1 or out == 1)
+        y_in_order=y_in_order)
 
 
 def label(node: Node) -> str:
