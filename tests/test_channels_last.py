@@ -68,7 +68,7 @@ LAYER_SHAPES = {
         (1, 20, 4, 9, 11), (20, 1, 3, 3, 3), {"padding": 1, "groups": 20}, PIXELS),
     "depthwise 7": ((1, 47, 9, 30), (47, 1, 7, 7), {"padding": 3, "groups": 47}, PIXELS),
     "depthwise 31": ((1, 17, 9, 30), (17, 1, 31, 31), {"padding": 15, "groups": 17}, None),
-    "depthwise 15": ((1, 32, 9, 30), (32, 1, 15, 15), {"padding": 7, "groups": 32}, PIXELS),
+    "depthwise 15": ((1, 32, 9, 30), (32, 1, 15, 15), {"padding": 7, "groups": 32}, None),
     "depthwise 1x9 d2": (
         (2, 35, 4, 3), (35, 1, 1, 9), {"padding": (0, 40), "dilation": (1, 2), "groups": 35},
         PIXELS),
@@ -86,7 +86,7 @@ LAYER_SHAPES = {
         (1, 17, 3, 3, 4), (17, 1, 1, 3, 3), {"padding": (1, 3, 2), "groups": 17}, PIXELS),
     "4 per group": ((1, 32, 9, 30), (32, 4, 3, 3), {"padding": 1, "groups": 8}, ACROSS),
     "8 per group": ((2, 32, 5, 29), (32, 8, 3, 3), {"padding": 1, "groups": 4}, None),
-    "wide padding": ((1, 32, 5, 7), (32, 4, 3, 3), {"padding": (1, 3), "groups": 8}, ACROSS),
+    "wide padding": ((1, 32, 5, 7), (32, 4, 3, 3), {"padding": (1, 3), "groups": 8}, None),
     "ragged": ((1, 40, 9, 11), (60, 2, 3, 3), {"padding": 1, "groups": 20}, ACROSS),
     "narrow": ((1, 6, 9, 11), (4, 3, 3, 3), {"padding": 1, "groups": 2}, None),
     "dense": ((1, 24, 9, 11), (40, 24, 3, 3), {"padding": 1}, "channel"),

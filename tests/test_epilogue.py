@@ -234,7 +234,7 @@ def test_several_blocks_of_input_channels_were_met(dtype):
     for name in ("many channels", "many channels, far taps"):
         x, weight, options = CASES[name]
         for family in ("width", "channel"):
-            with plans(usable()[0], Kernel(family)):
+            with plans(usable()[0], Kernel(family, "")):
                 how = gconv.Conv2d(np.ones(weight, dtype), **options).explain(x)
             if how.in_block < weight[1]:
                 found.add(family)

@@ -1,5 +1,6 @@
 """Programs: steps in order, on buffers that are given, by any number of threads at once."""
 
+import os
 import threading
 from dataclasses import replace
 
@@ -140,7 +141,8 @@ def test_threads_share_a_program(engine, rng):
 def test_a_program_runs_after_a_fork():
     """The child has no pool of threads until it starts its own."""
     done = run_python("-c", (
-        "import os, numpy as np\n"
+        "import os, sys, numpy as np\n"
+        f"sys.path.insert(0, {os.path.dirname(__file__)!r})\n"
         "from test_program import *\n"
         "buffers, found, want = small(np.random.default_rng(0))\n"
         "program = Program([on_threads(step) for step in found], steps_of(usable()[0]))\n"

@@ -220,7 +220,10 @@ def explain(
     """What a layer does with an x of a given shape in C order."""
     geometry = parameters.applied_to(shape, weight.itemsize)
     x_shape = (geometry.batch, geometry.in_channels, *geometry.in_size)
-    sizes = [math.prod(x_shape[axis + 1 :]) for axis in range(1, len(x_shape))]
+    sizes = [
+        math.prod(max(extent, 1) for extent in x_shape[axis + 1 :])
+        for axis in range(1, len(x_shape))
+    ]
     # From an image to the next: 0, as no plan depends on it.
     strides = (0, *(size * weight.itemsize for size in sizes))
     machine = isa.machine(weight.dtype)

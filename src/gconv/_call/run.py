@@ -138,14 +138,14 @@ def new_result(shape: Shape, dtype: np.dtype[Any], batched: bool, in_order: bool
 
 def strides_of(array: Array, batched: bool) -> tuple[int, ...]:
     """Strides within an image behind a 0 for the batch, of which no plan depends. Along an axis of
-    one element, where a stride means nothing, it is that of C order, so that all such arrays have
-    the same plan."""
+    one element, and of an empty array, where a stride means nothing, it is that of C order, so
+    that all such arrays have the same plan."""
     strides, step = [], array.itemsize
     for stride, extent in zip(
         reversed(array.strides[batched:]), reversed(array.shape[batched:]), strict=True
     ):
-        strides.append(step if extent == 1 else stride)
-        step = strides[-1] * extent
+        strides.append(step if extent <= 1 or array.size == 0 else stride)
+        step = strides[-1] * max(extent, 1)
     return (0, *reversed(strides))
 
 
