@@ -14,13 +14,13 @@
 # Every activation leaves NaN as it is.
 
 
-# What tiles apply, with the constants of hardsigmoid and hardswish. Tiles read all of it from memory
+# What is applied, with the constants of hardsigmoid and hardswish. Tiles read all of it from memory
 # when their sums are complete (see read_here), so that it takes no register from the loops over the
 # taps.
 cdef struct Epilogue:
     Activation activation
     sum_t low, high  # of leaky_relu the slope, and 0
-    sum_t least, most, shift, scale
+    sum_t least, shift, scale
 
 
 cdef inline bint after_tiles(const ConvPlan* p, const void* residual) noexcept nogil:
@@ -35,9 +35,7 @@ cdef inline Epilogue epilogue_of(Activation activation, double low, double high)
     e.activation = activation
     e.low = low
     e.high = high
-    # The other factor of hardsigmoid is 1, that of hardswish is x.
-    e.least = 1 if activation == HARDSIGMOID else -3
-    e.most = 1 if activation == HARDSIGMOID else INFINITY
+    e.least = -3
     e.shift = 3
     e.scale = 1.0 / 6
     return e
@@ -63,11 +61,14 @@ cdef inline vec leaky_relu(vec x, sum_t slope, sum_t zero) noexcept nogil:
     return if_below(splat(zero), x, splat(slope) * x, x)
 
 
-cdef inline vec hard_gate(vec x, const Epilogue* e) noexcept nogil:
-    """clip(x + 3, 0, 6) / 6, with the plan's low and high, and times x for hardswish. That of -inf
-    is 0. One text for both, since every tile has a copy of it."""
-    return at_most(splat(e.most), at_least(splat(e.least), x)) * (
-        clamped(x + splat(e.shift), e.low, e.high) * splat(e.scale))
+cdef inline vec hardsigmoid(vec x, const Epilogue* e) noexcept nogil:
+    """clip(x + 3, 0, 6) / 6, with the plan's low and high."""
+    return clamped(x + splat(e.shift), e.low, e.high) * splat(e.scale)
+
+
+cdef inline vec hardswish(vec x, const Epilogue* e) noexcept nogil:
+    """x hardsigmoid(x); of -inf it is 0."""
+    return at_least(splat(e.least), x) * hardsigmoid(x, e)
 
 
 # exp(x) = 2**n exp(r), with x = n ln 2 + r and |r| <= ln 2 / 2. ln 2 is subtracted in two parts,
@@ -250,8 +251,10 @@ cdef inline vec activated(vec v, Activation ACTIVATION, const Epilogue* e) noexc
         return clamped(v, e.low, e.high)
     if ACTIVATION == LEAKY_RELU:
         return leaky_relu(v, e.low, e.high)
-    if ACTIVATION == HARDSIGMOID or ACTIVATION == HARDSWISH:
-        return hard_gate(v, e)
+    if ACTIVATION == HARDSWISH:
+        return hardswish(v, e)
+    if ACTIVATION == HARDSIGMOID:
+        return hardsigmoid(v, e)
     if ACTIVATION == SIGMOID:
         return sigmoid(v)
     if ACTIVATION == TANH:
@@ -271,7 +274,7 @@ cdef inline vec finished(vec v, const Epilogue* e) noexcept nogil:
         return activated(v, CLAMP, e)
     if e.activation == LEAKY_RELU:
         return activated(v, LEAKY_RELU, e)
-    if e.activation == HARDSIGMOID or e.activation == HARDSWISH:
+    if e.activation == HARDSWISH:
         return activated(v, HARDSWISH, e)
     return v
 
@@ -310,8 +313,10 @@ cdef void finish_row_of(
         finish_row_by(y, sums, residual, n, CLAMP, e)
     elif e.activation == LEAKY_RELU:
         finish_row_by(y, sums, residual, n, LEAKY_RELU, e)
-    elif e.activation == HARDSIGMOID or e.activation == HARDSWISH:
+    elif e.activation == HARDSWISH:
         finish_row_by(y, sums, residual, n, HARDSWISH, e)
+    elif e.activation == HARDSIGMOID:
+        finish_row_by(y, sums, residual, n, HARDSIGMOID, e)
     elif e.activation == SIGMOID:
         finish_row_by(y, sums, residual, n, SIGMOID, e)
     elif e.activation == TANH:
@@ -346,7 +351,7 @@ cdef inline void activate_tile(
         for j in range(ROWS):
             for v in range(VECTORS):
                 acc[j][v] = activated(acc[j][v], LEAKY_RELU, e)
-    elif e.activation == HARDSIGMOID or e.activation == HARDSWISH:
+    elif e.activation == HARDSWISH:
         for j in range(ROWS):
             for v in range(VECTORS):
                 acc[j][v] = activated(acc[j][v], HARDSWISH, e)

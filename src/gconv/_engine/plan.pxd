@@ -22,8 +22,8 @@ cdef enum Activation:
     IDENTITY
     CLAMP
     LEAKY_RELU
-    HARDSIGMOID
     HARDSWISH  # the last that tiles may apply
+    HARDSIGMOID
     SIGMOID
     TANH
     SILU
