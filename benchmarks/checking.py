@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Mapping
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,3 +72,20 @@ def error(result: Array, expected: NDArray[np.float64], allowed: float) -> float
     if result.shape != expected.shape:
         return float("inf")
     return float(np.max(np.abs(result - expected), initial=0.0)) / allowed
+
+
+def report_wrong(
+    results: dict[str, Any], contenders: Mapping[str, Any], name_of: Callable[[Any], str]
+) -> int:
+    """Name the results that are wrong; the exit status tells about gconv's."""
+    status = 0
+    for row in results["rows"]:
+        for name, off in row["errors"].items():
+            if off > 1:
+                print(
+                    f"{name_of(row)}: {contenders[name].title} is off by {off:.1f} times the "
+                    "tolerance",
+                    file=sys.stderr,
+                )
+                status = status or int(contenders[name].ours)
+    return status

@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gconv._bench import machine
+from gconv._bench.checking import report_wrong
 from gconv._bench.contenders.base import Unsupported
 from gconv._bench.contenders.whole_models import RUNNERS, Runner
 from gconv._bench.models_report import OURS, markdown
-from gconv._bench.options import Parser, add_thread_counts, count, counts, writable
+from gconv._bench.options import (
+    Parser,
+    add_thread_counts,
+    count,
+    counts,
+    known_names,
+    writable,
+)
 from gconv._bench.progress import tracked
-from gconv._bench.refused import Refused, prepare_plots, write
+from gconv._bench.refused import Refused, prepare_plots, print_or_write, write
 from gconv._bench.timing import TURN_SECONDS
 from gconv._bench.worker import Failed, Worker, interleave
 from gconv._bench.zoo import GROUPS, ZOO, Exported, names_of
@@ -63,7 +72,8 @@ def parser() -> argparse.ArgumentParser:
         "--batch", type=counts, default=[1], metavar="N,N", help="samples of the input (1)"
     )
     options.add_argument(
-        "--contenders", type=_contenders, default=list(RUNNERS), metavar="NAME,NAME",
+        "--contenders", type=partial(known_names, RUNNERS), default=list(RUNNERS),
+        metavar="NAME,NAME",
         help=f"which of {', '.join(RUNNERS)} (all)",
     )
     options.add_argument(
@@ -116,16 +126,12 @@ def _bench(options: argparse.Namespace) -> int:
         return 0
     if options.json:
         write(options.json, json.dumps(results, indent=1) + "\n")
-    tables = markdown(results)
-    if options.markdown:
-        write(options.markdown, tables)
-    else:
-        print(tables)
+    print_or_write(markdown(results), options.markdown)
     if options.plots:
         from gconv._bench.plots import models_plot
 
         print(models_plot(results, options.plots / "models.png"))
-    return _check(results)
+    return report_wrong(results, RUNNERS, _row_name)
 
 
 def _measure_all(options: argparse.Namespace) -> dict[str, Any]:
@@ -259,19 +265,8 @@ def together(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {**runs[-1], "rounds": rounds, "rows": list(rows.values())}
 
 
-def _check(results: dict[str, Any]) -> int:
-    """Name the results that are wrong; the exit status tells about gconv's."""
-    status = 0
-    for row in results["rows"]:
-        for name, off in row["errors"].items():
-            if off > 1:
-                print(
-                    f"{row['model']} (batch={row['batch']}, threads={row['threads']}): "
-                    f"{RUNNERS[name].title} is off by {off:.1f} times the tolerance",
-                    file=sys.stderr,
-                )
-                status = status or int(RUNNERS[name].ours)
-    return status
+def _row_name(row: dict[str, Any]) -> str:
+    return f"{row['model']} (batch={row['batch']}, threads={row['threads']})"
 
 
 def _names(text: str) -> list[str]:
@@ -279,16 +274,6 @@ def _names(text: str) -> list[str]:
         return list(dict.fromkeys(name for part in text.split(",") for name in names_of(part)))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{error}") from error
-
-
-def _contenders(text: str) -> list[str]:
-    names = list(dict.fromkeys(text.split(",")))
-    for name in names:
-        if name not in RUNNERS:
-            raise argparse.ArgumentTypeError(
-                f"no contender {name!r}; there are {', '.join(RUNNERS)}"
-            )
-    return names
 
 
 def _results(text: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from gconv._bench.contenders.whole_models import RUNNERS
 from gconv._bench.ratios import Row, fastest, geometric_mean, ratio
-from gconv._bench.report import table, target_table
+from gconv._bench.report import origin, table, target_table
 from gconv._bench.targets import Outcome, Target, outcome
 from gconv._bench.timing import DISTURBED
 
@@ -157,13 +157,8 @@ def cost_table(rows: list[Row]) -> str:
 
 
 def heading(results: dict[str, Any]) -> str:
-    """One paragraph: when, on what, with which versions."""
-    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    return (
-        f"{results['date']}, {results['cpu']} ({results['cores']} cores, "
-        f"{' '.join(results['isas'])}), {results['system']}. {versions}. float32, lower quartile "
-        f"of {results['rounds']} rounds.\n"
-    )
+    """One paragraph: where results are from, and what was measured."""
+    return f"{origin(results)} float32, lower quartile of {results['rounds']} rounds.\n"
 
 
 def markdown(results: dict[str, Any]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -71,7 +73,7 @@ def add_contenders(parser: argparse.ArgumentParser) -> None:
     """``--contenders``, a list of names; None for the usual ones."""
     parser.add_argument(
         "--contenders",
-        type=_contenders,
+        type=partial(known_names, CONTENDERS),
         metavar="NAME,NAME",
         help=f"which of {', '.join(CONTENDERS)} (those in float32)",
     )
@@ -110,11 +112,12 @@ def counts(text: str) -> list[int]:
     return sorted({count(part) for part in text.split(",")})
 
 
-def _contenders(text: str) -> list[str]:
+def known_names(known: Collection[str], text: str) -> list[str]:
+    """Names of contenders, each once."""
     names = list(dict.fromkeys(text.split(",")))
     for name in names:
-        if name not in CONTENDERS:
+        if name not in known:
             raise argparse.ArgumentTypeError(
-                f"no contender {name!r}; there are {', '.join(CONTENDERS)}"
+                f"no contender {name!r}; there are {', '.join(known)}"
             )
     return names

@@ -26,3 +26,11 @@ def write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise Refused(f"{path}: {error.strerror}") from error
+
+
+def print_or_write(text: str, path: Path | None) -> None:
+    """Write a text to a file, or to standard output where there is none."""
+    if path:
+        write(path, text)
+    else:
+        print(text)

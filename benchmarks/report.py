@@ -39,17 +39,23 @@ def table(header: list[str], rows: list[list[str]], left: int = 1) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in [header, rule, *rows]) + "\n"
 
 
-def heading(results: dict[str, Any]) -> str:
-    """One paragraph: when, on what, with which versions."""
+def origin(results: dict[str, Any]) -> str:
+    """When, on what, with which versions: two sentences."""
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    return (
+        f"{results['date']}, {results['cpu']} ({results['cores']} cores, "
+        f"{' '.join(results['isas'])}), {results['system']}. {versions}."
+    )
+
+
+def heading(results: dict[str, Any]) -> str:
+    """One paragraph: where results are from, and what was measured."""
     peaks = ", ".join(
         f"{max(row['peak'] for row in rows) / 1e9:.0f} GFLOP/s on {threads}"
         for threads, rows in by_threads(results).items()
     )
     return (
-        f"{results['date']}, {results['cpu']} ({results['cores']} cores, "
-        f"{' '.join(results['isas'])}), {results['system']}. {versions}. "
-        f"FMA peak by threads: {peaks}. float32 unless named, lower quartile of "
+        f"{origin(results)} FMA peak by threads: {peaks}. float32 unless named, lower quartile of "
         f"{results['rounds']} rounds.\n"
     )
 

@@ -29,7 +29,7 @@ from gconv._bench.options import (
     writable,
 )
 from gconv._bench.progress import tracked
-from gconv._bench.refused import Refused, prepare_plots, write
+from gconv._bench.refused import Refused, prepare_plots, print_or_write, write
 from gconv._bench.report import markdown
 from gconv._bench.timing import Schedule, warm_allocator
 
@@ -124,31 +124,16 @@ def _bench(options: argparse.Namespace) -> int:
         results["rows"].append(measure(layer, loaded, threads, schedule))
         if options.json:  # after every row: an interrupted run is not lost
             write(options.json, json.dumps(results, indent=1) + "\n")
-    tables = markdown(results)
-    if options.markdown:
-        write(options.markdown, tables)
-    else:
-        print(tables)
+    print_or_write(markdown(results), options.markdown)
     if options.plots:
         from gconv._bench.plots import write_plots
 
         print(*write_plots(results, options.plots), sep="\n")
-    return _check(results)
+    return checking.report_wrong(results, CONTENDERS, _row_name)
 
 
-def _check(results: dict[str, Any]) -> int:
-    """Name the results that are wrong; the exit status tells about gconv's."""
-    status = 0
-    for row in results["rows"]:
-        for name, error in row["errors"].items():
-            if error > 1:
-                print(
-                    f"{row['layer']} (threads={row['threads']}): {CONTENDERS[name].title} is off "
-                    f"by {error:.1f} times the tolerance",
-                    file=sys.stderr,
-                )
-                status = status or int(CONTENDERS[name].ours)
-    return status
+def _row_name(row: dict[str, Any]) -> str:
+    return f"{row['layer']} (threads={row['threads']})"
 
 
 if __name__ == "__main__":

@@ -14,16 +14,16 @@ import argparse
 import copy
 import json
 import math
-import platform
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
-from gconv._bench import zoo
+from gconv._bench import machine, zoo
+from gconv._bench.ratios import geometric_mean
+from gconv._bench.report import origin, table
 
 #: timm's models that are measured, those with grouped or depthwise layers first.
 GROUPED = (
@@ -179,24 +179,21 @@ def ratio(row: Any, of: Sequence[str] = ("gconv.torch", "gconv.torch channels-la
     return theirs / ours
 
 
-def table(rows: Sequence[Any]) -> str:
+def report(rows: Sequence[Any]) -> str:
     """The rows in Markdown, with what the targets say."""
     keys = [*rows[0]["seconds"]]
-    lines = [
-        "| model | batch | threads | convolutions | " + " | ".join(f"{key}, ms" for key in keys)
-        + " | times as fast |",
-        "| :-- | --: | --: | --: |" + " --: |" * (len(keys) + 1),
-    ]
-    lines += [
-        f"| {row['name']} | {row['batch']} | {row['threads']} | {row['convolutions']:.0%} | "
-        + " | ".join(f"{row['seconds'][key] * 1e3:.1f}" for key in keys)
-        + f" | {ratio(row):.2f} |"
+    header = ["model", "batch", "threads", "convolutions", *(f"{key}, ms" for key in keys),
+              "times as fast"]
+    cells = [
+        [row["name"], str(row["batch"]), str(row["threads"]), f"{row['convolutions']:.0%}",
+         *(f"{row['seconds'][key] * 1e3:.1f}" for key in keys), f"{ratio(row):.2f}"]
         for row in rows
     ]
     heavy = [row for row in rows if row["convolutions"] > 0.5]
     grouped = [row for row in rows if row["name"] in GROUPED]
-    lines += [
-        "",
+    found = machine.description(["gconv", "torch"])
+    return "\n".join([
+        table(header, cells),
         "Times as fast: PyTorch in its faster order over the swapped model in its faster order. "
         "Convolutions: their part of PyTorch's time.",
         "",
@@ -204,9 +201,8 @@ def table(rows: Sequence[Any]) -> str:
         f"- where convolutions take more than half: least {_least(heavy)} (target 1.3)",
         f"- nets with grouped or depthwise layers: geometric mean {_mean(grouped)} (target 1.5)",
         "",
-        _machine(),
-    ]
-    return "\n".join(lines)
+        f"{origin(found)} float32, random weights, lower quartile of {ROUNDS} rounds.",
+    ])
 
 
 def _least(rows: Sequence[Any]) -> str:
@@ -219,24 +215,8 @@ def _least(rows: Sequence[Any]) -> str:
 
 
 def _mean(rows: Sequence[Any]) -> str:
-    if not rows:
-        return "–"
-    return f"{math.exp(sum(math.log(ratio(row)) for row in rows) / len(rows)):.2f}"
-
-
-def _machine() -> str:
-    import numpy as np
-    import torch
-
-    import gconv
-    from gconv._call import isa
-    from gconv._plan import machine
-
-    return (
-        f"{date.today()}, {machine.identity().name} ({isa.current()}), {platform.system()}. "
-        f"Python {platform.python_version()}, NumPy {np.__version__}, gconv {gconv.__version__}, "
-        f"PyTorch {torch.__version__}. float32, random weights, lower quartile of {ROUNDS} rounds."
-    )
+    mean = geometric_mean(map(ratio, rows))
+    return "–" if mean is None else f"{mean:.2f}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -278,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{name}, batch {batch}, {threads} threads: {ratio(rows[-1]):.2f}", file=sys.stderr)
         if options.json:
             options.json.write_text(json.dumps(rows, indent=1))
-    text = table(rows)
+    text = report(rows)
     print(text)
     if options.markdown:
         options.markdown.write_text(f"# Whole PyTorch models\n\n{text}\n", encoding="utf-8")

@@ -17,7 +17,7 @@ def _unaligned(array):
     return _into(array, np.ndarray(array.shape, array.dtype, raw))
 
 
-def _channels_last(array):
+def channels_last(array):
     """Channels, the axis after the batch, are the fastest in memory."""
     last = np.empty_like(np.moveaxis(array, 1, -1), order="C") if array.ndim > 1 else array.copy()
     return _into(array, np.moveaxis(last, -1, 1) if array.ndim > 1 else last)
@@ -58,7 +58,7 @@ def _transposed(array):
 LAYOUTS = {
     "C": np.ascontiguousarray,
     "Fortran": np.asfortranarray,
-    "channels last": _channels_last,
+    "channels last": channels_last,
     "transposed": _transposed,
     "spaced": _spaced,
     "negative": _negative,

@@ -80,3 +80,12 @@ def tuned(**changes):
         yield
     finally:
         isa.machine_of, functional.short_cuts, choose.plans = kept
+
+
+def refuse_the_whole_way(monkeypatch):
+    """Let no call succeed from here on but by a short cut."""
+
+    def whole_way(*args, **kwargs):
+        raise AssertionError("no short cut was kept")
+
+    monkeypatch.setattr(run, "convolve", whole_way)

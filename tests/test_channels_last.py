@@ -4,15 +4,14 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from arrays import integers
+from arrays import channels_last, integers
 from geometries import geometries
 from hypothesis import given
 from hypothesis import strategies as st
-from kernels import KERNELS, layout_of, plans
+from kernels import KERNELS, layout_of, plans, refuse_the_whole_way
 from reference import reference
 
 import gconv
-from gconv._call import run
 from gconv._call.isa import machine_of, usable
 from gconv._plan import choose
 
@@ -24,11 +23,6 @@ ACROSS = ("fitting", "picked", "neighbours")  # a vector of channels at a time
 PIXELS = ("pixels", "descending", "wide")  # tiles of several pixels
 FUNCTIONS = {1: gconv.conv1d, 2: gconv.conv2d, 3: gconv.conv3d}
 LAYERS = {1: gconv.Conv1d, 2: gconv.Conv2d, 3: gconv.Conv3d}
-
-
-def channels_last(array):
-    """The same numbers with neighbouring channels."""
-    return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, 1, -1)), -1, 1)
 
 
 def is_channels_last(array):
@@ -320,10 +314,7 @@ def test_the_second_call_takes_the_short_cut(isa, dtype, rng, batched, out_chann
     np.testing.assert_array_equal(out, want)
     np.testing.assert_array_equal(gconv.conv2d(x, weight, padding=1), want)
 
-    def whole_way(*args, **kwargs):
-        raise AssertionError("no short cut was kept")
-
-    monkeypatch.setattr(run, "convolve", whole_way)
+    refuse_the_whole_way(monkeypatch)
     for again in (layer(x), gconv.conv2d(x, weight, padding=1)):
         np.testing.assert_array_equal(again, want)
         assert again.strides == out.strides

@@ -6,14 +6,14 @@ import pickle
 
 import numpy as np
 import pytest
-from arrays import LAYOUTS, integers, normals
+from arrays import LAYOUTS, channels_last, integers, normals
 from interpreter import run_python
+from kernels import refuse_the_whole_way
 from oracles import oracle
 from reference import reference
 
 import gconv
 from gconv._api import layers
-from gconv._call import run
 from gconv._call.isa import usable
 from gconv._plan.family import Packings
 
@@ -118,17 +118,6 @@ SLICES = {
     "broadcast": lambda x: np.broadcast_to(x[:1, :8], (3, 8, *x.shape[2:])),
     "rows of a channels-last array": lambda x: channels_last(x)[:, :8, 1:-1],
 }
-
-
-def channels_last(x):
-    return np.ascontiguousarray(np.moveaxis(x, 1, -1)).swapaxes(1, -1).swapaxes(2, -1)
-
-
-def refuse_the_whole_way(monkeypatch):
-    def whole_way(*args, **kwargs):
-        raise AssertionError("no short cut was kept")
-
-    monkeypatch.setattr(run, "convolve", whole_way)
 
 
 @pytest.mark.parametrize("order", [np.ascontiguousarray, channels_last])

@@ -9,6 +9,19 @@ from gconv._bench.contenders.onnx_model import onnx_model
 from gconv._bench.layers import Layer
 
 
+def configuration(threads: int) -> dict[str, str]:
+    """How models are compiled."""
+    return {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": "1",
+        "INFERENCE_NUM_THREADS": str(threads),
+        # It would compute in bfloat16 on CPUs that have it.
+        "INFERENCE_PRECISION_HINT": "f32",
+        # Whoever measures pins everyone's threads alike.
+        "ENABLE_CPU_PINNING": "NO",
+    }
+
+
 class OpenVino(Contender):
     name = "openvino"
     title = "OpenVINO"
@@ -23,16 +36,7 @@ class OpenVino(Contender):
 
         core = ov.Core()
         model = core.read_model(onnx_model(layer, weight))
-        config = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": "1",
-            "INFERENCE_NUM_THREADS": str(threads),
-            # It would compute in bfloat16 on CPUs that have it.
-            "INFERENCE_PRECISION_HINT": "f32",
-            # The runner pins everyone's threads alike.
-            "ENABLE_CPU_PINNING": "NO",
-        }
-        request = core.compile_model(model, "CPU", config).create_infer_request()
+        request = core.compile_model(model, "CPU", configuration(threads)).create_infer_request()
         request.set_input_tensor(ov.Tensor(x, shared_memory=True))
 
         # The result lies in the request's own tensor, written anew by every call.

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from gconv._bench.contenders.base import Unsupported
 from gconv._bench.contenders.mnn import quiet
+from gconv._bench.contenders.openvino import configuration
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -158,21 +159,13 @@ class OpenVinoModel(Runner):
     def open(self, path: Path, feeds: Arrays, threads: int) -> Loaded:
         import openvino as ov
 
-        config = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": "1",
-            "INFERENCE_NUM_THREADS": str(threads),
-            # It would compute in bfloat16 on CPUs that have it.
-            "INFERENCE_PRECISION_HINT": "f32",
-            # The worker pins everyone's threads alike.
-            "ENABLE_CPU_PINNING": "NO",
-        }
         core = ov.Core()
         try:
             model = core.read_model(os.fspath(path))
             if any(model.input(name).partial_shape.is_dynamic for name in feeds):
                 model.reshape({name: list(array.shape) for name, array in feeds.items()})
-            request = core.compile_model(model, "CPU", config).create_infer_request()
+            request = core.compile_model(
+                model, "CPU", configuration(threads)).create_infer_request()
             for name, array in feeds.items():
                 request.set_tensor(name, ov.Tensor(array, shared_memory=True))
         except RuntimeError as error:

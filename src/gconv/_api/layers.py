@@ -323,7 +323,7 @@ class Layer(call.LayerBase):
 
     def _keep(self, short_cut: call.ShortCut) -> None:
         """Keep a short cut, in front of the last ones."""
-        others = [old for old in self._short_cuts or () if not short_cut.replaces(old)]
+        others = [old for old in self._short_cuts if not short_cut.replaces(old)]
         kept = (short_cut, *others[: MOST_SHORT_CUTS - 1])
         object.__setattr__(self, "_short_cuts", kept)
 

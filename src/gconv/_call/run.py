@@ -137,16 +137,21 @@ def new_result(shape: Shape, dtype: np.dtype[Any], batched: bool, in_order: bool
 
 
 def strides_of(array: Array, batched: bool) -> tuple[int, ...]:
-    """Strides within an image behind a 0 for the batch, of which no plan depends. Along an axis of
-    one element, and of an empty array, where a stride means nothing, it is that of C order, so
-    that all such arrays have the same plan."""
-    strides, step = [], array.itemsize
-    for stride, extent in zip(
-        reversed(array.strides[batched:]), reversed(array.shape[batched:]), strict=True
-    ):
-        strides.append(step if extent <= 1 or array.size == 0 else stride)
-        step = strides[-1] * max(extent, 1)
-    return (0, *reversed(strides))
+    """Strides within an image behind a 0 for the batch, of which no plan depends."""
+    strides = image_strides(array.shape, array.strides, array.itemsize)
+    return (0, *strides[batched:])
+
+
+def image_strides(shape: Shape, strides: Shape, step: int) -> Shape:
+    """Strides as plans see them, in the unit of `step`, that of an element. Along an axis of one
+    element, and of an empty array, where a stride means nothing, it is that of C order, so that
+    all such arrays have the same plan."""
+    empty = 0 in shape
+    found = []
+    for stride, extent in zip(reversed(strides), reversed(shape), strict=True):
+        found.append(step if extent <= 1 or empty else stride)
+        step = found[-1] * max(extent, 1)
+    return tuple(reversed(found))
 
 
 def short_cut(geometry: Geometry, prepared: Prepared, packed: Array | None) -> call.ShortCut:

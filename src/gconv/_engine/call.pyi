@@ -115,7 +115,7 @@ class Step:
 class LayerBase:
     weight: NDArray[Any]
     bias: NDArray[Any] | None
-    _short_cuts: tuple[ShortCut, ...] | None
+    _short_cuts: tuple[ShortCut, ...]
     def __call__(
         self,
         x: ArrayLike,

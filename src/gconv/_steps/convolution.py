@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gconv._plan.record import FLAG, INT
 from gconv._steps.operand import Operand, check_float32, check_shape, fixed
-from gconv._steps.record import FLAG, INT, Kind
+from gconv._steps.record import Kind
 from gconv._steps.step import Step, bytes_of, written
 
 if TYPE_CHECKING:

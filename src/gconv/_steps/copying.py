@@ -7,9 +7,10 @@ import math
 import numpy as np
 
 from gconv._engine import program
+from gconv._plan.record import ENUM, INT
 from gconv._steps.axes import Axis, axes_of, by_steps, collapsed, fits, walked
 from gconv._steps.operand import Operand, check_shape
-from gconv._steps.record import AXES, ENUM, INT, Kind
+from gconv._steps.record import AXES, Kind
 from gconv._steps.step import Step, bytes_of, written
 
 COPY = np.dtype(

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from gconv._engine import program
 from gconv._plan.problem import NO_EPILOGUE, Epilogue, Operation
+from gconv._plan.record import ENUM, INT
 from gconv._steps.axes import Axis, axes_of, by_steps, collapsed, fits, walked
 from gconv._steps.operand import Operand, check_array, check_float32, fixed
-from gconv._steps.record import AXES, ENUM, INT, MOST_OPERANDS, Kind
+from gconv._steps.record import AXES, MOST_OPERANDS, Kind
 from gconv._steps.step import Step, bytes_of, written
 
 ELEMENTWISE = np.dtype(

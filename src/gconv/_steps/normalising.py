@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gconv._engine import program
+from gconv._plan.record import FLAG, INT
 from gconv._steps.axes import Axis, axes_of, by_steps, collapsed, fits, walked
 from gconv._steps.operand import Operand, check_array, check_float32, check_shape, fixed
-from gconv._steps.record import AXES, FLAG, INT, Kind
+from gconv._steps.record import AXES, Kind
 from gconv._steps.step import Step, bytes_of, written
 
 SOFTMAX = np.dtype(

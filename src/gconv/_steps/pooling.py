@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gconv._engine import call, program
+from gconv._plan.record import ADDRESS, ENUM, INT
 from gconv._steps.operand import Operand, check_float32, check_shape
-from gconv._steps.record import ADDRESS, ENUM, INT, Kind
+from gconv._steps.record import Kind
 from gconv._steps.step import Step, bytes_of, written
 
 POOL = np.dtype(

@@ -13,13 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gconv._engine import program
+from gconv._plan.record import ADDRESS, ENUM, INT
 
 if TYPE_CHECKING:
     from types import ModuleType
-
-INT = np.intp
-FLAG = ENUM = np.int32  # C's bint and enum
-ADDRESS = np.uintp
 
 MOST_PLACES = program.most_places  # operands of a step
 MOST_AXES = program.most_axes  # axes of an operand that do not collapse

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from gconv._engine import program
+from gconv._plan.record import ENUM, FLAG, INT
 from gconv._steps.axes import Axis, axes_of, by_steps, collapsed, fits, walked
 from gconv._steps.operand import Operand, check_float32
-from gconv._steps.record import AXES, ENUM, FLAG, INT, Kind
+from gconv._steps.record import AXES, Kind
 from gconv._steps.step import Step, written
 
 REDUCE = np.dtype(

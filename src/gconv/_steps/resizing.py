@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gconv._engine import call, program
+from gconv._plan.record import ADDRESS, FLAG, INT
 from gconv._steps.axes import axes_of, by_steps, collapsed, fits, walked
 from gconv._steps.operand import Operand, check_float32, check_shape
-from gconv._steps.record import ADDRESS, AXES, FLAG, INT, Kind
+from gconv._steps.record import AXES, Kind
 from gconv._steps.step import Step, bytes_of, written
 
 RESIZE = np.dtype(

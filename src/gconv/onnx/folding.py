@@ -13,9 +13,9 @@ import onnx.numpy_helper
 import onnx.shape_inference
 from numpy.typing import NDArray
 
-from .graph import OURS, Graph, Info, Node
-from .load import info_of
-from .reference import Reference
+from gconv.onnx.graph import OURS, Graph, Info, Node
+from gconv.onnx.load import info_of
+from gconv.onnx.reference import Reference
 
 MOST_BYTES = 64 * 2**20  # a folded result may have as many, or
 MOST_GROWTH = 4  # this many times the bytes of what it follows from

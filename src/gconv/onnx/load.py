@@ -27,8 +27,8 @@ import onnx.shape_inference
 import onnx.version_converter
 from numpy.typing import NDArray
 
-from .graph import Graph, Info, Node, Size
-from .old_operators import bring_up_to_date
+from gconv.onnx.graph import Graph, Info, Node, Size
+from gconv.onnx.old_operators import bring_up_to_date
 
 Model: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto"
 

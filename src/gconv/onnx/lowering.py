@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from gconv._call.geometry import Shape
 from gconv._engine import call
-from gconv._steps import FIXED, Operand, Step, copy
+from gconv._steps import FIXED, Operand, Step, c_strides, copy
 from gconv.onnx.graph import Graph, Node
-from gconv.onnx.memory import FOREVER, Root, View, c_strides, in_order, new_view
+from gconv.onnx.memory import FOREVER, Root, View, in_order, new_view
 from gconv.onnx.shapes import Shapes
 
 Array: TypeAlias = NDArray[Any]
@@ -112,8 +112,13 @@ class Lowering:
     def new_root(self, kind: str, nbytes: int, number: int = 0) -> Root:
         """Memory for values."""
         root = Root(kind, nbytes, number)
-        self.roots.append(root)
+        self.provide(root)
         return root
+
+    def provide(self, root: Root) -> None:
+        """Let runs have this memory."""
+        root.place = len(self.roots)
+        self.roots.append(root)
 
     def assign(self, name: str, view: View) -> None:
         """Say where a value lies."""
@@ -182,18 +187,12 @@ class Lowering:
     # ---- steps ----
 
     def at(self, view: View) -> Operand:
-        """A view as steps take it; the buffer is the number of its root for now."""
+        """A view as steps take it; the buffer is the place of its root for now."""
         root, size = view.root, view.dtype.itemsize
         if root.array is not None:
             address = call.address_of(root.array) if root.array.size else 0
             return Operand(FIXED, address + view.offset * size, view.shape, view.strides, size)
-        return Operand(self.number_of(root), view.offset * size, view.shape, view.strides, size)
-
-    def number_of(self, root: Root) -> int:
-        """A root's place in the list."""
-        if root is self.roots[-1]:
-            return len(self.roots) - 1
-        return next(number for number, each in enumerate(self.roots) if each is root)
+        return Operand(root.place, view.offset * size, view.shape, view.strides, size)
 
     def own(self, step: Step | None, reads: Sequence[View | None], writes: View) -> None:
         """Add a step of our own.
@@ -287,7 +286,7 @@ class Lowering:
                     placed = self.propose(part, view) or placed
             if placed:
                 if name not in self.targets:
-                    self.roots.append(whole.root)
+                    self.provide(whole.root)
                     self.targets[name] = whole
                 whole.root.values.append(name)
 

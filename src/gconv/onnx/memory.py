@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gconv._call.geometry import Shape
+from gconv._steps import c_strides
 
 Array: TypeAlias = NDArray[Any]
 
@@ -35,6 +36,8 @@ class Root:
     nbytes : int
     number : int
         Of an input or output, which one.
+    place : int
+        In the list of the roots that runs provide; -1 for a constant.
     array : numpy.ndarray or None
         Of a constant.
     begin, end : int
@@ -45,7 +48,7 @@ class Root:
         Of an arena's root, its first byte there.
     """
 
-    __slots__ = ("array", "begin", "end", "kind", "nbytes", "number", "offset", "values")
+    __slots__ = ("array", "begin", "end", "kind", "nbytes", "number", "offset", "place", "values")
 
     def __init__(
         self, kind: str, nbytes: int, number: int = 0, array: Array | None = None
@@ -53,6 +56,7 @@ class Root:
         self.kind = kind
         self.nbytes = nbytes
         self.number = number
+        self.place = -1
         self.array = array
         self.begin, self.end = FOREVER, -1
         self.values: list[str] = []
@@ -130,15 +134,6 @@ class View(NamedTuple):
             shape=self.shape[:axis] + self.shape[axis + 1 :],
             strides=self.strides[:axis] + self.strides[axis + 1 :],
         )
-
-
-def c_strides(shape: Shape) -> Shape:
-    """Strides of C order, in elements."""
-    strides, step = [], 1
-    for extent in reversed(shape):
-        strides.append(step)
-        step *= extent
-    return tuple(reversed(strides))
 
 
 def in_order(shape: Shape, strides: Shape) -> bool:

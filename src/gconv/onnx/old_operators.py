@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx.helper
 
-from .graph import Graph, Info, Node
+from gconv.onnx.graph import Graph, Info, Node
 
 
 def bring_up_to_date(graph: Graph) -> None:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from gconv import _steps as steps
 from gconv._call import isa
-from gconv._call.geometry import Parameters, Shape
+from gconv._call.geometry import Parameters
+from gconv._call.run import image_strides
 from gconv._plan import choose
 from gconv._plan.problem import NO_EPILOGUE, Epilogue, epilogue_of
 from gconv.onnx.graph import OURS, Node
@@ -93,20 +94,6 @@ def constant_integers(low: Lowering, name: str) -> list[int] | None:
 # ---- convolutions and matrix products -----------------------------------------------------------
 
 
-def strides_of(view: View) -> Shape:
-    """Strides within an image in bytes, behind a 0 for the batch; along an axis of one element,
-    that of C order."""
-    size = view.dtype.itemsize
-    strides: list[int] = []
-    step = 1
-    for stride, extent in zip(
-        reversed(view.strides[1:]), reversed(view.shape[1:]), strict=True
-    ):
-        strides.append((step if extent == 1 else stride) * size)
-        step = strides[-1] // size * extent
-    return (0, *reversed(strides))
-
-
 def is_image(view: View) -> bool:
     """Whether an image of a view is in C order or channels-last, or some channels of such."""
     shape, strides = view.shape[1:], view.strides[1:]
@@ -155,8 +142,10 @@ def convolve(
         raise ValueError(
             f"{label(low.node)}: the bias must have shape {y.shape[1:2]}, got {bias.shape}")
     geometry = parameters.applied_to(x.shape, 4)
+    size = FLOAT32.itemsize
+    strides = image_strides(x.shape, tuple(stride * size for stride in x.strides), size)
     plan = choose.plan_for(
-        geometry, FLOAT32, strides_of(x), isa.machine(FLOAT32), y_in_order=y_in_order,
+        geometry, FLOAT32, (0, *strides[1:]), isa.machine(FLOAT32), y_in_order=y_in_order,
         packs=isinstance(weight, View))
     if plan.copied:
         raise Refused

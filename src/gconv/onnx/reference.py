@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx.reference.op_run import OpRun
 from onnx.reference.ops.op_conv_transpose import ConvTranspose as OnnxConvTranspose
 
-from .graph import Graph, Node
+from gconv.onnx.graph import Graph, Node
 
 
 class Pad(OpRun):  # type: ignore[misc]

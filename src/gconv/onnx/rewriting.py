@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .folding import fold, merge_equal, remove_unused
-from .fusing import (
+from gconv.onnx.folding import fold, merge_equal, remove_unused
+from gconv.onnx.fusing import (
     activations,
     affine,
     convolution,
@@ -16,7 +16,7 @@ from .fusing import (
     padding,
     views,
 )
-from .graph import Graph
+from gconv.onnx.graph import Graph
 
 
 def rewrite(graph: Graph, overridden: Iterable[str] = ()) -> None:

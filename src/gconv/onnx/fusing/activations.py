@@ -12,8 +12,8 @@ import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeAlias
 
-from ..graph import Graph, Node
-from . import elementwise
+from gconv.onnx.fusing import elementwise
+from gconv.onnx.graph import Graph, Node
 
 # The coefficient of x**i · f**j, by (i, j).
 Polynomial: TypeAlias = dict[tuple[int, int], float]

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..graph import OURS, Graph, Node
+from gconv.onnx.graph import OURS, Graph, Node
 
 Vector = NDArray[np.float64]
 

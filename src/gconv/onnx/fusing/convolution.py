@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..graph import OURS, Graph, Node
+from gconv.onnx.graph import OURS, Graph, Node
 
 
 def translate(graph: Graph) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import OURS, Graph, Info, Node
+from gconv.onnx.graph import OURS, Graph, Info, Node
 
 BINARY = {
     "Add": "add",

@@ -8,8 +8,8 @@ whatever the sizes of the input: a residual is not broadcast.
 
 from __future__ import annotations
 
-from ..graph import OURS, Graph, Node
-from .sizes import Sizes
+from gconv.onnx.fusing.sizes import Sizes
+from gconv.onnx.graph import OURS, Graph, Node
 
 TAKERS = ("Convolution", "Linear", "Product", "Elementwise", "ScaleShift")
 PRODUCTS = {"Convolution": 3, "Linear": 3, "Product": 2}  # and where their residual stands

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..graph import OURS, Graph, Info, Node
-from . import elementwise
+from gconv.onnx.fusing import elementwise
+from gconv.onnx.graph import OURS, Graph, Info, Node
 
 
 def translate(graph: Graph) -> None:

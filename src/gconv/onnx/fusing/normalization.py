@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..graph import OURS, Graph, Node
-from .affine import scale_shift
+from gconv.onnx.fusing.affine import scale_shift
+from gconv.onnx.graph import OURS, Graph, Node
 
 
 def translate(graph: Graph) -> None:

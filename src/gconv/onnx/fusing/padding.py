@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..graph import Graph, Node
-from ..old_operators import onnx_node
+from gconv.onnx.graph import Graph, Node
+from gconv.onnx.old_operators import onnx_node
 
 Pairs: TypeAlias = list[tuple[int, int]]
 

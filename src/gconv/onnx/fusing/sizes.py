@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, TypeAlias
 
-from ..graph import Graph, Node
+from gconv.onnx.graph import Graph, Node
 
 Extent: TypeAlias = Any  # a number, a Window, or a tuple that stands for what is not known
 Shape: TypeAlias = tuple[Extent, ...]

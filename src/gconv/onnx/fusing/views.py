@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..folding import remove_identity
-from ..graph import Graph, Node
-from ..old_operators import onnx_node
+from gconv.onnx.folding import remove_identity
+from gconv.onnx.graph import Graph, Node
+from gconv.onnx.old_operators import onnx_node
 
 RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
