@@ -227,7 +227,7 @@ class Tuning(NamedTuple):
     pixels_load: float = 1.2
     pixels_tile: float = 20.0
     descending_throughput: float = 2.0
-    wide_throughput: float = 2.2
+    wide_throughput: float = 2.6
     wide_start: float = 27.0
     column_start: float = 30.0  # of a set of columns one dilation apart
     # To transpose a vector of 64 bytes; and one whose channels share sets of the first-level cache,
