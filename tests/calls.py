@@ -45,7 +45,8 @@ CALLS |= {
     "CausalConv1d": (gconv.CausalConv1d, {"weight": (2, 4, 3), "bias": (2,)}),
     "CausalConv1d.__call__": (
         called(gconv.CausalConv1d), {"layer_weight": (2, 4, 3), "x": (4, 7), "residual": (2, 7)}),
-    "CausalConv1d.step": (causal_step, {"layer_weight": (2, 4, 3), "chunk": (4, 7), "state": (4, 2)}),
+    "CausalConv1d.step": (
+        causal_step, {"layer_weight": (2, 4, 3), "chunk": (4, 7), "state": (4, 2)}),
     "Conv2d.fold_batch_norm": (
         folded(gconv.Conv2d),
         {"layer_weight": (2, 4, 3, 3), "mean": (2,), "var": (2,), "weight": (2,), "bias": (2,)}),

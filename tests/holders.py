@@ -1,7 +1,6 @@
 """What people hold numbers in: each kind with the function that makes it from an array."""
 
 import array
-import ctypes
 from typing import NamedTuple
 
 import numpy as np
@@ -122,7 +121,8 @@ OF_PYTHON = {
     "tuple": Holder(lambda numbers, _: tuples(numbers.tolist()), shares=False),
     "list of arrays": Holder(lambda numbers, _: list(numbers), shares=False),
     "list of lists and arrays": Holder(
-        lambda numbers, _: [numbers[0].tolist(), *map(WithArray, numbers[1:])], shares=False),
+        lambda numbers, _: [numbers[0].tolist(), *(WithArray(np.asarray(n)) for n in numbers[1:])],
+        shares=False),
     "sequence": Holder(lambda numbers, _: Sequence(numbers), shares=False),
     "read-only": Holder(read_only),
     "memmap r": Holder(memmap("r")),
