@@ -530,7 +530,7 @@ X = np.zeros((2, 4, 6, 5), np.float32)
         ({"x": X[0]}, None, ValueError, r"'x' must be .*\(N, 4, 6, 5\).*\(4, 6, 5\)"),
         ({"x": X[:, :3]}, None, ValueError, "'x' must be .*4, 6, 5.*3, 6, 5"),
         ({"x": X.astype(np.float64)}, None, TypeError, "'x' must be of dtype float32.*float64"),
-        ({"x": X.tolist()}, None, TypeError, "'x' must be an array.*list"),
+        ({"x": [["a"]]}, None, TypeError, "'x' must be of dtype float32, got <U1"),
         ({"x": None}, None, TypeError, "'x' must be an array"),
         ({"x": np.ma.masked_array(X)}, None, TypeError, "MaskedArray"),
         ([X], None, TypeError, "dict"),

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gconv._call import isa
+from gconv._call.arrays import as_array, is_list, list_as_array
 from gconv._call.geometry import Shape
 from gconv._call.threads import checked, resolve
 from gconv._engine import call
@@ -407,7 +408,8 @@ class InferenceSession:
         output_names : sequence of str, or None
             Which outputs; None: all.
         input_feed : dict
-            An array for each input. They are never written to.
+            An array for each input, or whatever `docs/inputs.md` names. They are never written
+            to. Lists take the declared type where that holds their numbers.
         profile : bool
             Whether to measure every step.
 
@@ -582,22 +584,19 @@ def as_declared(array: Array, info: Info) -> Array:
 
 def as_input(value: Any, info: Info) -> Any:
     """An input as the model takes it, once its type and shape are right."""
+    argument = f"input {info.name!r}"
     if info.kind != "tensor":
+        if info.kind == "sequence" and isinstance(value, list | tuple):
+            return [each if is_list(each) else as_array(NAME, argument, each, objects=True)
+                    for each in value]
         return value
-    if not isinstance(value, np.ndarray):
-        if isinstance(value, list | tuple | str | bytes | int | float | None):
-            raise TypeError(
-                f"{NAME}: input {info.name!r} must be an array, {_declared(info)}, got "
-                f"{type(value).__name__}")
-        try:
-            value = np.asarray(value)
-        except Exception as error:
-            raise TypeError(
-                f"{NAME}: input {info.name!r} of type {type(value).__name__} cannot be made an "
-                f"array: {error}") from error
-    if isinstance(value, np.ma.MaskedArray | np.matrix):
+    if value is None:
         raise TypeError(
-            f"{NAME}: input {info.name!r} must be a plain array, got {type(value).__name__}")
+            f"{NAME}: {argument} must be an array, {_declared(info)}, got {type(value).__name__}")
+    if is_list(value):
+        value = _from_list(argument, value, info)
+    else:
+        value = as_array(NAME, argument, value, objects=info.dtype.hasobject)
     dtype = value.dtype
     if dtype != info.dtype:
         native = dtype.newbyteorder("=") if not dtype.isnative else dtype
@@ -607,10 +606,24 @@ def as_input(value: Any, info: Info) -> Any:
             value = value.astype(native)
         else:
             raise TypeError(
-                f"{NAME}: input {info.name!r} must be of dtype {info.dtype}, got {dtype}")
+                f"{NAME}: {argument} must be of dtype {info.dtype}, got {dtype}")
     check_shape(info, value.shape)
     inner = inner_dtype(info.dtype)
     return value.astype(inner) if inner != info.dtype else value
+
+
+def _from_list(argument: str, value: Any, info: Info) -> Array:
+    """A list, or a number of Python's, as an array of the declared dtype, where that holds it:
+    floats are rounded, everything else must be exact."""
+    array = list_as_array(NAME, argument, value)
+    found, declared = array.dtype.kind, inner_dtype(info.dtype).kind
+    if found not in ("biufc" if declared == "c" else "biuf"):
+        return array
+    with np.errstate(all="ignore"):
+        converted = array.astype(info.dtype)
+        if declared in "fc" or np.array_equal(converted.astype(array.dtype), array):
+            return converted
+    return array
 
 
 def check_shape(info: Info, shape: Shape) -> None:
