@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
@@ -27,6 +28,7 @@ import onnx.shape_inference
 import onnx.version_converter
 from numpy.typing import NDArray
 
+from gconv.onnx.checking import POOLS, NodeError, ceiled_windows, check_attributes
 from gconv.onnx.graph import Graph, Info, Node, Size
 from gconv.onnx.old_operators import bring_up_to_date
 
@@ -35,6 +37,8 @@ Model: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto"
 OLDEST_OPSET = 7  # what onnx.reference computes; older models are converted
 SMALL = 1024  # bytes: constants up to here stay in the model, where shape inference reads them
 MOST_DENSE = 2**31  # bytes of a sparse constant when written out
+
+CEILED = 22  # since this opset inference counts windows as `ceiled_windows` does
 
 HALVES = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 # Attributes that hold a type of elements.
@@ -526,19 +530,154 @@ def infer(proto: onnx.ModelProto) -> onnx.ModelProto:
     Shapes that the file declares for results are left out: nothing checks them, and rewrites
     rely on what inference says. Values are followed as well, unless there is a Range: inference
     would write out its numbers, however many they are.
+
+    Raises
+    ------
+    ValueError
+        Where a node is wrong by what inference knows of its operands.
     """
     del proto.graph.value_info[:]
     for value in proto.graph.output:
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.ClearField("shape")
+    follow = not any(node.op_type == "Range" for node in nodes_of(proto.graph.node))
+    kept = correct_windows(proto)
     try:
-        ranges = any(node.op_type == "Range" for node in nodes_of(proto.graph.node))
-        return onnx.shape_inference.infer_shapes(proto, data_prop=not ranges)
+        found = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=follow)
+    except Exception:
+        found = inferred_leniently(proto, follow)
+        refuse_wrong_nodes(found)
+    for number, node in enumerate(nodes_of(found.graph.node)):
+        if number in kept:
+            node.CopyFrom(kept[number])
+    return found
+
+
+def inferred_leniently(proto: onnx.ModelProto, data_prop: bool) -> onnx.ModelProto:
+    """What inference finds out where it leaves out the nodes that it cannot make out."""
+    try:
+        return onnx.shape_inference.infer_shapes(proto, data_prop=data_prop)
     except Exception as error:
         warnings.warn(
-            f"onnx.shape_inference failed: {first_line(error)}", RuntimeWarning, stacklevel=4
+            f"onnx.shape_inference failed: {first_line(error)}", RuntimeWarning, stacklevel=5
         )
         return proto
+
+
+def refuse_wrong_nodes(proto: onnx.ModelProto) -> None:
+    """Find the node that inference refuses, given what is known of its operands.
+
+    Raises
+    ------
+    ValueError
+        It names the node.
+    """
+    graph = proto.graph
+    types = {value.name: value.type for value in (*graph.input, *graph.value_info)}
+    data = {tensor.name: tensor for tensor in graph.initializer}
+    for name, tensor in data.items():
+        types[name] = onnx.helper.make_tensor_type_proto(tensor.data_type, list(tensor.dims))
+    opsets = {opset.domain: opset.version for opset in proto.opset_import}
+    for node in graph.node:
+        schema = None
+        try:
+            schema = onnx.defs.get_schema(node.op_type, opsets[node.domain], node.domain)
+            onnx.shape_inference.infer_node_outputs(
+                schema, node, {name: types[name] for name in node.input if name in types},
+                {name: data[name] for name in node.input if name in data},
+                opset_imports=list(proto.opset_import), ir_version=proto.ir_version)
+        except onnx.shape_inference.InferenceError as error:
+            if schema is not None and inference_decides(schema, node):
+                raise NodeError(
+                    f"node {label(node)!r} ({node.op_type} of opset {opsets[node.domain]}): "
+                    f"{reason_of(error)}") from error
+        except Exception:  # of a kind that inference has no answer for
+            continue
+
+
+def inference_decides(schema: onnx.defs.OpSchema, node: onnx.NodeProto) -> bool:
+    """Whether what inference says against a node is an error of the model.
+
+    It is not where inference follows the function that stands for the operator, in which it may
+    fail itself, nor where there are subgraphs, not all of which run.
+    """
+    graphs = any(attribute.HasField("g") for attribute in node.attribute)
+    return schema.has_type_and_shape_inference_function and not graphs
+
+
+def reason_of(error: Exception) -> str:
+    """What inference says, without the tag before it."""
+    return re.sub(r"^\[\w+Error\] ", "", first_line(error))
+
+
+def correct_windows(proto: onnx.ModelProto) -> dict[int, onnx.NodeProto]:
+    """Give pools attributes with which inference finds the shapes that they have.
+
+    Until opset `CEILED` it counts windows of `ceil_mode` that begin behind x, which nothing
+    computes. Such a pool gets as much padding behind x as makes the number right without
+    `ceil_mode`.
+
+    Returns
+    -------
+    dict
+        The nodes as they were, by their numbers in `nodes_of`.
+    """
+    kept: dict[int, onnx.NodeProto] = {}
+    version = next((opset.version for opset in proto.opset_import if not opset.domain), CEILED)
+    if version >= CEILED or not any(
+        attribute.name == "ceil_mode" and attribute.i for attribute in all_attributes(proto)
+    ):
+        return kept
+    changed = True
+    while changed:  # what is known of one pool may follow from the shape of another
+        changed = False
+        known: dict[str, list[int | None]] = {}
+        for graph in all_graphs(inferred_leniently(proto, data_prop=False)):
+            for value in (*graph.input, *graph.value_info):
+                known[value.name] = [
+                    int(size.dim_value) if size.HasField("dim_value") else None
+                    for size in value.type.tensor_type.shape.dim]
+        for number, node in enumerate(nodes_of(proto.graph.node)):
+            pads = pads_without_ceiling(node, known.get(next(iter(node.input), "")))
+            if pads is None:
+                continue
+            before = onnx.NodeProto()
+            before.CopyFrom(node)
+            kept[number] = before
+            others = [attribute for attribute in before.attribute
+                      if attribute.name not in ("ceil_mode", "pads", "auto_pad")]
+            del node.attribute[:]
+            node.attribute.extend([*others, onnx.helper.make_attribute("pads", pads)])
+            changed = True
+    return kept
+
+
+def pads_without_ceiling(node: onnx.NodeProto, x: list[int | None] | None) -> list[int] | None:
+    """Padding with which a pool has as many windows without `ceil_mode` as it has with it; None
+    where that does not matter or is not known."""
+    if node.domain or node.op_type not in POOLS or x is None:
+        return None
+    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    if not attributes.get("ceil_mode") or attributes.get("auto_pad", b"NOTSET") not in (
+        b"NOTSET", b"VALID"
+    ):
+        return None
+    kernel = attributes.get("kernel_shape", [])
+    rank = len(kernel)
+    stride, dilation = (attributes.get(key) or [1] * rank for key in ("strides", "dilations"))
+    pads = list(attributes.get("pads") or [0] * 2 * rank)
+    if not len(x) - 2 == rank == len(stride) == len(dilation) == len(pads) / 2 or min(
+        *kernel, *stride, *dilation
+    ) < 1:
+        return None
+    for axis, size in enumerate(x[2:]):
+        if size is not None:
+            begin = pads[axis]
+            count = ceiled_windows(
+                size, kernel[axis], stride[axis], dilation[axis], begin, pads[axis + rank])
+            reach = (kernel[axis] - 1) * dilation[axis]
+            pads[axis + rank] = count * stride[axis] + reach - size - begin
+    return pads if min(pads) >= 0 else None
 
 
 def info_of(value: onnx.ValueInfoProto) -> Info:
@@ -626,6 +765,9 @@ def graph_of(
         functions=list(proto.functions),
         halves=halves,
     )
+    for node in graph.nodes:
+        if not node.domain:
+            check_attributes(graph, node)
     bring_up_to_date(graph)
     return graph
 
