@@ -21,6 +21,8 @@ Shape: TypeAlias = tuple[int, ...]
 Shapes: TypeAlias = Sequence["Shape | None"]
 Values: TypeAlias = Sequence["Array | None"]
 
+MOST_ELEMENTS = 2**44  # of a result: no machine has memory for more
+
 # What wrong attributes and operands lead to where nobody has checked them before.
 FAILURES = (
     ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError, MemoryError,
@@ -306,7 +308,8 @@ def numbers(node: Node, key: str, values: Values, place: int) -> list[int] | Non
 
 
 def check_result(node: Node, x: Shape | None, result: Sequence[int]) -> None:
-    """Refuse a result of a negative size, and a window that no image is large enough for.
+    """Refuse a result of a negative size, or larger than any memory, and a window that no image
+    is large enough for.
 
     Raises
     ------
@@ -317,14 +320,14 @@ def check_result(node: Node, x: Shape | None, result: Sequence[int]) -> None:
         raise ValueError(
             f"x of shape {x} is too small for the window: the result would have shape "
             f"{tuple(result)}")
-    require(min(result, default=0) >= 0, f"the result would have shape {tuple(result)}")
+    require(min(result, default=0) >= 0 and math.prod(result) <= MOST_ELEMENTS,
+            f"the result would have shape {tuple(result)}")
 
 
-def ceiled_windows(size: int, kernel: int, stride: int, dilation: int, begin: int, end: int) -> int:
+def ceiled_windows(size: int, reach: int, stride: int, begin: int, end: int) -> int:
     """How many windows `ceil_mode` has along an axis: those that begin in x or the padding before
     it, the last of which may reach beyond the padding behind it."""
-    reach = (kernel - 1) * dilation + 1
-    count = math.ceil((size + begin + end - reach) / stride) + 1
+    count = -(-(size + begin + end - reach) // stride) + 1
     return count - 1 if (count - 1) * stride >= size + begin else count
 
 

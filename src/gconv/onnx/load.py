@@ -28,7 +28,14 @@ import onnx.shape_inference
 import onnx.version_converter
 from numpy.typing import NDArray
 
-from gconv.onnx.checking import POOLS, NodeError, ceiled_windows, check_attributes
+from gconv.onnx.checking import (
+    PER_AXIS,
+    POOLS,
+    WINDOWED,
+    NodeError,
+    ceiled_windows,
+    check_attributes,
+)
 from gconv.onnx.graph import Graph, Info, Node, Size
 from gconv.onnx.old_operators import bring_up_to_date
 
@@ -36,11 +43,18 @@ Model: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto"
 
 OLDEST_OPSET = 7  # what onnx.reference computes; older models are converted
 SMALL = 1024  # bytes: constants up to here stay in the model, where shape inference reads them
+MOST_SIZES = 2**16  # elements of a vector whose values shape inference follows
+MOST_AXES = 64  # of an array, as NumPy has it
 MOST_DENSE = 2**31  # bytes of a sparse constant when written out
 
 CEILED = 22  # since this opset inference counts windows as `ceiled_windows` does
 
 HALVES = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+# Attributes that hold axes, or how many there are.
+AXIS_ATTRIBUTES = (
+    "axis", "axes", "perm", "batch_dims", "batch_axis", "time_axis", "concat_axis", "new_axis",
+    "scan_input_axes", "scan_output_axes",
+)  # fmt: skip
 # Attributes that hold a type of elements.
 TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "output_datatype", "stash_type", "output_type")
 
@@ -71,6 +85,7 @@ def load(model: Model) -> Graph:
     proto, folder = read(model)
     check_parts(proto)
     check_versions(proto)
+    drop_empty_lists(proto)
     for tensor in all_tensors(proto):
         check_tensor(tensor, folder)
     given = [value.name for value in proto.graph.input]
@@ -123,6 +138,11 @@ def check_parts(proto: onnx.ModelProto) -> None:
         raise ValueError("this is no ONNX model, or a truncated one: it has no version or no graph")
     if not proto.graph.output:
         raise ValueError("the model is not valid: its graph has no outputs")
+    known = onnx.TensorProto.DataType.values()
+    for value in proto.graph.input:
+        elements = value.type.tensor_type.elem_type
+        if value.type.HasField("tensor_type") and (not elements or elements not in known):
+            raise ValueError(f"input {value.name!r} has elements of an unknown type, {elements}")
     names: list[Any] = [opset.domain for opset in proto.opset_import]
     for graph in all_graphs(proto):
         names += [graph.name, *(value.name for value in (*graph.input, *graph.output))]
@@ -179,8 +199,43 @@ def check_versions(proto: onnx.ModelProto) -> None:
                 check_operator(node, opsets)
 
 
+def drop_empty_lists(proto: onnx.ModelProto) -> None:
+    """Leave out lists of a window's numbers that have none: some exporters write them."""
+    for nodes in (proto.graph.node, *(function.node for function in proto.functions)):
+        for node in nodes_of(nodes):
+            if node.op_type in WINDOWED and not node.domain:
+                for attribute in list(node.attribute):
+                    if (
+                        attribute.name in PER_AXIS and not attribute.ints
+                        and not attribute.ref_attr_name
+                    ):
+                        node.attribute.remove(attribute)
+
+
+def check_numbers(node: onnx.NodeProto) -> None:
+    """Refuse axes that no array has, and types that there are not: onnx does not look at them
+    before it uses them."""
+    for attribute in node.attribute:
+        numbers = [attribute.i, *attribute.ints]
+        least = 0 if attribute.name == "batch_dims" else -MOST_AXES
+        if attribute.name in AXIS_ATTRIBUTES and not all(
+            least <= number < MOST_AXES for number in numbers
+        ):
+            raise ValueError(
+                f"node {label(node)!r} ({node.op_type}): {attribute.name} must be axes of an "
+                f"array, got {numbers[1:] or numbers[0]}")
+        if attribute.name in TYPE_ATTRIBUTES and (
+            attribute.i not in onnx.TensorProto.DataType.values()
+            or (attribute.name == "to" and not attribute.i)
+        ):
+            raise ValueError(
+                f"node {label(node)!r} ({node.op_type}): {attribute.name} is no type of elements, "
+                f"{attribute.i}")
+
+
 def check_operator(node: onnx.NodeProto, opsets: dict[str, int]) -> None:
     """Refuse an operator that onnx does not know."""
+    check_numbers(node)
     version = opsets.get(node.domain)
     domain = node.domain or "ai.onnx"
     if version is None:
@@ -442,6 +497,10 @@ def take_constants(proto: onnx.ModelProto, folder: str | None) -> dict[str, NDAr
 
 def prepare(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Check a model, convert it from an old opset, write out its functions."""
+    for value in (*proto.graph.input, *proto.graph.output):
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_value < 0:  # as some exporters write a size that they leave open
+                size.ClearField("dim_value")
     # The checker asks for a rank of inputs and outputs, which nothing else needs.
     unknown = [
         value.type.tensor_type
@@ -528,8 +587,8 @@ def infer(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Add what shape inference finds out.
 
     Shapes that the file declares for results are left out: nothing checks them, and rewrites
-    rely on what inference says. Values are followed as well, unless there is a Range: inference
-    would write out its numbers, however many they are.
+    rely on what inference says. Values are followed as well, unless there is a Range or a long
+    vector: inference would write out the numbers, however many they are.
 
     Raises
     ------
@@ -540,12 +599,14 @@ def infer(proto: onnx.ModelProto) -> onnx.ModelProto:
     for value in proto.graph.output:
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.ClearField("shape")
-    follow = not any(node.op_type == "Range" for node in nodes_of(proto.graph.node))
     kept = correct_windows(proto)
+    follow = not any(node.op_type == "Range" for node in nodes_of(proto.graph.node))
     try:
-        found = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=follow)
+        found = onnx.shape_inference.infer_shapes(proto, strict_mode=True)
+        if follow and not has_long_vectors(found):
+            found = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
     except Exception:
-        found = inferred_leniently(proto, follow)
+        found = inferred_leniently(proto)
         refuse_wrong_nodes(found)
     for number, node in enumerate(nodes_of(found.graph.node)):
         if number in kept:
@@ -553,10 +614,20 @@ def infer(proto: onnx.ModelProto) -> onnx.ModelProto:
     return found
 
 
-def inferred_leniently(proto: onnx.ModelProto, data_prop: bool) -> onnx.ModelProto:
+def has_long_vectors(proto: onnx.ModelProto) -> bool:
+    """Whether a value has one axis, and more elements there than sizes are ever computed of."""
+    return any(
+        len(value.type.tensor_type.shape.dim) == 1
+        and value.type.tensor_type.shape.dim[0].dim_value > MOST_SIZES
+        for graph in all_graphs(proto)
+        for value in (*graph.input, *graph.value_info, *graph.output)
+    )
+
+
+def inferred_leniently(proto: onnx.ModelProto) -> onnx.ModelProto:
     """What inference finds out where it leaves out the nodes that it cannot make out."""
     try:
-        return onnx.shape_inference.infer_shapes(proto, data_prop=data_prop)
+        return onnx.shape_inference.infer_shapes(proto)
     except Exception as error:
         warnings.warn(
             f"onnx.shape_inference failed: {first_line(error)}", RuntimeWarning, stacklevel=5
@@ -628,33 +699,30 @@ def correct_windows(proto: onnx.ModelProto) -> dict[int, onnx.NodeProto]:
         attribute.name == "ceil_mode" and attribute.i for attribute in all_attributes(proto)
     ):
         return kept
-    changed = True
-    while changed:  # what is known of one pool may follow from the shape of another
-        changed = False
+    while True:  # what is known of one pool may follow from the shape of one before it
         known: dict[str, list[int | None]] = {}
-        for graph in all_graphs(inferred_leniently(proto, data_prop=False)):
-            for value in (*graph.input, *graph.value_info):
+        for graph in all_graphs(inferred_leniently(proto)):
+            for value in (*graph.input, *graph.value_info, *graph.output):
                 known[value.name] = [
                     int(size.dim_value) if size.HasField("dim_value") else None
                     for size in value.type.tensor_type.shape.dim]
         for number, node in enumerate(nodes_of(proto.graph.node)):
             pads = pads_without_ceiling(node, known.get(next(iter(node.input), "")))
-            if pads is None:
-                continue
-            before = onnx.NodeProto()
-            before.CopyFrom(node)
-            kept[number] = before
-            others = [attribute for attribute in before.attribute
-                      if attribute.name not in ("ceil_mode", "pads", "auto_pad")]
-            del node.attribute[:]
-            node.attribute.extend([*others, onnx.helper.make_attribute("pads", pads)])
-            changed = True
-    return kept
+            if pads is not None:
+                break
+        else:
+            return kept
+        kept[number] = onnx.NodeProto()
+        kept[number].CopyFrom(node)
+        others = [attribute for attribute in kept[number].attribute
+                  if attribute.name not in ("ceil_mode", "pads", "auto_pad")]
+        del node.attribute[:]
+        node.attribute.extend([*others, onnx.helper.make_attribute("pads", pads)])
 
 
 def pads_without_ceiling(node: onnx.NodeProto, x: list[int | None] | None) -> list[int] | None:
     """Padding with which a pool has as many windows without `ceil_mode` as it has with it; None
-    where that does not matter or is not known."""
+    where inference is right, or knows nothing."""
     if node.domain or node.op_type not in POOLS or x is None:
         return None
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
@@ -670,14 +738,15 @@ def pads_without_ceiling(node: onnx.NodeProto, x: list[int | None] | None) -> li
         *kernel, *stride, *dilation
     ) < 1:
         return None
+    wrong = False
     for axis, size in enumerate(x[2:]):
         if size is not None:
-            begin = pads[axis]
-            count = ceiled_windows(
-                size, kernel[axis], stride[axis], dilation[axis], begin, pads[axis + rank])
-            reach = (kernel[axis] - 1) * dilation[axis]
-            pads[axis + rank] = count * stride[axis] + reach - size - begin
-    return pads if min(pads) >= 0 else None
+            begin, end = pads[axis], pads[axis + rank]
+            reach = (kernel[axis] - 1) * dilation[axis] + 1
+            count = ceiled_windows(size, reach, stride[axis], begin, end)
+            wrong = wrong or count <= -(-(size + begin + end - reach) // stride[axis])
+            pads[axis + rank] = count * stride[axis] + reach - 1 - size - begin
+    return pads if wrong and min(pads) >= 0 else None
 
 
 def info_of(value: onnx.ValueInfoProto) -> Info:

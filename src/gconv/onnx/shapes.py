@@ -14,13 +14,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
+import onnx.checker
 import onnx.shape_inference
 from numpy.typing import NDArray
 
 from gconv._call.geometry import Parameters, Shape
 from gconv.onnx.checking import POOLS, check_operands, check_result, naming
 from gconv.onnx.graph import Graph, Node
-from gconv.onnx.load import CEILED, inference_decides, reason_of
+from gconv.onnx.load import CEILED, first_line, inference_decides, reason_of
 
 Array: TypeAlias = NDArray[Any]
 
@@ -194,6 +195,7 @@ def _results(
     """Shapes and dtypes of a node's results; None where they are not known before it runs."""
     if node.domain == "gconv":
         shape = OURS[node.op](node, known, constants)
+        check_result(node, None, shape)
         return {node.outputs[0]: (shape, known.dtype[node.inputs[0]])}
     check_operands(
         node, [known.shape.get(name) for name in node.inputs],
@@ -220,6 +222,8 @@ def _results(
         if schema is None or not inference_decides(schema, node.proto):
             return None
         raise ValueError(reason_of(error)) from error
+    except onnx.checker.ValidationError as error:  # types that the operator does not take
+        raise ValueError(first_line(error)) from error
     except (onnx.defs.SchemaError, RuntimeError, AssertionError):
         return None
     results = {}
