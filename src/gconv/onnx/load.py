@@ -224,6 +224,10 @@ def check_numbers(node: onnx.NodeProto) -> None:
             raise ValueError(
                 f"node {label(node)!r} ({node.op_type}): {attribute.name} must be axes of an "
                 f"array, got {numbers[1:] or numbers[0]}")
+        if attribute.name == "num_scan_inputs" and not 1 <= attribute.i <= len(node.input):
+            raise ValueError(
+                f"node {label(node)!r} ({node.op_type}): {attribute.i} of {len(node.input)} "
+                "inputs are to be scanned")
         if attribute.name in TYPE_ATTRIBUTES and (
             attribute.i not in onnx.TensorProto.DataType.values()
             or (attribute.name == "to" and not attribute.i)
@@ -706,12 +710,13 @@ def correct_windows(proto: onnx.ModelProto) -> dict[int, onnx.NodeProto]:
                 known[value.name] = [
                     int(size.dim_value) if size.HasField("dim_value") else None
                     for size in value.type.tensor_type.shape.dim]
-        for number, node in enumerate(nodes_of(proto.graph.node)):
-            pads = pads_without_ceiling(node, known.get(next(iter(node.input), "")))
-            if pads is not None:
-                break
-        else:
+        wrong = next(
+            ((number, node, pads) for number, node in enumerate(nodes_of(proto.graph.node))
+             if (pads := pads_without_ceiling(node, known.get(next(iter(node.input), ""))))),
+            None)
+        if wrong is None:
             return kept
+        number, node, pads = wrong
         kept[number] = onnx.NodeProto()
         kept[number].CopyFrom(node)
         others = [attribute for attribute in kept[number].attribute

@@ -87,7 +87,7 @@ class Model:
         What `run` takes.
     """
 
-    def __init__(self, graph: Graph, inputs: Sequence[Info]) -> None:
+    def __init__(self, graph: Graph, inputs: Iterable[Info]) -> None:
         self.graph = graph
         self.inputs = list(inputs)
         self.constants = graph.constants
@@ -318,19 +318,25 @@ class InferenceSession:
         check_providers(providers)
         if num_threads is not None:
             num_threads = checked(NAME, num_threads)
-        self._make(load(model), num_threads)
+        source = load(model)
+        self._make(source, num_threads, None)
         self._warn()
 
-    def _make(self, source: Graph, num_threads: int | None) -> None:
+    def _make(self, source: Graph, num_threads: int | None, rewritten: Graph | None) -> None:
+        """Set up everything; a `rewritten` graph is what `prepared` makes of the source."""
         self._num_threads = num_threads
-        self._source = source
         self._inputs = {info.name: info for info in source.inputs}
         self._optional = {info.name: info for info in source.optional}
         self._outputs = {info.name: info for info in source.outputs}
         self._output_names = tuple(info.name for info in source.outputs)
         self._named = shared_names([*source.inputs, *source.optional])
-        self._models: dict[tuple[frozenset[str], bool], Model] = {}
-        self._model(frozenset())
+        # What the file says is read again for other optional inputs, and where sizes of one name
+        # differ. Otherwise its weights need not be kept beside those that were made of them.
+        self._source = source if source.optional or self._named else None
+        first = prepared(source, frozenset()) if rewritten is None else rewritten
+        self._name = first.name
+        self._models: dict[tuple[frozenset[str], bool], Model] = {
+            (frozenset(), True): Model(first, self._inputs.values())}
 
     def _model(
         self, given: frozenset[str], shapes: Mapping[str, Shape] = MappingProxyType({})
@@ -343,6 +349,7 @@ class InferenceSession:
         agree = not self._named or names_agree(self._named, shapes)
         found = self._models.get((given, agree))
         if found is None:
+            assert self._source is not None
             graph = prepared(self._source, given, agree)
             inputs = [*self._inputs.values(), *(self._optional[name] for name in sorted(given))]
             found = self._models[given, agree] = Model(graph, inputs)
@@ -362,15 +369,18 @@ class InferenceSession:
                 stacklevel=3)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"source": self._source, "num_threads": self._num_threads}
+        rewritten = self._model(frozenset()).graph if self._source is None else None
+        return {
+            "source": self._source or rewritten, "rewritten": rewritten,
+            "num_threads": self._num_threads}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._make(state["source"], state["num_threads"])
+        self._make(state["source"], state["num_threads"], state["rewritten"])
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{info.name} {info.shape}" for info in self._inputs.values())
         outputs = ", ".join(self._output_names)
-        return f"<{NAME} {self._source.name!r}: {inputs} -> {outputs}>"
+        return f"<{NAME} {self._name!r}: {inputs} -> {outputs}>"
 
     # ---- what the model says of itself ----
 
