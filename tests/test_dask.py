@@ -608,13 +608,13 @@ def test_a_worker_that_is_killed_in_mid_run_loses_nothing():
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_an_image_several_times_the_memory_of_a_worker_goes_through():
-    """Each pixel of 1.6 GB is right, and the one worker, of 400 MB, never held that much."""
-    limit, size = 400 * 10**6, (20_000, 20_000)
+    """Each pixel of 1.3 GB is right, and the one worker, of 300 MB, never held that much."""
+    limit, size = 300 * 10**6, (18_000, 18_000)
     weight = np.arange(9, dtype=np.float32).reshape(1, 1, 3, 3) - 4
     with cluster_of(1, memory_limit=limit) as client:
         x = da.map_blocks(
             block_of_picture, dtype=np.float32, meta=np.empty((0,) * 3, np.float32),
-            chunks=((1,), (2000,) * 10, (2000,) * 10),
+            chunks=((1,), (1500,) * 12, (1500,) * 12),
         )
         assert x.nbytes >= 4 * limit
         y = gd.conv2d(x, weight, padding=1)
