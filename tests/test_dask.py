@@ -434,6 +434,17 @@ def test_weights_are_packed_once_however_often_a_process_is_sent_them(rng):
     assert sys.getsizeof(first) > weight.nbytes
 
 
+def test_the_benchmark_of_stacks_runs_and_its_contenders_agree(capsys):
+    """So small a run says nothing about its target: status 0 or 1."""
+    from gconv._bench.stacks import CASES, main
+
+    options = ["--pages", "1", "--size", "40", "--rounds", "1", "--threads", "1"]
+    assert main(options) in (0, 1)
+    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert len(table) == 2 + len(CASES)
+    assert "| plain call | gconv.dask |" in table[0]
+
+
 # ---- errors ------------------------------------------------------------------------------------
 
 
