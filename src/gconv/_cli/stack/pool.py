@@ -26,6 +26,8 @@ POLL = 0.5
 CONNECT_SECONDS = 10
 NO_WORKER_SECONDS = 20
 
+GONE = "the connection to the scheduler is lost"
+
 
 class Lost(RuntimeError):
     """The cluster cannot go on."""
@@ -75,22 +77,37 @@ class Cluster:
 
         def submit(item: Item) -> Any:
             # Not pure: a task of an earlier run that has the same arguments wrote another file.
-            return self._client.submit(function, item, pure=False)
+            try:
+                return self._client.submit(function, item, pure=False)
+            except Exception as error:  # of a client that is closed, of several kinds
+                raise Lost(GONE) from error
 
         self._last_seen = time.monotonic()
         ahead = AHEAD * max(1, self._threads())
         for future in _finished(submit, items, ahead, self._look):
             try:
-                result = future.result()
+                result = self._result(future)
+            except Lost:
+                raise
             except KilledWorker as error:
-                raise Lost("workers are lost again and again at the same chunk") from error
-            except CancelledError as error:
-                raise Lost("the connection to the scheduler is lost") from error
+                raise Lost("workers are lost again and again at the same chunks") from error
+            except (CancelledError, OSError) as error:  # tasks raise neither
+                raise Lost(GONE) from error
             except ImportError as error:
                 raise Lost(f"a worker cannot import what it needs: {reason(error)}") from error
             except Exception as error:  # whatever a worker of another version raises
                 raise Lost(f"a worker failed: {reason(error)}") from error
             yield result
+
+    def _result(self, future: Any) -> Any:
+        """Return a future's result, which may have been lost with its worker: then it is made
+        again, if there is another.
+        """
+        while True:
+            try:
+                return future.result(timeout=POLL)
+            except TimeoutError:
+                self._look()
 
     def _threads(self) -> int:
         workers = self._client.scheduler_info(n_workers=-1)["workers"]
@@ -99,7 +116,7 @@ class Cluster:
     def _look(self) -> None:
         """Raise Lost where nothing will come any more."""
         if self._client.status != "running":
-            raise Lost("the connection to the scheduler is lost")
+            raise Lost(GONE)
         if self._threads():
             self._last_seen = time.monotonic()
         elif time.monotonic() - self._last_seen > NO_WORKER_SECONDS:

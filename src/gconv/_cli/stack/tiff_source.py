@@ -33,6 +33,7 @@ try:
 except ImportError as error:
     raise ImportError("needs tifffile, part of the extra gconv[cli]") from error
 
+STRIP_OFFSETS = 273  # the number of a tag
 ALPHA = (EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA)
 
 #: Those whose decoder wants the tables that a page's strips or tiles share.
@@ -126,15 +127,14 @@ def _from_series(path: Path, file: TiffFile, series: Any) -> TiffSource:
     check_kind(first)
     inner = len(first.shape)
     pages = series.shape[:-inner]
-    if series.shape[-inner:] != first.shape or prod(pages) != len(series) or series.transform:
+    # Where all pages follow each other as they are, their file may describe the first one alone.
+    begin = None if series.is_multifile else series.dataoffset
+    count = len(series) if begin is None else prod(pages)
+    if series.shape[-inner:] != first.shape or prod(pages) != count or series.transform:
         raise NotSupported(f"pages {first.shape} in an image {series.shape}")
     channels, dtype = _shown(first)
-    form = Form(
-        _unique(series.axes[:-inner].lower()), pages, channels,
-        first.imagelength, first.imagewidth, dtype,
-    )  # fmt: skip
+    form = Form(_unique(series.axes[:-inner].lower()), pages, channels, *_size(first), dtype)
     shape = (channels or 1, form.height, form.width)
-    begin = None if series.is_multifile else series.dataoffset
     if begin is not None:
         here = str(path.absolute())
         readers = [
@@ -246,41 +246,44 @@ def _grey(page: TiffPage, samples: NDArray[Any], on_scale: bool) -> NDArray[np.f
     return as_planes(samples[..., 0])[np.newaxis]
 
 
-def _is_raw(page: TiffPage) -> bool:
-    """Whether the samples lie in the file as they are, row after row."""
-    return bool(page.is_final)
-
-
-def _is_odd(page: TiffPage) -> bool:
-    """Whether a page has to be decoded as a whole."""
-    return (
-        _turned(page) != 1
-        or (page.is_contiguous and not page.is_final)
-        or (page.jpegheader is not None and 273 in page.tags and page.is_tiled)  # NDPI
+def _has_whole(page: TiffPage) -> bool:
+    """Whether tifffile decodes a page as a whole only."""
+    striped = STRIP_OFFSETS in page.tags
+    return bool(
+        (page.is_contiguous and not page.is_final)
+        or (page.jpegheader is not None and striped and page.is_tiled)  # a slide's single JPEG
     )
 
 
 def _comes_in_bands(page: TiffPage) -> bool:
-    if _is_odd(page):
+    """Whether a few rows of a page can be read without the others."""
+    if _turned(page) != 1 or _has_whole(page):
         return False
     rows = page.tilelength if page.is_tiled else page.rowsperstrip
-    return _is_raw(page) or rows < page.imagelength
+    return bool(page.is_final or rows < page.imagelength)
 
 
 def _rows(page: TiffPage, first: int, last: int, data: int | None) -> NDArray[Any]:
-    """Return rows ``first`` to ``last - 1`` as samples (rows, W, S)."""
+    """Return rows ``first`` to ``last - 1`` of the upright page as samples (rows, W, S)."""
     size = page.parent.filehandle.size
     if data is None:
         check_whole(page, size)
     elif data + page.nbytes > size:
         raise NotSupported("the file is truncated")
-    if _is_odd(page):
+    turned = _turned(page)
+    if turned != 1:
+        return upright(_stored_rows(page, 0, page.imagelength, data), turned)[first:last]
+    return _stored_rows(page, first, last, data)
+
+
+def _stored_rows(page: TiffPage, first: int, last: int, data: int | None) -> NDArray[Any]:
+    """Return rows as the file has them."""
+    if _has_whole(page):
         whole = page.asarray()
         if page.axes == "SYX":
             whole = whole.transpose(1, 2, 0)
-        turned: NDArray[Any] = upright(np.atleast_3d(whole), _turned(page))[first:last]
-        return turned
-    if _is_raw(page):
+        return np.atleast_3d(whole)[first:last]
+    if page.is_final:
         rows = _raw_rows(page, first, last, page.dataoffsets[0] if data is None else data)
     else:
         rows = _decoded_rows(page, first, last)
