@@ -176,7 +176,7 @@ def array_extensions() -> list[Extension]:
 def packages() -> list[str]:
     """The packages of a wheel: a family is one by its folder alone."""
     rooms = (
-        "_api", "_call", "_steps", "_plan", "_families", "_engine", "_cli", "_bench",
+        "_api", "_call", "_steps", "_plan", "_families", "_engine", "_cli", "_cli.stack", "_bench",
         "_bench.contenders", "dask", "onnx", "onnx.fusing", "torch",
     )
     families = sorted(path.parent.name for path in FAMILIES.glob("*/__init__.py"))
