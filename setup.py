@@ -1,19 +1,24 @@
 """Builds the engine: one extension module per instruction set and precision, from one source.
 
-Everything else about the package stands in pyproject.toml. Two things are found out by
-compiling a probe: whether the compiler has OpenMP, and which of the optional flags it knows.
-Nothing is ever taken from the CPU of the machine that builds: a wheel runs everywhere.
+Everything else about the package stands in pyproject.toml. Which of the optional flags the compiler
+knows is found out by compiling a probe. Nothing is ever taken from the CPU of the machine that
+builds: a wheel runs everywhere. No module is linked with an OpenMP runtime: `_engine/openmp.h` finds
+one when gconv is imported, and the wheel brings the compiler's for where there is none.
 
 Environment variables
 ---------------------
 GCONV_KEEP_SYMBOLS
     Set to 1 to keep the symbol tables (for a disassembler or a profiler).
+GCONV_BUNDLE_OPENMP
+    Set to 0 to bring no OpenMP runtime (for distributions), or to the file of another one.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -51,22 +56,14 @@ WANTED_FLAGS = [
 ]
 # Modules that are no slower when they are small. Steps wait for memory; but loops over vectors in
 # arrays must be unrolled there as well, or the vectors get no registers.
-SMALL_FLAGS = {"steps": ["-O2", "-fpeel-loops"], "call": ["-O2"], "program": ["-O2"]}
+SMALL_FLAGS = {
+    "steps": ["-O2", "-fpeel-loops"], "call": ["-O2"], "program": ["-O2"], "openmp": ["-O2"],
+}
 PROBE = "int main(void) { return 0; }\n"
-OPENMP_PROBE = """\
-#include <omp.h>
-int main(void) { int n = 0;
-#pragma omp parallel reduction(+:n)
-n += 1;
-return n > 0 && omp_get_max_threads() > 0 ? 0 : 1; }
-"""
-
-
-def openmp_flags() -> tuple[list[str], list[str]]:
-    """Flags to compile and to link OpenMP with, for the usual compiler of the platform."""
-    if sys.platform == "darwin":
-        return ["-Xpreprocessor", "-fopenmp"], ["-lomp"]
-    return ["-fopenmp"], ["-fopenmp"]
+# The runtime that is brought, as `_engine/openmp.h` calls it. Its name must stay: PyTorch, loaded
+# later, then finds that its own is there already.
+OPENMP_RUNTIME = "libomp.dylib" if sys.platform == "darwin" else "libgomp.so.1"
+OPENMP_NEEDS = (b"GOMP_parallel\0", b"omp_pause_resource_all\0")  # GCC's has both since GCC 9
 
 
 class BuildEngine(build_ext):
@@ -111,12 +108,8 @@ class BuildEngine(build_ext):
         link = []
         if os.environ.get("GCONV_KEEP_SYMBOLS") != "1" and self.accepts(PROBE, [], ["-Wl,-s"]):
             link.append("-Wl,-s")
-        openmp_compile, openmp_link = openmp_flags()
-        if self.accepts(OPENMP_PROBE, openmp_compile, openmp_link):
-            flags += openmp_compile
-            link += openmp_link
-        else:
-            print("gconv: this compiler has no OpenMP; the build will run on one thread")
+        if self.accepts(PROBE, [], ["-ldl"]):
+            link.append("-ldl")  # where the C library does not have dlopen itself
         for extension in list(self.extensions):
             isa_flags = extension.extra_compile_args
             if isa_flags and not self.accepts(PROBE, isa_flags, []):
@@ -127,6 +120,35 @@ class BuildEngine(build_ext):
             extension.extra_compile_args = flags + small_flags.get(module, []) + isa_flags
             extension.extra_link_args = link
         super().build_extensions()
+        self.bundle_openmp()
+
+    def bundle_openmp(self) -> None:
+        """Put an OpenMP runtime beside the modules, for machines that have none."""
+        wanted = os.environ.get("GCONV_BUNDLE_OPENMP", "")
+        if wanted == "0":
+            return
+        runtime = Path(wanted) if wanted else self.compilers_openmp()
+        if runtime is None or not all(name in runtime.read_bytes() for name in OPENMP_NEEDS):
+            if wanted:
+                raise SystemExit(f"gconv: {wanted} is no OpenMP runtime that gconv can use")
+            print("gconv: the compiler has no OpenMP runtime that the wheel could bring: on machines "
+                  "without one, calls will run on one thread")
+            return
+        folder = Path(self.get_ext_fullpath("gconv._engine.openmp")).parent
+        shutil.copyfile(runtime.resolve(), folder / OPENMP_RUNTIME)
+
+    def compilers_openmp(self) -> Path | None:
+        """The file of the compiler's OpenMP runtime."""
+        words = self.compiler.compiler_so
+        command = words[: next(i for i, word in enumerate([*words, "-"]) if word.startswith("-"))]
+        try:
+            found = subprocess.run(
+                [*command, f"-print-file-name={OPENMP_RUNTIME}"],
+                capture_output=True, text=True, check=True,
+            ).stdout.strip()
+        except (OSError, subprocess.CalledProcessError):
+            return None
+        return Path(found) if os.path.isabs(found) and os.path.isfile(found) else None
 
 
 def engine_extensions() -> list[Extension]:
@@ -158,9 +180,12 @@ def engine_extensions() -> list[Extension]:
     ]
 
 
-def array_extensions() -> list[Extension]:
-    """The modules that know NumPy arrays."""
-    shared = ("plan.pxd", "call.pxd", "steps.pxd", "process.h", "runtime.h", "crowd.h")
+def shared_extensions() -> list[Extension]:
+    """The modules that know NumPy arrays, and the one that knows the OpenMP runtime."""
+    shared = (
+        "plan.pxd", "call.pxd", "steps.pxd", "openmp.pxd", "process.h", "openmp.h", "clock.h",
+        "crowd.h",
+    )
     return [
         Extension(
             f"gconv._engine.{name}",
@@ -169,7 +194,7 @@ def array_extensions() -> list[Extension]:
             include_dirs=[str(ENGINE), numpy.get_include()],
             depends=[str(ENGINE / file) for file in shared],
         )
-        for name in ("call", "program")
+        for name in ("openmp", "call", "program")
     ]
 
 
@@ -190,7 +215,7 @@ def packages() -> list[str]:
 setup(
     packages=packages(),
     ext_modules=cythonize(
-        [*engine_extensions(), *array_extensions()],
+        [*engine_extensions(), *shared_extensions()],
         include_path=["src"],
         compiler_directives={
             "language_level": 3,

@@ -3,13 +3,12 @@
 #ifndef GCONV_PROCESS_H
 #define GCONV_PROCESS_H
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "crowd.h"
-#include "runtime.h"
+#include "clock.h"
 
 /* ---- CPU ---- */
 
@@ -28,17 +27,6 @@ static int cpu_has_avx512(void) {
 }
 #endif
 
-/* ---- OpenMP ---- */
-
-/* The file of the runtime that serves this process: another library may have brought its own. */
-static const char *openmp_library(void) {
-#if OPENMP_VERSION > 0
-    Dl_info info;
-    if (dladdr((void *)omp_get_max_threads, &info) != 0 && info.dli_fname) return info.dli_fname;
-#endif
-    return "";
-}
-
 /* ---- fork ----
    A forked child inherits the runtime's idea of a pool without the threads in it, and libgomp
    waits for them for ever. So the forking thread's pool is ended before every fork, whoever
@@ -48,20 +36,20 @@ static int pause_failed = 0; /* in the parent, for the fork under way */
 static int child_is_serial = 0;
 static Crowd crowd; /* of this process */
 
-static void before_fork(void) {
-#if OPENMP_VERSION > 0 && !defined(__clang__)
-    pause_failed = omp_pause_resource_all(omp_pause_soft) != 0; /* GCC 9 has it already */
-#endif
-    /* LLVM's runtime begins anew in a child by itself, and calls it a failure to be paused before
-       its first use. */
-}
+static int (*pause_pool)(void);
+
+static void before_fork(void) { pause_failed = pause_pool(); }
 
 static void after_fork_in_child(void) {
     child_is_serial |= pause_failed;
     memset(&crowd, 0, sizeof crowd); /* the threads that made it are not here */
 }
 
-static int watch_forks(void) { return pthread_atfork(before_fork, NULL, after_fork_in_child); }
+/* `pause` ends the calling thread's pool: 0 where the child can have another. */
+static int watch_forks(int (*pause)(void)) {
+    pause_pool = pause;
+    return pthread_atfork(before_fork, NULL, after_fork_in_child);
+}
 
 /* ---- scratch ---- */
 

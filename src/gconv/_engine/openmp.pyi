@@ -1,0 +1,3 @@
+VARIABLE: str
+
+def library() -> tuple[str, str]: ...
