@@ -183,8 +183,8 @@ def engine_extensions() -> list[Extension]:
 def shared_extensions() -> list[Extension]:
     """The modules that know NumPy arrays, and the one that knows the OpenMP runtime."""
     shared = (
-        "plan.pxd", "call.pxd", "steps.pxd", "openmp.pxd", "process.h", "openmp.h", "clock.h",
-        "crowd.h",
+        "plan.pxd", "call.pxd", "steps.pxd", "openmp.pxd", "process.h", "openmp.h", "crowd.h",
+        "system.h", "system_posix.h", "system_windows.h",
     )
     return [
         Extension(
