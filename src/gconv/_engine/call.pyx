@@ -137,10 +137,6 @@ cpdef int default_threads() except -1:
 
 # ---- crowds: see crowd.h ---------------------------------------------------------------------
 
-# The CPUs of the process where no call has asked yet for its number of threads.
-cdef int all_cpus = openmp.num_procs()
-
-
 def crowds_seen():
     """How often a crowd was seen in this process, and whether calls use one thread now."""
     return crowd.seen, crowd.until > clock_ns()
@@ -159,7 +155,8 @@ cdef bint serial_here() noexcept nogil:
 
 cdef int begin_threads(int threads, int64_t now) noexcept nogil:
     """A call begins that may use so many threads, at least 2: how many it should use."""
-    return begin_call(&crowd, threads, cpu_threads or all_cpus, now)
+    # cpu_threads is 0 where no call has asked yet for its number of threads.
+    return begin_call(&crowd, threads, cpu_threads or openmp.num_procs(), now)
 
 
 cdef void end_threads(int threads, int64_t begin, int64_t computed) noexcept nogil:

@@ -37,10 +37,10 @@ static void parallel_on_one(void (*work)(void *), void *shared, unsigned threads
 static int returns_0(void) { return 0; }
 static int returns_1(void) { return 1; }
 
-static const Runtime NO_RUNTIME = {
-    parallel_on_one, returns_0, returns_1, returns_1, returns_1, returns_0, NULL, "", "none found",
-};
-static Runtime runtime; /* read-only after the import */
+#define NO_RUNTIME \
+    {parallel_on_one, returns_0, returns_1, returns_1, returns_1, returns_0, NULL, "", "none"}
+
+static Runtime runtime = NO_RUNTIME; /* read-only after the import */
 
 /* ---- LLVM's regions: the entry points that Clang calls ---- */
 
@@ -170,14 +170,14 @@ static int take_loaded(Runtime *taken) {
    which may not exist. 0 where what is forced cannot be loaded. */
 static int choose_runtime(const char *forced, const char *bundled) {
     const char *const copy = "the copy in gconv's wheel";
-    Runtime found;
+    Runtime found = NO_RUNTIME;
     int is_found;
     if (*forced == 0)
         is_found = take_loaded(&found) || take_system(&found) || take_file(bundled, copy, &found);
     else if (strcmp(forced, "system") == 0) is_found = take_system(&found);
     else if (strcmp(forced, "bundled") == 0) is_found = take_file(bundled, copy, &found);
     else is_found = take_file(forced, "by name", &found);
-    runtime = is_found ? found : NO_RUNTIME;
+    if (is_found) runtime = found;
     return is_found || *forced == 0;
 }
 

@@ -20,24 +20,29 @@ cdef extern from "openmp.h" nogil:
 
 
 VARIABLE = "GCONV_OPENMP"
+cdef int all_cpus = 1
 
 
 def choose():
-    """Find the runtime that serves this process; once, at import."""
-    folder = os.path.dirname(__file__)
+    """Find the runtime that serves this process; at import, before any call.
+
+    Raises
+    ------
+    ValueError
+        Where GCONV_OPENMP names a runtime that cannot be used.
+    """
+    global all_cpus
+    copy = os.path.join(os.path.dirname(__file__), BUNDLED_FILE.decode())
     forced = os.environ.get(VARIABLE, "")
     if forced not in ("", "system", "bundled") and not os.path.isabs(forced):
-        raise ImportError(
-            f"gconv: {VARIABLE} must be 'system', 'bundled' or the whole path of a library, "
+        raise ValueError(
+            f"gconv: {VARIABLE} must be system, bundled or the whole path of a library, "
             f"got {forced!r}")
-    if not choose_runtime(
-            os.fsencode(forced), os.fsencode(os.path.join(folder, BUNDLED_FILE.decode()))):
-        raise ImportError(
-            f"gconv: {VARIABLE}={forced}: that OpenMP runtime cannot be loaded, or is older than "
-            "GCC 9's")
-
-
-choose()
+    if not choose_runtime(os.fsencode(forced), os.fsencode(copy)):
+        raise ValueError(
+            f"gconv: {VARIABLE}={forced!r} cannot be loaded, or is no OpenMP runtime like that of "
+            "GCC 9 or later")
+    all_cpus = runtime.num_procs()
 
 
 def library():
@@ -56,8 +61,8 @@ cdef int max_threads() noexcept nogil:
 
 
 cdef int num_procs() noexcept nogil:
-    """The CPUs that the process may run on."""
-    return runtime.num_procs()
+    """The CPUs that the process might run on when gconv was imported."""
+    return all_cpus
 
 
 cdef int level() noexcept nogil:
