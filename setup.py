@@ -49,6 +49,7 @@ MODULES = {"f32": ("float", 4), "f64": ("double", 8), "steps": ("float", 4)}
 # GCC and Clang need to be told how far to go; who does not know a flag goes without.
 WANTED_FLAGS = [
     "-O3",
+    "/clang:-O3",  # clang-cl's name for it
     "-g0",
     "-fvisibility=hidden",
     "--param=max-completely-peeled-insns=8000",
@@ -65,8 +66,11 @@ SMALL_FLAGS = {
 PROBE = "int main(void) { return 0; }\n"
 # The runtime that is brought, as `_engine/openmp.h` calls it. Its name must stay: PyTorch, loaded
 # later, then finds that its own is there already.
-OPENMP_RUNTIME = "libomp.dylib" if sys.platform == "darwin" else "libgomp.so.1"
-OPENMP_NEEDS = (b"GOMP_parallel\0", b"omp_pause_resource_all\0")  # GCC's has both since GCC 9
+OPENMP_RUNTIME = {"darwin": "libomp.dylib", "win32": "libomp.dll"}.get(sys.platform, "libgomp.so.1")
+OPENMP_NEEDS = (
+    (b"__kmpc_fork_call\0",) if sys.platform == "win32" else
+    (b"GOMP_parallel\0", b"omp_pause_resource_all\0")  # GCC's has both since GCC 9
+)
 
 
 class BuildEngine(build_ext):
@@ -106,12 +110,16 @@ class BuildEngine(build_ext):
         return [word for flag in words if self.accepts(PROBE, flag, []) for word in flag]
 
     def build_extensions(self) -> None:
+        if self.compiler.compiler_type == "msvc":
+            self.take_clang_cl()
         flags = self.accepted(WANTED_FLAGS)
         small_flags = {module: self.accepted(wanted) for module, wanted in SMALL_FLAGS.items()}
         link = []
-        if os.environ.get("GCONV_KEEP_SYMBOLS") != "1" and self.accepts(PROBE, [], ["-Wl,-s"]):
+        on_windows = self.compiler.compiler_type == "msvc"  # its linker takes any flag, and warns
+        if (not on_windows and os.environ.get("GCONV_KEEP_SYMBOLS") != "1"
+                and self.accepts(PROBE, [], ["-Wl,-s"])):
             link.append("-Wl,-s")
-        if self.accepts(PROBE, [], ["-ldl"]):
+        if not on_windows and self.accepts(PROBE, [], ["-ldl"]):
             link.append("-ldl")  # where the C library does not have dlopen itself
         isas = os.environ.get("GCONV_BUILD_ISAS", " ".join(X86_64)).replace(",", " ").split()
         for extension in list(self.extensions):
@@ -128,6 +136,15 @@ class BuildEngine(build_ext):
             extension.extra_link_args = link
         super().build_extensions()
         self.bundle_openmp()
+
+    def take_clang_cl(self) -> None:
+        """Compile by clang-cl on Windows: Microsoft's compiler does not know vector types."""
+        clang_cl = shutil.which("clang-cl")
+        if clang_cl is None:
+            raise SystemExit("gconv: LLVM's clang-cl compiles it on Windows, but is not on PATH")
+        self.compiler.initialize()
+        self.compiler.cc = clang_cl
+        self.compiler.compile_options.remove("/GL")  # objects for Microsoft's linker alone
 
     def bundle_openmp(self) -> None:
         """Put an OpenMP runtime beside the modules, for machines that have none."""
@@ -146,6 +163,9 @@ class BuildEngine(build_ext):
 
     def compilers_openmp(self) -> Path | None:
         """The file of the compiler's OpenMP runtime."""
+        if self.compiler.compiler_type == "msvc":
+            beside = Path(self.compiler.cc).with_name(OPENMP_RUNTIME)
+            return beside if beside.is_file() else None
         words = self.compiler.compiler_so
         command = words[: next(i for i, word in enumerate([*words, "-"]) if word.startswith("-"))]
         try:
@@ -191,8 +211,8 @@ def engine_extensions() -> list[Extension]:
 def shared_extensions() -> list[Extension]:
     """The modules that know NumPy arrays, and the one that knows the OpenMP runtime."""
     shared = (
-        "plan.pxd", "call.pxd", "steps.pxd", "openmp.pxd", "process.h", "openmp.h", "clock.h",
-        "crowd.h",
+        "plan.pxd", "call.pxd", "steps.pxd", "openmp.pxd", "process.h", "openmp.h", "crowd.h",
+        "system.h", "system_posix.h", "system_windows.h",
     )
     return [
         Extension(
