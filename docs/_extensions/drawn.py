@@ -39,13 +39,16 @@ class Drawn(SphinxDirective):
             raise self.error("a drawn figure needs :alt:")
         draw = getattr(import_module(f"figures.{module}"), function)
         figure = nodes.figure(classes=["drawn"])
+        # In a box of their own, since the theme hides captions beside the picture that it hides.
+        pictures = nodes.container()
+        figure += pictures
         for theme in themes.THEMES:
             image = nodes.image(
                 uri=f"/{self._save(draw, name, theme)}",
                 alt=self.options["alt"],
                 classes=[f"only-{theme}"],
             )
-            figure += image
+            pictures += image
         if self.content:
             caption = nodes.caption()
             children = self.parse_content_to_nodes()
