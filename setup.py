@@ -177,7 +177,7 @@ def packages() -> list[str]:
     """The packages of a wheel: a family is one by its folder alone."""
     rooms = (
         "_api", "_call", "_steps", "_plan", "_families", "_engine", "_cli", "_bench",
-        "_bench.contenders", "onnx", "onnx.fusing", "torch",
+        "_bench.contenders", "dask", "onnx", "onnx.fusing", "torch",
     )
     families = sorted(path.parent.name for path in FAMILIES.glob("*/__init__.py"))
     return [
