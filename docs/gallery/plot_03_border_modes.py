@@ -11,7 +11,7 @@ import skimage
 
 import gconv
 
-picture = skimage.data.astronaut()[:160, 300:512] / np.float32(255)  # (height, width, colour)
+picture = skimage.data.astronaut()[:200, 130:380] / np.float32(255)  # (height, width, colour)
 
 # %%
 # The colours are the last axis of the picture. ``transpose`` makes a view of it whose channels come first, nothing is
@@ -35,7 +35,7 @@ assert all(y.shape == picture.shape for y in blurred.values())
 # Zeros are black, and darken the edge. ``reflect`` mirrors the picture about its first and last pixels, ``replicate``
 # repeats these pixels, and ``circular`` goes on at the other end, which suits pictures that tile.
 
-figure, axes = plt.subplots(2, 2, figsize=(8, 6.3))
+figure, axes = plt.subplots(2, 2, figsize=(8, 6.8))
 for panel, (mode, y) in zip(axes.flat, blurred.items(), strict=True):
     panel.imshow(np.clip(y, 0, 1))
     panel.set_title(mode)
@@ -48,7 +48,7 @@ plt.show()
 
 shift = np.zeros((3, 1, 121, 121), np.float32)
 shift[:, :, 0, 0] = 1
-figure, axes = plt.subplots(2, 2, figsize=(8, 6.3))
+figure, axes = plt.subplots(2, 2, figsize=(8, 6.8))
 for panel, mode in zip(axes.flat, blurred, strict=True):
     y = gconv.conv2d(x, shift, padding=60, groups=3, padding_mode=mode)
     panel.imshow(y.transpose(1, 2, 0))
