@@ -2,8 +2,9 @@
 Edge maps of a photograph
 =========================
 
-Where does the brightness of a picture change, how fast, and in which direction? Derivatives answer, and derivatives of
-a picture are convolutions. Three of them are one call of :func:`gconv.filter_bank`.
+Where does the brightness of a picture change, how fast, and in which direction? Derivatives
+answer, and derivatives of a picture are convolutions. Three of them are one call of
+:func:`gconv.filter_bank`.
 """
 
 import matplotlib.pyplot as plt
@@ -17,8 +18,8 @@ photograph = skimage.data.coffee()[:, :400] / np.float32(255)
 grey = photograph @ np.array([0.2125, 0.7154, 0.0721], np.float32)
 
 # %%
-# Derivatives of a Gaussian are less afraid of noise than differences of neighbours. With a standard deviation of 1.5
-# pixels, kernels of 11 × 11 hold all that matters of them.
+# Derivatives of a Gaussian are less afraid of noise than differences of neighbours. With a
+# standard deviation of 1.5 pixels, kernels of 11 × 11 hold all that matters of them.
 
 sigma, radius = 1.5, 5
 y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1] / sigma
@@ -27,8 +28,8 @@ kernels = np.stack([x * bell / sigma, y * bell / sigma, (x**2 + y**2 - 2) * bell
 kernels = kernels.astype(np.float32)
 
 # %%
-# A grey picture is one channel, ``grey[None]``. Its border is mirrored: with zeros beyond the edge the frame of the
-# picture would be the strongest edge of all.
+# A grey picture is one channel, ``grey[None]``. Its border is mirrored: with zeros beyond the
+# edge the frame of the picture would be the strongest edge of all.
 
 ((across, down, laplacian),) = gconv.filter_bank(
     grey[None], kernels, padding="same", padding_mode="reflect"
@@ -60,7 +61,8 @@ for panel, (title, picture) in zip(axes.flat, pictures.items(), strict=True):
 plt.show()
 
 # %%
-# The same numbers as SciPy's, but for its smaller error in the tails of the bell, which it follows further out.
+# The same numbers as SciPy's, but for its smaller error in the tails of the bell, which it
+# follows further out.
 
 theirs = scipy.ndimage.gaussian_gradient_magnitude(grey, sigma, mode="mirror")
 print(f"largest difference to SciPy: {np.abs(theirs - strength).max():.4f} "

@@ -2,7 +2,8 @@
 A blur of each colour, with every border mode
 =============================================
 
-A blur near the edge of a picture needs pixels from beyond the edge. ``padding_mode`` says what they are.
+A blur near the edge of a picture needs pixels from beyond the edge. ``padding_mode`` says what
+they are.
 """
 
 import matplotlib.pyplot as plt
@@ -14,9 +15,9 @@ import gconv
 picture = skimage.data.astronaut()[:200, 130:380] / np.float32(255)  # (height, width, colour)
 
 # %%
-# The colours are the last axis of the picture. ``transpose`` makes a view of it whose channels come first, nothing is
-# copied, and the result has the memory order of the input. One kernel on each of three channels is a depthwise
-# convolution: three groups.
+# The colours are the last axis of the picture. ``transpose`` makes a view of it whose channels
+# come first, nothing is copied, and the result has the memory order of the input. One kernel on
+# each of three channels is a depthwise convolution: three groups.
 
 radius = 15
 offsets = np.arange(-radius, radius + 1)
@@ -32,8 +33,9 @@ blurred = {
 assert all(y.shape == picture.shape for y in blurred.values())
 
 # %%
-# Zeros are black, and darken the edge. ``reflect`` mirrors the picture about its first and last pixels, ``replicate``
-# repeats these pixels, and ``circular`` goes on at the other end, which suits pictures that tile.
+# Zeros are black, and darken the edge. ``reflect`` mirrors the picture about its first and last
+# pixels, ``replicate`` repeats these pixels, and ``circular`` goes on at the other end, which
+# suits pictures that tile.
 
 figure, axes = plt.subplots(2, 2, figsize=(8, 6.8))
 for panel, (mode, y) in zip(axes.flat, blurred.items(), strict=True):
@@ -43,8 +45,8 @@ for panel, (mode, y) in zip(axes.flat, blurred.items(), strict=True):
 plt.show()
 
 # %%
-# What lies beyond the edge can be seen by convolving with a single 1 in the corner of a kernel, which shifts the
-# picture by its radius.
+# What lies beyond the edge can be seen by convolving with a single 1 in the corner of a kernel,
+# which shifts the picture by its radius.
 
 shift = np.zeros((3, 1, 121, 121), np.float32)
 shift[:, :, 0, 0] = 1

@@ -2,8 +2,9 @@
 A spectrogram by a filter bank
 ==============================
 
-A short-time Fourier transform multiplies each window of a signal by cosines and sines. These products are a strided
-convolution: the window's length is the kernel's, the hop is the stride, and every frequency has two kernels.
+A short-time Fourier transform multiplies each window of a signal by cosines and sines. These
+products are a strided convolution: the window's length is the kernel's, the hop is the stride,
+and every frequency has two kernels.
 """
 
 import matplotlib.pyplot as plt
@@ -45,9 +46,9 @@ panel.set_ylabel("kHz")
 plt.show()
 
 # %%
-# NumPy's FFT of each window gives the same numbers. It needs less arithmetic where all frequencies are wanted. The
-# filter bank is the way where they are not: kernels may be mel or constant-Q filters, of any spacing, or learned
-# ones, and nothing else changes.
+# NumPy's FFT of each window gives the same numbers. It needs less arithmetic where all
+# frequencies are wanted. The filter bank is the way where they are not: kernels may be mel or
+# constant-Q filters, of any spacing, or learned ones, and nothing else changes.
 
 padded = np.pad(signal, length // 2, mode="reflect")
 windows = np.lib.stride_tricks.sliding_window_view(padded, length)[::hop]
@@ -57,8 +58,9 @@ print(f"largest difference to the FFT: {difference:.1e} of {np.abs(theirs).max()
 assert difference < 1e-5 * np.abs(theirs).max()
 
 # %%
-# Fifty frequencies that are spaced as notes are, with windows as long as sixteen of their periods, need 100 kernels. All
-# kernels of a bank have one length; shorter ones stand in the middle of zeros.
+# Fifty frequencies that are spaced as notes are, with windows as long as sixteen of their
+# periods, need 100 kernels. All kernels of a bank have one length; shorter ones stand in the
+# middle of zeros.
 
 notes = 220 * 2 ** (np.arange(50) / 12)
 length = 1163  # the longest window: an odd number, so that it has a middle

@@ -2,9 +2,9 @@
 wav2vec's positional layer
 ==========================
 
-Transformers for speech such as wav2vec 2.0 and HuBERT learn where they are from a convolution: 768 channels in 16
-groups, kernels of 128 samples, normalised weights, then GELU. It is one module of the model, and takes a good part of
-the time of a short recording.
+Transformers for speech such as wav2vec 2.0 and HuBERT learn where they are from a convolution:
+768 channels in 16 groups, kernels of 128 samples, normalised weights, then GELU. It is one module
+of the model, and takes a good part of the time of a short recording.
 """
 
 import time
@@ -16,7 +16,8 @@ import torch
 import gconv
 
 # %%
-# The layer as the models have it. Its weights here are random; those of a trained model go the same way.
+# The layer as the models have it. Its weights here are random; those of a trained model go the
+# same way.
 
 torch.manual_seed(0)
 convolution = torch.nn.Conv1d(768, 768, kernel_size=128, padding=64, groups=16)
@@ -24,14 +25,15 @@ convolution = torch.nn.utils.parametrizations.weight_norm(convolution, dim=2)
 block = torch.nn.Sequential(convolution, torch.nn.GELU()).eval()
 
 # %%
-# :func:`gconv.from_torch` resolves the weight normalisation, takes the activation along, and packs the weight once.
+# :func:`gconv.from_torch` resolves the weight normalisation, takes the activation along, and
+# packs the weight once.
 
 layer = gconv.from_torch(block)
 print(layer)
 
 # %%
-# Two seconds of sound are 99 frames. An even kernel with padding on both sides gives one frame too many, and the
-# models drop the last.
+# Two seconds of sound are 99 frames. An even kernel with padding on both sides gives one frame
+# too many, and the models drop the last.
 
 frames = torch.randn(1, 768, 99)
 with torch.inference_mode():

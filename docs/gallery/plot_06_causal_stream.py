@@ -2,9 +2,9 @@
 A causal filter on a stream
 ===========================
 
-Sound from a microphone and values from a sensor arrive in chunks, and each chunk must be answered before the next one
-is there. A causal convolution needs no later sample. :class:`gconv.CausalConv1d` runs it chunk by chunk, with the
-same bits as on the whole signal.
+Sound from a microphone and values from a sensor arrive in chunks, and each chunk must be answered
+before the next one is there. A causal convolution needs no later sample.
+:class:`gconv.CausalConv1d` runs it chunk by chunk, with the same bits as on the whole signal.
 """
 
 import time
@@ -15,8 +15,9 @@ import numpy as np
 import gconv
 
 # %%
-# Three sensors, each of which needs a filter of its own length: three groups. The taps of a causal filter are in the
-# order of time: the last one meets the sample that has just come. Shorter filters have zeros in front.
+# Three sensors, each of which needs a filter of its own length: three groups. The taps of a
+# causal filter are in the order of time: the last one meets the sample that has just come.
+# Shorter filters have zeros in front.
 
 rate, taps = 500, 64
 weight = np.zeros((3, 1, taps), np.float32)
@@ -26,7 +27,8 @@ for sensor, width in enumerate((8, 24, 64)):
 layer = gconv.CausalConv1d(weight, groups=3)
 
 # %%
-# A stream is a loop that keeps the state: the samples that later outputs will need. ``None`` begins a stream.
+# A stream is a loop that keeps the state: the samples that later outputs will need. ``None``
+# begins a stream.
 
 rng = np.random.default_rng(0)
 moments = np.arange(2 * rate) / rate
@@ -54,5 +56,5 @@ axes[-1].set_xlabel("seconds")
 plt.show()
 
 # %%
-# Several streams at once are a batch: a chunk of shape (streams, channels, samples), and a state for each of them. The
-# state is an ordinary array; who wants to go on after a restart saves it.
+# Several streams at once are a batch: a chunk of shape (streams, channels, samples), and a state
+# for each of them. The state is an ordinary array; who wants to go on after a restart saves it.

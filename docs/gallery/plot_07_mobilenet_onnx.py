@@ -2,9 +2,10 @@
 A MobileNet from ONNX
 =====================
 
-Exporters write networks as ONNX files: ``torch.onnx.export(model, (x,), "model.onnx")``, tf2onnx and others. gconv runs
-such a file as it is, with NumPy and the package onnx, and no other runtime. The network is MobileNetV2 here, layer by
-layer, with random weights, so that this page needs no download.
+Exporters write networks as ONNX files: ``torch.onnx.export(model, (x,), "model.onnx")``, tf2onnx
+and others. gconv runs such a file as it is, with NumPy and the package onnx, and no other
+runtime. The network is MobileNetV2 here, layer by layer, with random weights, so that this page
+needs no download.
 """
 
 import matplotlib.pyplot as plt
@@ -17,8 +18,8 @@ from gconv.onnx import InferenceSession
 # %%
 # The network
 # -----------
-# Blocks of three convolutions: 1 × 1 to more channels, depthwise 3 × 3, 1 × 1 to fewer. What an exporter would write is
-# put together by hand.
+# Blocks of three convolutions: 1 × 1 to more channels, depthwise 3 × 3, 1 × 1 to fewer. What an
+# exporter would write is put together by hand.
 
 rng = np.random.default_rng(0)
 nodes, constants = [], []
@@ -88,8 +89,9 @@ print(scores.shape, "best class", scores.argmax())
 print(session.memory({"image": image.shape}))
 
 # %%
-# ReLU6 and the sums of the blocks are computed together with the convolutions before them, so that there are fewer
-# steps than nodes. ``profile=True`` returns a table of them; here are the five that take longest, on one thread.
+# ReLU6 and the sums of the blocks are computed together with the convolutions before them, so
+# that there are fewer steps than nodes. ``profile=True`` returns a table of them; here are the
+# five that take longest, on one thread.
 
 _, steps = session.run(None, {"image": image}, profile=True)
 print(f"{len(list(steps))} steps, {sum(step['ms'] for step in steps):.1f} ms")
@@ -127,12 +129,12 @@ panel.legend(fontsize=8)
 plt.show()
 
 # %%
-# On the command line ``gconv run model.onnx --profile`` prints the same table for any model, and ``--compare`` runs
-# other libraries beside it.
+# On the command line ``gconv run model.onnx --profile`` prints the same table for any model, and
+# ``--compare`` runs other libraries beside it.
 
 # %%
-# The reference of the package onnx, which is slow and right, gives the same scores. The model leaves the size of the
-# picture open, so a small one will do.
+# The reference of the package onnx, which is slow and right, gives the same scores. The model
+# leaves the size of the picture open, so a small one will do.
 
 small = rng.standard_normal((1, 3, 32, 32), np.float32)
 (ours,) = session.run(None, {"image": small})

@@ -2,8 +2,8 @@
 A PyTorch model, swapped
 ========================
 
-A model that is written in PyTorch, and stays so. One line lets its convolutions run on gconv, each where that is
-measured to be faster on this machine.
+A model that is written in PyTorch, and stays so. One line lets its convolutions run on gconv,
+each where that is measured to be faster on this machine.
 """
 
 import matplotlib.pyplot as plt
@@ -43,8 +43,8 @@ with torch.inference_mode():
     before = model(x)
 
 # %%
-# The example's shape, its memory order and PyTorch's number of threads decide what is measured. So give an input as the
-# model will see it, and set the threads before.
+# The example's shape, its memory order and PyTorch's number of threads decide what is measured.
+# So give an input as the model will see it, and set the threads before.
 
 torch.set_num_threads(1)
 with torch.inference_mode():
@@ -52,8 +52,8 @@ with torch.inference_mode():
 print(report)
 
 # %%
-# The model is called as before. All its modules are the objects that they were, with their names and parameters;
-# where gradients are wanted, or in training, they run PyTorch's own code.
+# The model is called as before. All its modules are the objects that they were, with their names
+# and parameters; where gradients are wanted, or in training, they run PyTorch's own code.
 
 with torch.inference_mode():
     after = model(x)

@@ -2,9 +2,9 @@
 A stack by Dask
 ===============
 
-A microscope's film has more pixels than fit into memory, and its responses to a bank of kernels are several times as
-large. :mod:`gconv.dask` has the functions of gconv for Dask arrays: nothing is computed before it is asked for, and then
-it is chunk by chunk.
+A microscope's film has more pixels than fit into memory, and its responses to a bank of kernels
+are several times as large. :mod:`gconv.dask` has the functions of gconv for Dask arrays: nothing
+is computed before it is asked for, and then it is chunk by chunk.
 """
 
 import tempfile
@@ -17,8 +17,8 @@ import numpy as np
 import gconv.dask
 
 # %%
-# A film on disk: spots that wander about, page by page. Yours may be a TIFF or Zarr file; this one is small enough for a
-# page of documentation.
+# A film on disk: spots that wander about, page by page. Yours may be a TIFF or Zarr file; this
+# one is small enough for a page of documentation.
 
 pages, size, count = 32, 384, 60
 rng = np.random.default_rng(0)
@@ -48,8 +48,9 @@ for sigma in (1.5, 2.5, 4.0):
 kernels = np.array(kernels, np.float32)
 
 # %%
-# Chunks may cut the stack anywhere, also across pages: each task reads the pixels beyond its borders that its outputs
-# need, and the result is that of one call. ``[:, None]`` says that a page has one channel.
+# Chunks may cut the stack anywhere, also across pages: each task reads the pixels beyond its
+# borders that its outputs need, and the result is that of one call. ``[:, None]`` says that a
+# page has one channel.
 
 stack = da.from_array(np.load(path, mmap_mode="r"), chunks=(4, 200, 200))[:, None]
 responses = gconv.dask.filter_bank(stack, kernels, padding="same", padding_mode="reflect")
@@ -57,8 +58,9 @@ print(f"{responses.shape}, {responses.nbytes / 1e6:.0f} MB in {responses.npartit
       f"of {np.prod(responses.chunksize) * 4 / 1e6:.1f} MB")
 
 # %%
-# What is wanted of them is little: the strongest response at each pixel in all the pages, and how much of each page
-# is spots. Both are computed in one pass, and no array of the responses' size is ever made.
+# What is wanted of them is little: the strongest response at each pixel in all the pages, and how
+# much of each page is spots. Both are computed in one pass, and no array of the responses' size
+# is ever made.
 
 strongest = responses.max(axis=(1, 2))
 share = (strongest > 0.35).mean(axis=(1, 2))

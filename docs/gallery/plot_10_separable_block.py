@@ -2,9 +2,9 @@
 A depthwise separable block with folded batch norm
 ==================================================
 
-The block that mobile networks are made of: a depthwise 3 × 3 convolution, which looks at the neighbourhood of a pixel,
-and a 1 × 1 convolution, which mixes the channels. Each is followed by a batch norm and a ReLU. In inference
-nothing of this needs a pass of its own.
+The block that mobile networks are made of: a depthwise 3 × 3 convolution, which looks at the
+neighbourhood of a pixel, and a 1 × 1 convolution, which mixes the channels. Each is followed by a
+batch norm and a ReLU. In inference nothing of this needs a pass of its own.
 """
 
 import time
@@ -52,8 +52,9 @@ def step_by_step(x):
 # %%
 # As it should run
 # ----------------
-# In inference a batch norm is a scale and a shift for each channel. ``fold_batch_norm`` puts them into the weights and
-# the bias of the convolution before it, in float64, once. ReLU is done while the sums are still in registers.
+# In inference a batch norm is a scale and a shift for each channel. ``fold_batch_norm`` puts them
+# into the weights and the bias of the convolution before it, in float64, once. ReLU is done while
+# the sums are still in registers.
 
 spatial = gconv.Conv2d(depthwise, padding=1, groups=channels, activation="relu")
 mixing = gconv.Conv2d(pointwise, activation="relu")
@@ -72,8 +73,8 @@ print(f"largest difference: {difference:.1e} of {folded(x).max():.1f}")
 assert difference < 1e-4
 
 # %%
-# What that gains, and what separating gains in the first place: a dense 3 × 3 convolution with as many channels has
-# eight times the arithmetic.
+# What that gains, and what separating gains in the first place: a dense 3 × 3 convolution with as
+# many channels has eight times the arithmetic.
 
 dense = gconv.Conv2d(
     rng.standard_normal((out_channels, channels, 3, 3), np.float32), padding=1, activation="relu"
