@@ -93,8 +93,11 @@ print(session.memory({"image": image.shape}))
 # that there are fewer steps than nodes. ``profile=True`` returns a table of them; here are the
 # five that take longest, on one thread.
 
-_, steps = session.run(None, {"image": image}, profile=True)
-print(f"{len(list(steps))} steps, {sum(step['ms'] for step in steps):.1f} ms")
+tables = [session.run(None, {"image": image}, profile=True)[1] for _ in range(5)]
+steps = [
+    {**same[0], "ms": min(step["ms"] for step in same)} for same in zip(*tables, strict=True)
+]
+print(f"{len(steps)} steps, {sum(step['ms'] for step in steps):.1f} ms")
 for step in sorted(steps, key=lambda step: -step["ms"])[:5]:
     print(f"{step['ms']:.2f} ms  {step['runs']:<28} {' + '.join(step['made_of'])}")
 
