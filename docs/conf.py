@@ -37,7 +37,7 @@ templates_path = ["_templates"]
 exclude_patterns = ["_build", "gallery", "figures"]
 if not WITH_TORCH:
     exclude_patterns.append("api/torch.md")
-nitpicky = False
+default_role = "py:obj"  # in docstrings: a link where there is something of that name
 highlight_language = "text"
 
 # ---- pages -----------------------------------------------------------------------------------
@@ -85,6 +85,13 @@ def escape_stars(app: Any, what: str, name: str, of: Any, options: Any, lines: l
         re.sub(r"(?<=[ (])\*(?=[a-z]\w*\b[^*`]*$|[a-z]\w*[),])", r"\*", line)
         for line in lines
     ]
+
+
+def plain_signature(
+    app: Any, what: str, name: str, of: Any, options: Any, signature: str | None, returned: Any
+) -> tuple[str | None, Any] | None:
+    """Layers take more positions only to say what they are not made from."""
+    return signature and (signature.replace("*extra", "*"), returned)
 
 
 # ---- gallery ---------------------------------------------------------------------------------
@@ -142,4 +149,5 @@ copybutton_prompt_is_regexp = True
 
 def setup(app: Any) -> None:
     app.connect("source-read", point_to_pages)
+    app.connect("autodoc-process-signature", plain_signature)
     app.connect("autodoc-process-docstring", escape_stars, priority=100)  # before numpydoc
