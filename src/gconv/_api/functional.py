@@ -12,7 +12,6 @@ from gconv._call import arrays, isa, run, threads
 from gconv._call.arrays import Array
 from gconv._call.geometry import (
     Activation,
-    Geometry,
     IntOrSequence,
     NumericPadding,
     Padding,
@@ -497,9 +496,10 @@ def filter_bank(
     (3, 2, 32, 47)
     """
     workers = threads.resolve("filter_bank", num_threads)
-    x, kernels, geometry = bank_operands(
+    x, kernels, parameters = bank_operands(
         x, kernels, (stride, padding, dilation), padding_mode, activation
     )
+    geometry = parameters.applied_to(x.shape, x.itemsize)
     channels, bank = geometry.in_channels, kernels.shape[0]
     batch = geometry.out_shape[: int(geometry.batched)]
     shape = (*batch, channels, bank, *geometry.out_size)
@@ -522,9 +522,10 @@ def bank_operands(
     options: tuple[IntOrSequence, Padding, IntOrSequence],
     padding_mode: str,
     activation: Activation | None,
-) -> tuple[Array, Array, Geometry]:
-    """The operands of `filter_bank` as arrays, and its geometry: that of the grouped convolution
-    with the kernels once for each channel. `options` are stride, padding and dilation."""
+) -> tuple[Array, Array, Parameters]:
+    """The operands of `filter_bank` as arrays, and its parameters: those of the grouped
+    convolution with the kernels once for each channel. `options` are stride, padding and
+    dilation."""
     name = "filter_bank"
     x, kernels, _ = arrays.operands(name, x, kernels, None, weight_name="kernels")
     dims = kernels.ndim - 1
@@ -544,10 +545,10 @@ def bank_operands(
     if bank == 0:
         raise ValueError(f"{name}: there must be at least one kernel, got shape {kernels.shape}")
     weight_shape = (channels * bank, 1, *kernels.shape[1:])
-    geometry = Parameters.of_convolution(
+    parameters = Parameters.of_convolution(
         name, dims, weight_shape, None, *options, channels, padding_mode, activation
-    ).applied_to(x.shape, x.itemsize)
-    return x, kernels, geometry
+    )
+    return x, kernels, parameters
 
 
 def _call(

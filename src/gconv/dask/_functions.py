@@ -15,7 +15,6 @@ from gconv._call.geometry import (
     IntOrSequence,
     NumericPadding,
     Padding,
-    Parameters,
     parameters_of,
 )
 from gconv._call.threads import checked
@@ -276,22 +275,11 @@ def filter_bank(
     name = "filter_bank"
     _check_threads(name, num_threads)
     check_x(name, x)
-    _, bank, geometry = bank_operands(
+    like_x, bank, parameters = bank_operands(
         stand_in(name, "x", x), stand_in(name, "kernels", kernels),
         (stride, padding, dilation), padding_mode, activation,
     )
-    parameters = Parameters(
-        operator=name,
-        in_channels=geometry.in_channels,
-        out_channels=geometry.out_channels,
-        groups=geometry.groups,
-        kernel=geometry.kernel,
-        stride=geometry.stride,
-        dilation=geometry.dilation,
-        padding=geometry.padding,
-        padding_mode=geometry.padding_mode,
-        activation=geometry.activation,
-    )
+    geometry = parameters.applied_to(like_x.shape, like_x.itemsize)
     operands = Operands(x, _own(kernels, bank))
     return convolution(
         _tasks.Bank, operands, parameters, geometry, num_threads, extra_axis=len(bank)
