@@ -37,7 +37,6 @@ templates_path = ["_templates"]
 exclude_patterns = ["_build", "gallery", "figures"]
 if not WITH_TORCH:
     exclude_patterns.append("api/torch.md")
-suppress_warnings = ["toc.empty_glob"]  # api/torch.md, where PyTorch is missing
 default_role = "py:obj"  # in docstrings: a link where there is something of that name
 highlight_language = "text"
 
@@ -54,21 +53,32 @@ PAGES = {
     "../benchmarks/README.md": "benchmarks.md",
 }
 
+NO_OUTPUT = """.. note:: PyTorch was not installed where this page was built: it shows the code alone.
 
-def point_to_pages(app: Any, docname: str, source: list[str]) -> None:
-    """Turn links to files outside of docs/ into links to the pages that include them."""
-    if not docname.startswith("auto_gallery/"):
+"""
+NO_REFERENCE = "`gconv.torch` is missing here: PyTorch was not installed where this page was built."
+
+
+def to_page(link: re.Match[str]) -> str:
+    """A link to a file outside of docs/ as one to the page that shows it; else the file's name."""
+    text, path, anchor = link.groups(default="")
+    if path in PAGES:
+        return f"[{text}]({PAGES[path]}{anchor})"
+    return f"{text} (`{path.removeprefix('../')}`)"
+
+
+def prepare(app: Any, docname: str, source: list[str]) -> None:
+    """Make what is read on its own a page among pages, and say where PyTorch was missing."""
+    (text,) = source
+    if "/" not in docname:
+        text = re.sub(r"\[([^]]+)]\((\.\./[\w./-]+\.md)(#[\w-]+)?\)", to_page, text)
         # The last example of a block ends with an empty line, for doctest's sake.
-        source[0] = source[0].replace("\n\n```\n", "\n```\n")
-        source[0] = re.sub(
-            r"\]\((\.\./[\w./-]+?\.md)", lambda link: f"]({PAGES.get(link[1], link[1])}", source[0]
-        )
-    elif not WITH_TORCH and re.search(r"^ +import torch", source[0], re.MULTILINE):
-        source[0] = source[0].replace(
-            ".. GENERATED FROM PYTHON",
-            ".. note:: PyTorch was not installed where this page was built: it shows the code "
-            "without its output.\n\n.. GENERATED FROM PYTHON", 1,
-        )
+        text = text.replace("\n\n```\n", "\n```\n")
+    if not WITH_TORCH and docname == "api/index":
+        text = text.replace("\ntorch\n", "\n") + f"\n{NO_REFERENCE}\n"
+    elif not WITH_TORCH and re.search(r"^ +import torch", text, re.MULTILINE):
+        text = text.replace(".. GENERATED FROM PYTHON", f"{NO_OUTPUT}.. GENERATED FROM PYTHON", 1)
+    source[0] = text
 
 
 # ---- API -------------------------------------------------------------------------------------
@@ -149,6 +159,6 @@ copybutton_prompt_is_regexp = True
 
 
 def setup(app: Any) -> None:
-    app.connect("source-read", point_to_pages)
+    app.connect("source-read", prepare)
     app.connect("autodoc-process-signature", plain_signature)
     app.connect("autodoc-process-docstring", escape_stars, priority=100)  # before numpydoc
