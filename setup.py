@@ -64,6 +64,7 @@ SMALL_FLAGS = {
     "steps": ["-O2", "-fpeel-loops"], "call": ["-O2"], "program": ["-O2"], "openmp": ["-O2"],
 }
 PROBE = "int main(void) { return 0; }\n"
+GCC_PROBE = "#ifdef __clang__\n#error\n#endif\n" + PROBE
 # The runtime that is brought, as `_engine/openmp.h` calls it. Its name must stay: PyTorch, loaded
 # later, then finds that its own is there already.
 OPENMP_RUNTIME = {"darwin": "libomp.dylib", "win32": "libomp.dll"}.get(sys.platform, "libgomp.so.1")
@@ -121,6 +122,9 @@ class BuildEngine(build_ext):
             link.append("-Wl,-s")
         if not on_windows and self.accepts(PROBE, [], ["-ldl"]):
             link.append("-ldl")  # where the C library does not have dlopen itself
+        # Its loops over threads are pranges where GCC compiles them, see `_engine/openmp.h`.
+        if self.accepts(GCC_PROBE, ["-fopenmp"], []):
+            small_flags["openmp"].append("-fopenmp")
         isas = os.environ.get("GCONV_BUILD_ISAS", " ".join(X86_64)).replace(",", " ").split()
         for extension in list(self.extensions):
             isa_flags = extension.extra_compile_args
@@ -183,7 +187,7 @@ def engine_extensions() -> list[Extension]:
     on_x86_64 = platform.machine().lower() in ("x86_64", "amd64")
     sources = [
         *ENGINE.glob("*.pxd"), *ENGINE.glob("*.pxi"), *ENGINE.glob("steps/*.pxi"),
-        *(ENGINE / name for name in ("vector.h", "masks.h", "shuffles.h")),
+        *(ENGINE / name for name in ("vector.h", "masks.h", "shares.h", "shuffles.h")),
         *FAMILIES.glob("*/*.pxi"),
     ]
     depends = sorted(str(path) for path in sources)

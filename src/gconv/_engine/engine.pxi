@@ -123,7 +123,6 @@ cdef Py_ssize_t share_begin(
 cdef struct Call:
     const ConvPlan* plan
     item_function compute
-    Py_ssize_t images
     int threads
     const x_t* x
     const w_t* weight
@@ -133,11 +132,18 @@ cdef struct Call:
     char* scratch
 
 
-cdef void run_share(void* arguments, Py_ssize_t share, int thread) noexcept nogil:
+cdef void run_shares(void* arguments, Py_ssize_t own, int thread) noexcept nogil:
+    """A thread's own share, and then what the others have left of theirs. Its items follow each
+    other, so that it can use a panel for several of them, and compute slices of a band together.
+    """
     cdef const Call* c = <const Call*>arguments
-    run_items(c.plan, c.compute, share_begin(c.plan, c.images, c.threads, share),
-              share_begin(c.plan, c.images, c.threads, share + 1), c.x, c.weight, c.packed, c.bias,
-              c.y, c.scratch + thread * c.plan.scratch.bytes)
+    cdef Py_ssize_t number, first = 0, last = 0
+    cdef Header* header
+    for number in range(own, own + c.threads):
+        header = <Header*>(c.scratch + number % c.threads * c.plan.scratch.bytes)
+        while take_items(&header.share, &first, &last):
+            run_items(c.plan, c.compute, first, last, c.x, c.weight, c.packed, c.bias, c.y,
+                      c.scratch + thread * c.plan.scratch.bytes)
 
 
 cdef int64_t run(
@@ -160,11 +166,12 @@ cdef int64_t run(
         run_items(plan, compute, 0, images * plan.work.items, <const x_t*>x, <const w_t*>weight,
                   <const w_t*>packed, <const sum_t*>bias, <y_t*>y, scratch)
         return 0
-    # A thread gets consecutive items, so that it can use a panel for several of them, and compute
-    # slices of a band together.
-    call = Call(plan, compute, images, threads, <const x_t*>x, <const w_t*>weight,
-                <const w_t*>packed, <const sum_t*>bias, <y_t*>y, scratch)
-    return in_parallel(run_share, &call, threads, threads)
+    for i in range(threads):
+        (<Header*>(scratch + i * plan.scratch.bytes)).share = make_share(
+            share_begin(plan, images, threads, i), share_begin(plan, images, threads, i + 1))
+    call = Call(plan, compute, threads, <const x_t*>x, <const w_t*>weight, <const w_t*>packed,
+                <const sum_t*>bias, <y_t*>y, scratch)
+    return in_parallel(run_shares, &call, threads, threads)
 
 
 cdef run_function RUN = run

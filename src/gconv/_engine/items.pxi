@@ -19,10 +19,19 @@ cdef enum:
     HEADER_BYTES = 64
 
 
+cdef extern from "shares.h" nogil:
+    ctypedef struct Share:
+        pass
+    Share make_share(Py_ssize_t begin, Py_ssize_t end)
+    bint take_items(Share* share, Py_ssize_t* first, Py_ssize_t* last)
+
+
+# What a thread's scratch holds, and the items that it is to compute.
 cdef struct Header:
     Py_ssize_t panel_number, weights_number
     Py_ssize_t cleared_column  # where the column band begins whose padding is clear
     const y_t* residual  # of the first element of y; NULL: none
+    Share share
 
 
 cdef inline char* region(char* scratch, Py_ssize_t elements) noexcept nogil:

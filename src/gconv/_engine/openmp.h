@@ -25,6 +25,7 @@ typedef struct {
     int (*max_threads)(void);
     int (*num_procs)(void);
     int (*level)(void);
+    void (*barrier)(void);
     int (*pause)(int kind); /* NULL: a child that is forked begins anew by itself */
     const char *file;       /* "": none */
     const char *origin;     /* in words */
@@ -34,11 +35,12 @@ static void parallel_on_one(void (*work)(void *), void *shared, unsigned threads
     (void)threads, (void)flags;
     work(shared);
 }
+static void passes(void) {}
 static int returns_0(void) { return 0; }
 static int returns_1(void) { return 1; }
 
 #define NO_RUNTIME \
-    {parallel_on_one, returns_0, returns_1, returns_1, returns_1, returns_0, NULL, "", "none"}
+    {parallel_on_one, returns_0, returns_1, returns_1, returns_1, returns_0, passes, NULL, "", "none"}
 
 static Runtime runtime = NO_RUNTIME; /* read-only after the import */
 
@@ -72,6 +74,14 @@ static void llvm_parallel(void (*work)(void *), void *shared, unsigned threads, 
 
 #define FIND(pointer, name) ((*(void **)&(pointer) = find_symbol(library, name)) != NULL)
 
+#if defined(_OPENMP) && !defined(__clang__)
+#define PRANGE_REACHES_RUNTIME 1 /* see "loops" */
+#define FIND_BARRIER FIND(taken->barrier, "GOMP_barrier") /* LLVM's has it for GCC's code, too */
+#else
+#define PRANGE_REACHES_RUNTIME 0
+#define FIND_BARRIER 1
+#endif
+
 /* Whether regions can begin, and in children that are forked as well: LLVM's begins anew there by
    itself, GCC's if it is paused before, which it can be since GCC 9. */
 static int take_regions(void *library, Runtime *taken) {
@@ -86,7 +96,8 @@ static int take_regions(void *library, Runtime *taken) {
 /* Takes a library that has all that is called, and closes any other: whether it was taken. */
 static int take(void *library, const char *origin, Runtime *taken) {
     if (library == NULL) return 0;
-    if (!(take_regions(library, taken) && FIND(taken->thread_num, "omp_get_thread_num") &&
+    taken->barrier = passes;
+    if (!(take_regions(library, taken) && FIND_BARRIER && FIND(taken->thread_num, "omp_get_thread_num") &&
           FIND(taken->num_threads, "omp_get_num_threads") &&
           FIND(taken->max_threads, "omp_get_max_threads") &&
           FIND(taken->num_procs, "omp_get_num_procs") && FIND(taken->level, "omp_get_level"))) {
@@ -100,6 +111,7 @@ static int take(void *library, const char *origin, Runtime *taken) {
 }
 
 #undef FIND
+#undef FIND_BARRIER
 
 static int take_file(const char *file, const char *origin, Runtime *taken) {
     return take(open_library(file), origin, taken);
@@ -190,7 +202,33 @@ static int pause_runtime(void) {
     return runtime.pause != NULL && runtime.pause(SOFT) != 0;
 }
 
+/* ---- loops ---- */
+
 typedef void (*part_function)(void *arguments, ptrdiff_t part, int thread);
+
+#if PRANGE_REACHES_RUNTIME
+
+/* GCC's code for a prange calls these by their names, and finds them here, in its own module. */
+#pragma GCC visibility push(hidden)
+void GOMP_parallel(void (*work)(void *), void *shared, unsigned threads, unsigned flags) {
+    runtime.parallel(work, shared, threads, flags);
+}
+void GOMP_barrier(void) { runtime.barrier(); }
+int omp_get_thread_num(void) { return runtime.thread_num(); }
+int omp_get_num_threads(void) { return runtime.num_threads(); }
+int omp_get_max_threads(void) { return runtime.max_threads(); }
+#pragma GCC visibility pop
+
+static int64_t share_parts(part_function compute, void *arguments, ptrdiff_t parts, int threads) {
+    (void)compute, (void)arguments, (void)parts, (void)threads;
+    return 0; /* prange does it */
+}
+
+#else
+
+/* What Clang's code for a prange calls has a variable number of arguments, which cannot be passed
+   on: what the loop would do, by hand. */
+#define omp_get_thread_num runtime.thread_num
 
 typedef struct {
     part_function compute;
@@ -216,5 +254,7 @@ static int64_t share_parts(part_function compute, void *arguments, ptrdiff_t par
     runtime.parallel(compute_share, &work, (unsigned)threads, 0);
     return atomic_load_explicit(&work.computed, memory_order_relaxed);
 }
+
+#endif
 
 #endif

@@ -1,5 +1,6 @@
 """The OpenMP runtime of this process: found when gconv is imported, see openmp.h."""
 
+from cython.parallel cimport prange
 from libc.stdint cimport int64_t
 
 import os
@@ -17,6 +18,9 @@ cdef extern from "openmp.h" nogil:
     bint choose_runtime(const char* forced, const char* bundled)
     int pause_runtime()
     int64_t share_parts(part_function compute, void* arguments, Py_ssize_t parts, int threads)
+    bint PRANGE_REACHES_RUNTIME
+    int omp_get_thread_num()
+    int64_t clock_ns()
 
 
 VARIABLE = "GCONV_OPENMP"
@@ -52,7 +56,15 @@ def library():
 
 cdef int64_t in_parallel(
         part_function compute, void* arguments, Py_ssize_t parts, int threads) noexcept nogil:
-    return share_parts(compute, arguments, parts, threads)
+    cdef Py_ssize_t part
+    cdef int64_t computed = 0
+    if not PRANGE_REACHES_RUNTIME:
+        return share_parts(compute, arguments, parts, threads)
+    for part in prange(parts, num_threads=threads, schedule="static"):
+        computed += -clock_ns()
+        compute(arguments, part, omp_get_thread_num())
+        computed += clock_ns()
+    return computed
 
 
 cdef int max_threads() noexcept nogil:
