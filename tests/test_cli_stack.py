@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -938,7 +939,7 @@ def cluster(workers):
 
     Yields the address, the scheduler's process and those of the workers.
     """
-    oracle("distributed")
+    distributed = oracle("distributed")
     processes = []
 
     def start(module, *arguments):
@@ -967,7 +968,12 @@ def cluster(workers):
             start, "dask_worker", address, "--no-nanny", "--nthreads", "1", "--no-dashboard",
             "--host", "127.0.0.1", "--local-directory", os.path.abspath("dask"),
         )  # fmt: skip
-        yield address, scheduler, [start_worker() for _ in range(workers)]
+        started = [start_worker() for _ in range(workers)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with distributed.Client(address, set_as_default=False) as client:
+                client.wait_for_workers(workers, timeout=60)
+        yield address, scheduler, started
     finally:
         for process in processes:
             process.kill()

@@ -118,8 +118,9 @@ class Output:
 
     def finished(self) -> dict[Chunk, str]:
         """Return the digest of each finished chunk."""
-        found = {}
-        with os.scandir(Path(self.path, MARKERS)) as markers:
+        found: dict[Chunk, str] = {}
+        # Somebody may have taken the directory away meanwhile.
+        with suppress(FileNotFoundError), os.scandir(Path(self.path, MARKERS)) as markers:
             for marker in markers:
                 page, band, digest = marker.name.split("-")
                 found[int(page), int(band)] = digest
@@ -157,7 +158,7 @@ def plan(path: Path, form: Form, bank: Bank) -> Output:
     of_row = (form.channels or 1) * count * (form.width - width + 1) * 4
     bands = -(-rows // max(1, min(rows, CHUNK_BYTES // of_row)))
     # Bands of equal height: zeros that fill up the last one would be written as well.
-    return Output(str(path.absolute()), form, (count, height, width), -(-rows // bands))
+    return Output(os.path.realpath(path), form, (count, height, width), -(-rows // bands))
 
 
 def create(output: Output, bank: Bank, source: Path, state: str) -> None:
@@ -241,7 +242,7 @@ def state_in(output: Output) -> str:
 def set_state(output: Output, state: str) -> None:
     """Say that the input's files, which are others now, have the same samples."""
     array = zarr.open_array(output.path, mode="r+")
-    about: dict[str, Any] = dict(array.attrs[ABOUT])  # type: ignore[arg-type]
+    about: Any = array.attrs[ABOUT]
     array.attrs[ABOUT] = {**about, "input": {**about["input"], "state": state}}
 
 
@@ -308,8 +309,11 @@ def _flush(path: Path) -> None:
 
     A chunk of nothing but the fill value has no file.
     """
+    is_directory = path.is_dir()
+    if is_directory and os.name == "nt":  # which opens no directories
+        return
     with suppress(FileNotFoundError):
-        file = os.open(path, os.O_RDONLY)
+        file = os.open(path, os.O_RDONLY if is_directory else os.O_RDWR)
         try:
             os.fsync(file)
         finally:
