@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -540,6 +541,22 @@ class TestResume:
         line = fails_in_one_line(capsys, "a.tif", "-o", "out.zarr")
         assert "changed while it was read" in line
 
+    def test_a_task_that_outlives_its_run_does_not_write_to_another(self):
+        """A worker may still filter with the old bank when the array has been made anew."""
+        from gconv._cli.kernels import Bank
+        from gconv._cli.stack.source import open_source, state_of
+
+        save_tiff("a.tif", noise(2, 40, 30))
+        source = open_source(Path("a.tif"))
+        old = Bank(KERNELS * 2, named_bank().names)
+        late = outputs.plan(Path("out.zarr"), source.form, old, state_of(source))
+        assert run_filter("a.tif", "-o", "out.zarr") == 0
+        before = tree("out.zarr")
+        (block, *_) = work.blocks(source, late, lambda chunk: True)
+        report = work.make(late, old.kernels, block)
+        assert report.fatal.endswith("out.zarr cannot be written: another process has replaced it")
+        assert tree("out.zarr") == before
+
     @pytest.mark.parametrize("kind", ["empty", "file", "another array", "another program's"])
     def test_what_gconv_did_not_make_is_neither_gone_on_with_nor_replaced(self, kind, capsys):
         save_tiff("a.tif", noise(2, 40, 30))
@@ -938,7 +955,7 @@ def cluster(workers):
 
     Yields the address, the scheduler's process and those of the workers.
     """
-    oracle("distributed")
+    distributed = oracle("distributed")
     processes = []
 
     def start(module, *arguments):
@@ -967,7 +984,12 @@ def cluster(workers):
             start, "dask_worker", address, "--no-nanny", "--nthreads", "1", "--no-dashboard",
             "--host", "127.0.0.1", "--local-directory", os.path.abspath("dask"),
         )  # fmt: skip
-        yield address, scheduler, [start_worker() for _ in range(workers)]
+        started = [start_worker() for _ in range(workers)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with distributed.Client(address, set_as_default=False) as client:
+                client.wait_for_workers(workers, timeout=60)
+        yield address, scheduler, started
     finally:
         for process in processes:
             process.kill()

@@ -63,12 +63,16 @@ class Output:
         Number, height and width of the kernels.
     rows : int
         Of a chunk.
+    bank, state : str
+        Digests of the kernels, and of the state of the input's files.
     """
 
     path: str
     form: Form
     kernels: tuple[int, int, int]
     rows: int
+    bank: str
+    state: str
 
     @property
     def size(self) -> tuple[int, int]:
@@ -106,8 +110,18 @@ class Output:
         return responses.reshape(self.form.channels or 1, *responses.shape[-3:])
 
     def write(self, page: int, band: int, responses: NDArray[np.float32], digest: str) -> None:
-        """Write a chunk (C, M, rows, W) and, when the disk has it, its marker."""
+        """Write a chunk (C, M, rows, W) and, when the disk has it, its marker.
+
+        Raises
+        ------
+        OSError
+            The disk does not take it, or the array is another by now: the task of a worker may
+            outlive the process that wanted it.
+        """
         array = self._open("r+")
+        about: Any = array.attrs[ABOUT]
+        if (about["bank"], about["input"]["state"]) != (self.bank, self.state):
+            raise OSError("another process has replaced it")
         index = self._index(page, band)
         array[index] = responses if self.form.inner else responses[0]
         where = (*self.form.where(page), *(0 for _ in self.form.inner), 0, band, 0)
@@ -118,8 +132,9 @@ class Output:
 
     def finished(self) -> dict[Chunk, str]:
         """Return the digest of each finished chunk."""
-        found = {}
-        with os.scandir(Path(self.path, MARKERS)) as markers:
+        found: dict[Chunk, str] = {}
+        # Somebody may have taken the directory away meanwhile.
+        with suppress(FileNotFoundError), os.scandir(Path(self.path, MARKERS)) as markers:
             for marker in markers:
                 page, band, digest = marker.name.split("-")
                 found[int(page), int(band)] = digest
@@ -139,8 +154,8 @@ def digest_of(samples: NDArray[np.float32]) -> str:
     return hashlib.blake2b(np.ascontiguousarray(samples).data, digest_size=16).hexdigest()
 
 
-def plan(path: Path, form: Form, bank: Bank) -> Output:
-    """Return the array that the responses of a stack will be.
+def plan(path: Path, form: Form, bank: Bank, state: str) -> Output:
+    """Return the array that the responses of a stack, in files of this state, will be.
 
     Raises
     ------
@@ -157,10 +172,12 @@ def plan(path: Path, form: Form, bank: Bank) -> Output:
     of_row = (form.channels or 1) * count * (form.width - width + 1) * 4
     bands = -(-rows // max(1, min(rows, CHUNK_BYTES // of_row)))
     # Bands of equal height: zeros that fill up the last one would be written as well.
-    return Output(str(path.absolute()), form, (count, height, width), -(-rows // bands))
+    rows = -(-rows // bands)
+    kernels = (count, height, width)
+    return Output(os.path.realpath(path), form, kernels, rows, _bank_digest(bank), state)
 
 
-def create(output: Output, bank: Bank, source: Path, state: str) -> None:
+def create(output: Output, bank: Bank, source: Path) -> None:
     """Make the array, without any chunk; it has its name when all the rest is there."""
     path = Path(output.path)
     unfinished = path.with_name(f".gconv-{os.getpid()}.part")
@@ -168,10 +185,10 @@ def create(output: Output, bank: Bank, source: Path, state: str) -> None:
         "format": FORMAT,
         "version": gconv.__version__,
         "kernels": list(bank.names),
-        "bank": _bank_digest(bank),
+        "bank": output.bank,
         "input": {
             "name": source.name, "shape": list(output.form.shape), "axes": list(output.form.axes),
-            "dtype": output.form.dtype, "state": state,
+            "dtype": output.form.dtype, "state": output.state,
         },
     }  # fmt: skip
     inner = (1,) * (len(output.shape) - 2)
@@ -202,7 +219,7 @@ def create(output: Output, bank: Bank, source: Path, state: str) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def resume(planned: Output, bank: Bank) -> Output:
+def resume(planned: Output) -> Output:
     """Return the array that an earlier run began.
 
     Raises
@@ -215,7 +232,7 @@ def resume(planned: Output, bank: Bank) -> Output:
         about, array = _about(path)
         if about["format"] != FORMAT:
             raise ValueError(f"another version of gconv ({about['version']}) began it")
-        if about["bank"] != _bank_digest(bank):
+        if about["bank"] != planned.bank:
             raise ValueError("it was begun with another bank of kernels")
         then = about["input"]
         form = planned.form
@@ -232,17 +249,16 @@ def resume(planned: Output, bank: Bank) -> Output:
     return replace(planned, rows=array.shards[-2])
 
 
-def state_in(output: Output) -> str:
-    """Return the state of the input's files when they were last known to be the same."""
-    state: str = _about(Path(output.path))[0]["input"]["state"]
-    return state
+def is_untouched(output: Output) -> bool:
+    """Whether the input's files are as they were when the array was last written to."""
+    return bool(_about(Path(output.path))[0]["input"]["state"] == output.state)
 
 
-def set_state(output: Output, state: str) -> None:
-    """Say that the input's files, which are others now, have the same samples."""
+def set_state(output: Output) -> None:
+    """Say that the input's files, though they are not as they were, have the same samples."""
     array = zarr.open_array(output.path, mode="r+")
-    about: dict[str, Any] = dict(array.attrs[ABOUT])  # type: ignore[arg-type]
-    array.attrs[ABOUT] = {**about, "input": {**about["input"], "state": state}}
+    about: Any = array.attrs[ABOUT]
+    array.attrs[ABOUT] = {**about, "input": {**about["input"], "state": output.state}}
 
 
 def is_ours(path: Path) -> bool:
@@ -308,8 +324,11 @@ def _flush(path: Path) -> None:
 
     A chunk of nothing but the fill value has no file.
     """
+    is_directory = path.is_dir()
+    if is_directory and os.name == "nt":  # which opens no directories
+        return
     with suppress(FileNotFoundError):
-        file = os.open(path, os.O_RDONLY)
+        file = os.open(path, os.O_RDONLY if is_directory else os.O_RDWR)
         try:
             os.fsync(file)
         finally:

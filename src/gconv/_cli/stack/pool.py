@@ -97,6 +97,7 @@ class Cluster:
                 raise Lost(f"a worker cannot import what it needs: {reason(error)}") from error
             except Exception as error:  # whatever a worker of another version raises
                 raise Lost(f"a worker failed: {reason(error)}") from error
+            self._last_seen = time.monotonic()
             yield result
 
     def _result(self, future: Any) -> Any:
@@ -110,7 +111,7 @@ class Cluster:
                 self._look()
 
     def _threads(self) -> int:
-        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        workers = self._client.scheduler_info(n_workers=-1).get("workers", {})
         return sum(worker["nthreads"] for worker in workers.values())
 
     def _look(self) -> None:
@@ -187,9 +188,7 @@ def open_pool(scheduler: str | None) -> Iterator[Pool]:
         raise ImportError("--scheduler needs Dask, part of the extra gconv[stack]") from error
     with _without_logging():
         try:
-            client: Any = Client(  # type: ignore[no-untyped-call]
-                scheduler, timeout=CONNECT_SECONDS, set_as_default=False
-            )
+            client: Any = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
         except Exception as error:  # OSError, ValueError and others, by kind of address
             raise ValueError(f"--scheduler {scheduler}: no scheduler answers there") from error
         try:

@@ -109,18 +109,16 @@ def _filter(path: Path, bank: Bank, options: Options) -> int:
             raise ValueError(
                 f"there is no page {options.page}: there {_are(source.form.count, 'page')}"
             )
-        output = plan(target, source.form, bank)
+        output = plan(target, source.form, bank, state_of(source))
         _check_targets(source, target, sheet, options)
         with ExitStack() as held:
             with open_pool(options.scheduler) as pool:
-                before = state_of(source)
-                output = _begin(source, output, bank, before, options)
+                output = _begin(source, output, bank, options)
                 held.enter_context(locked(Path(output.path)))
                 finished = output.finished()
-                if finished:
-                    _check_input(source, output, finished, before, pool)
+                _check_input(source, output, finished, pool)
                 outcome = _make(source, output, bank, finished.keys(), pool)
-            if outcome.stopped is None and state_of(source) != before:
+            if outcome.stopped is None and state_of(source) != output.state:
                 outcome.stopped = "the input was changed while it was read"
             there = output.finished()
             drawn = None
@@ -162,7 +160,7 @@ def _check_targets(source: Source, target: Path, sheet: Path, options: Options) 
         raise ValueError(f"{sheet} {EXISTS}")
 
 
-def _begin(source: Source, planned: Output, bank: Bank, state: str, options: Options) -> Output:
+def _begin(source: Source, planned: Output, bank: Bank, options: Options) -> Output:
     """Make the array of the responses, or find what an earlier run left."""
     from gconv._cli.stack.output import create, remove, resume
 
@@ -170,26 +168,24 @@ def _begin(source: Source, planned: Output, bank: Bank, state: str, options: Opt
     try:
         if os.path.lexists(path):
             if options.resume:
-                return resume(planned, bank)
+                return resume(planned)
             remove(path)
-        create(planned, bank, source.path, state)
+        create(planned, bank, source.path)
     except OSError as error:
         raise ValueError(f"{path} cannot be written: {reason(error)}") from error
     return planned
 
 
-def _check_input(
-    source: Source, output: Output, finished: Mapping[Chunk, str], state: str, pool: Pool
-) -> None:
+def _check_input(source: Source, output: Output, finished: Mapping[Chunk, str], pool: Pool) -> None:
     """Refuse to go on where the input is not the one that finished chunks were made from.
 
     Files that nobody has touched are the same. Of others, the samples that were read then are
     compared: the file may have been copied, or a damaged page mended.
     """
-    from gconv._cli.stack.output import set_state, state_in
+    from gconv._cli.stack.output import is_untouched, set_state
     from gconv._cli.stack.work import blocks, check
 
-    if state_in(output) == state:
+    if is_untouched(output):
         return
     tasks = (
         (block, [finished[page, band] for _, page, band in block.chunks])
@@ -206,7 +202,7 @@ def _check_input(
                     f"responses in {output.path} were made from (--force begins anew)"
                 )
             bar.finish(len(report.done))
-    set_state(output, state)
+    set_state(output)
 
 
 def _make(

@@ -133,7 +133,7 @@ def _from_series(path: Path, file: TiffFile, series: Any) -> TiffSource:
     if series.shape[-inner:] != first.shape or prod(pages) != count or series.transform:
         raise NotSupported(f"pages {first.shape} in an image {series.shape}")
     channels, dtype = _shown(first)
-    form = Form(_unique(series.axes[:-inner].lower()), pages, channels, *_size(first), dtype)
+    form = Form(_names(series.axes[:-inner]), pages, channels, *_size(first), dtype)
     shape = (channels or 1, form.height, form.width)
     if begin is not None:
         here = str(path.absolute())
@@ -188,10 +188,11 @@ def _file_of(page: Any) -> Path:
     return Path(handle.path).absolute()
 
 
-def _unique(letters: str) -> tuple[str, ...]:
-    """Return names of axes, the second of a letter with a number."""
-    seen = [letters[:at].count(letter) for at, letter in enumerate(letters)]
-    return tuple(f"{name}{n + 1 if n else ''}" for name, n in zip(letters, seen, strict=True))
+def _names(letters: str) -> tuple[str, ...]:
+    """Return names of axes; tifffile calls those that it knows nothing of Q and I."""
+    named = ["page" if letter in "QI" else letter.lower() for letter in letters]
+    before = [named[:at].count(name) for at, name in enumerate(named)]
+    return tuple(f"{name}{n + 1 if n else ''}" for name, n in zip(named, before, strict=True))
 
 
 def _dtype(page: TiffPage) -> np.dtype[Any]:

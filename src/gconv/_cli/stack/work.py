@@ -17,6 +17,9 @@ from gconv._cli.stack.source import Reader, Source
 
 #: Bytes of float32 samples that a task reads at once, if a single chunk does not need more.
 READ_BYTES = 64 << 20
+#: Chunks that a task makes at most: some seconds' work, for which an interrupt waits. To read an
+#: input of larger chunks again costs little beside writing so many.
+MOST_CHUNKS = 16
 
 
 @dataclass(frozen=True)
@@ -60,18 +63,19 @@ class Report:
 def blocks(source: Source, output: Output, wanted: Callable[[Chunk], bool]) -> Iterator[Block]:
     """Cut a stack into what is read at once, for the chunks that are wanted.
 
-    Pages that are stored together are read together, and as many rows of them as READ_BYTES
-    allow: an input of large chunks is then decoded about once. A page that cannot be read in
-    bands is one block, however large it is.
+    Pages that are stored together are read together, and as many rows of them as READ_BYTES and
+    MOST_CHUNKS allow: an input of large chunks is then decoded about once. A page that cannot
+    be read in bands is one block, however large it is.
     """
     form = output.form
     of_rows = (form.channels or 1) * form.width * 4
     extent = list(source.together)
     at_least = of_rows * (output.rows + output.kernels[1] - 1)
-    while prod(extent) > 1 and prod(extent) * at_least > READ_BYTES:
+    while prod(extent) > MOST_CHUNKS or (prod(extent) > 1 and prod(extent) * at_least > READ_BYTES):
         axis = next(axis for axis, pages in enumerate(extent) if pages > 1)
         extent[axis] = (extent[axis] + 1) // 2
-    bands = max(1, READ_BYTES // (prod(extent) * of_rows * output.rows))
+    bands = READ_BYTES // (prod(extent) * of_rows * output.rows)
+    bands = max(1, min(bands, MOST_CHUNKS // prod(extent)))
     if not source.in_bands:
         bands = output.bands
     starts = (range(0, pages, step) for pages, step in zip(form.pages, extent, strict=True))
