@@ -1,19 +1,27 @@
 """Builds the engine: one extension module per instruction set and precision, from one source.
 
-Everything else about the package stands in pyproject.toml. Two things are found out by
-compiling a probe: whether the compiler has OpenMP, and which of the optional flags it knows.
-Nothing is ever taken from the CPU of the machine that builds: a wheel runs everywhere.
+Everything else about the package stands in pyproject.toml. Which of the optional flags the compiler
+knows is found out by compiling a probe. Nothing is ever taken from the CPU of the machine that
+builds: a wheel runs everywhere. No module is linked with an OpenMP runtime: `_engine/openmp.h` finds
+one when gconv is imported, and the wheel brings the compiler's for where there is none.
 
 Environment variables
 ---------------------
 GCONV_KEEP_SYMBOLS
     Set to 1 to keep the symbol tables (for a disassembler or a profiler).
+GCONV_BUILD_ISAS
+    The instruction sets to build besides generic, of avx2 and avx512; all if it is not set. A build
+    of generic alone takes a fifth of the time.
+GCONV_BUNDLE_OPENMP
+    Set to 0 to bring no OpenMP runtime (for distributions), or to the file of another one.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -41,6 +49,7 @@ MODULES = {"f32": ("float", 4), "f64": ("double", 8), "steps": ("float", 4)}
 # GCC and Clang need to be told how far to go; who does not know a flag goes without.
 WANTED_FLAGS = [
     "-O3",
+    "/clang:-O3",  # clang-cl's name for it
     "-g0",
     "-fvisibility=hidden",
     "--param=max-completely-peeled-insns=8000",
@@ -51,22 +60,17 @@ WANTED_FLAGS = [
 ]
 # Modules that are no slower when they are small. Steps wait for memory; but loops over vectors in
 # arrays must be unrolled there as well, or the vectors get no registers.
-SMALL_FLAGS = {"steps": ["-O2", "-fpeel-loops"], "call": ["-O2"], "program": ["-O2"]}
+SMALL_FLAGS = {
+    "steps": ["-O2", "-fpeel-loops"], "call": ["-O2"], "program": ["-O2"], "openmp": ["-O2"],
+}
 PROBE = "int main(void) { return 0; }\n"
-OPENMP_PROBE = """\
-#include <omp.h>
-int main(void) { int n = 0;
-#pragma omp parallel reduction(+:n)
-n += 1;
-return n > 0 && omp_get_max_threads() > 0 ? 0 : 1; }
-"""
-
-
-def openmp_flags() -> tuple[list[str], list[str]]:
-    """Flags to compile and to link OpenMP with, for the usual compiler of the platform."""
-    if sys.platform == "darwin":
-        return ["-Xpreprocessor", "-fopenmp"], ["-lomp"]
-    return ["-fopenmp"], ["-fopenmp"]
+# The runtime that is brought, as `_engine/openmp.h` calls it. Its name must stay: PyTorch, loaded
+# later, then finds that its own is there already.
+OPENMP_RUNTIME = {"darwin": "libomp.dylib", "win32": "libomp.dll"}.get(sys.platform, "libgomp.so.1")
+OPENMP_NEEDS = (
+    (b"__kmpc_fork_call\0",) if sys.platform == "win32" else
+    (b"GOMP_parallel\0", b"omp_pause_resource_all\0")  # GCC's has both since GCC 9
+)
 
 
 class BuildEngine(build_ext):
@@ -106,19 +110,23 @@ class BuildEngine(build_ext):
         return [word for flag in words if self.accepts(PROBE, flag, []) for word in flag]
 
     def build_extensions(self) -> None:
+        if self.compiler.compiler_type == "msvc":
+            self.take_clang_cl()
         flags = self.accepted(WANTED_FLAGS)
         small_flags = {module: self.accepted(wanted) for module, wanted in SMALL_FLAGS.items()}
         link = []
-        if os.environ.get("GCONV_KEEP_SYMBOLS") != "1" and self.accepts(PROBE, [], ["-Wl,-s"]):
+        on_windows = self.compiler.compiler_type == "msvc"  # its linker takes any flag, and warns
+        if (not on_windows and os.environ.get("GCONV_KEEP_SYMBOLS") != "1"
+                and self.accepts(PROBE, [], ["-Wl,-s"])):
             link.append("-Wl,-s")
-        openmp_compile, openmp_link = openmp_flags()
-        if self.accepts(OPENMP_PROBE, openmp_compile, openmp_link):
-            flags += openmp_compile
-            link += openmp_link
-        else:
-            print("gconv: this compiler has no OpenMP; the build will run on one thread")
+        if not on_windows and self.accepts(PROBE, [], ["-ldl"]):
+            link.append("-ldl")  # where the C library does not have dlopen itself
+        isas = os.environ.get("GCONV_BUILD_ISAS", " ".join(X86_64)).replace(",", " ").split()
         for extension in list(self.extensions):
             isa_flags = extension.extra_compile_args
+            if isa_flags and extension.name.rpartition(".")[2].partition("_")[0] not in isas:
+                self.extensions.remove(extension)
+                continue
             if isa_flags and not self.accepts(PROBE, isa_flags, []):
                 print(f"gconv: the compiler refuses {isa_flags}: {extension.name} is left out")
                 self.extensions.remove(extension)
@@ -127,13 +135,55 @@ class BuildEngine(build_ext):
             extension.extra_compile_args = flags + small_flags.get(module, []) + isa_flags
             extension.extra_link_args = link
         super().build_extensions()
+        self.bundle_openmp()
+
+    def take_clang_cl(self) -> None:
+        """Compile by clang-cl on Windows: Microsoft's compiler does not know vector types."""
+        clang_cl = shutil.which("clang-cl")
+        if clang_cl is None:
+            raise SystemExit("gconv: LLVM's clang-cl compiles it on Windows, but is not on PATH")
+        self.compiler.initialize()
+        self.compiler.cc = clang_cl
+        self.compiler.compile_options.remove("/GL")  # objects for Microsoft's linker alone
+
+    def bundle_openmp(self) -> None:
+        """Put an OpenMP runtime beside the modules, for machines that have none."""
+        wanted = os.environ.get("GCONV_BUNDLE_OPENMP", "")
+        if wanted == "0":
+            return
+        runtime = Path(wanted) if wanted else self.compilers_openmp()
+        if runtime is None or not all(name in runtime.read_bytes() for name in OPENMP_NEEDS):
+            if wanted:
+                raise SystemExit(f"gconv: {wanted} is no OpenMP runtime that gconv can use")
+            print("gconv: the compiler has no OpenMP runtime that the wheel could bring: on machines "
+                  "without one, calls will run on one thread")
+            return
+        folder = Path(self.get_ext_fullpath("gconv._engine.openmp")).parent
+        shutil.copyfile(runtime.resolve(), folder / OPENMP_RUNTIME)
+
+    def compilers_openmp(self) -> Path | None:
+        """The file of the compiler's OpenMP runtime."""
+        if self.compiler.compiler_type == "msvc":
+            beside = Path(self.compiler.cc).with_name(OPENMP_RUNTIME)
+            return beside if beside.is_file() else None
+        words = self.compiler.compiler_so
+        command = words[: next(i for i, word in enumerate([*words, "-"]) if word.startswith("-"))]
+        try:
+            found = subprocess.run(
+                [*command, f"-print-file-name={OPENMP_RUNTIME}"],
+                capture_output=True, text=True, check=True,
+            ).stdout.strip()
+        except (OSError, subprocess.CalledProcessError):
+            return None
+        return Path(found) if os.path.isabs(found) and os.path.isfile(found) else None
 
 
 def engine_extensions() -> list[Extension]:
     """One extension per instruction set and precision, and one for steps."""
     on_x86_64 = platform.machine().lower() in ("x86_64", "amd64")
     sources = [
-        *ENGINE.glob("*.p[x]*"), *ENGINE.glob("steps/*.pxi"), *ENGINE.glob("*.h"),
+        *ENGINE.glob("*.pxd"), *ENGINE.glob("*.pxi"), *ENGINE.glob("steps/*.pxi"),
+        *(ENGINE / name for name in ("vector.h", "masks.h", "shuffles.h")),
         *FAMILIES.glob("*/*.pxi"),
     ]
     depends = sorted(str(path) for path in sources)
@@ -158,9 +208,12 @@ def engine_extensions() -> list[Extension]:
     ]
 
 
-def array_extensions() -> list[Extension]:
-    """The modules that know NumPy arrays."""
-    shared = ("plan.pxd", "call.pxd", "steps.pxd", "process.h", "runtime.h", "crowd.h")
+def shared_extensions() -> list[Extension]:
+    """The modules that know NumPy arrays, and the one that knows the OpenMP runtime."""
+    shared = (
+        "plan.pxd", "call.pxd", "steps.pxd", "openmp.pxd", "process.h", "openmp.h", "crowd.h",
+        "system.h", "system_posix.h", "system_windows.h",
+    )
     return [
         Extension(
             f"gconv._engine.{name}",
@@ -169,14 +222,14 @@ def array_extensions() -> list[Extension]:
             include_dirs=[str(ENGINE), numpy.get_include()],
             depends=[str(ENGINE / file) for file in shared],
         )
-        for name in ("call", "program")
+        for name in ("openmp", "call", "program")
     ]
 
 
 def packages() -> list[str]:
     """The packages of a wheel: a family is one by its folder alone."""
     rooms = (
-        "_api", "_call", "_steps", "_plan", "_families", "_engine", "_cli", "_bench",
+        "_api", "_call", "_steps", "_plan", "_families", "_engine", "_cli", "_cli.stack", "_bench",
         "_bench.contenders", "dask", "onnx", "onnx.fusing", "torch",
     )
     families = sorted(path.parent.name for path in FAMILIES.glob("*/__init__.py"))
@@ -190,7 +243,7 @@ def packages() -> list[str]:
 setup(
     packages=packages(),
     ext_modules=cythonize(
-        [*engine_extensions(), *array_extensions()],
+        [*engine_extensions(), *shared_extensions()],
         include_path=["src"],
         compiler_directives={
             "language_level": 3,

@@ -33,9 +33,10 @@ def wrong_pixels(y, weight, size, block_info=None):
         outside = (at < 0) | (at >= size[axis])
         x[(slice(None),) * axis + (outside,)] = 0
     height, width = y.shape[1:]
-    wanted = sum(
-        weight[i, j] * x[i : i + height, j : j + width] for i in range(3) for j in range(3)
-    )
+    wanted, product = np.zeros_like(y[0]), np.empty_like(y[0])
+    for i, j in np.ndindex(3, 3):
+        np.multiply(x[i : i + height, j : j + width], weight[i, j], out=product)
+        wanted += product
     return np.array([[[np.count_nonzero(y[0] != wanted)]]])
 
 

@@ -49,11 +49,11 @@ def convolve(num_threads=THREADS):
 
 def convolve_in_parallel():
     """Convolve, and see in a process of one thread that the others were started."""
-    from gconv._engine import call
+    from gconv._engine import openmp
 
     before = tasks()
     convolve()
-    if call.openmp_runtime:
+    if openmp.library()[0]:
         assert tasks() >= THREADS, f"{before} threads before the call, {tasks()} after it"
 
 

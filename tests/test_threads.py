@@ -14,12 +14,12 @@ from oracles import oracle
 
 import gconv
 from gconv._call import threads
-from gconv._engine import call
+from gconv._engine import call, openmp
 
 IMAGE, WEIGHT = np.ones((1, 64, 64, 64), np.float32), np.ones((64, 64, 3, 3), np.float32)
 
 counts_threads = pytest.mark.skipif(
-    not (os.path.isdir("/proc/self/task") and call.openmp_runtime),
+    not (os.path.isdir("/proc/self/task") and openmp.library()[0]),
     reason="counts the threads that OpenMP starts, where Linux lists them",
 )
 default_of_one = pytest.mark.skipif(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gconv._call import isa, threads
-from gconv._engine import call
+from gconv._engine import call, openmp
 from gconv._plan import machine, tuning
 from gconv._version import __version__
 
@@ -28,7 +28,9 @@ def show_config() -> None:
     crowd = f"seen {seen} times" if seen else "none seen by this process"
     if now:
         crowd += ", calls use one thread now"
-    runtime = call.openmp_runtime or "none: built without OpenMP, one thread"
+    file, origin = openmp.library()
+    runtime = f"{file} ({origin}; {openmp.VARIABLE} forces one)" if file else (
+        "none on this system, and none is bundled: calls run on one thread")
     lines = {
         "Python": f"{platform.python_version()}, NumPy {np.__version__}",
         "machine": f"{platform.machine()}, {platform.system()}",

@@ -565,6 +565,9 @@ def _call(
     """An operator on its operands; `options` in the order in which its validation takes them."""
     keep: Callable[[call.ShortCut], None] = _forget
     key = call.key_of(name, x, weight, bias, options, activation, isa.setting())
+    if key is None:  # perhaps because one of the three is no array yet
+        x, weight, bias = arrays.operands(name, x, weight, bias)
+        key = call.key_of(name, x, weight, bias, options, activation, isa.setting())
     if key is not None:
         short_cut = short_cuts.get(key)
         if short_cut is not None:

@@ -18,8 +18,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from gconv._call.environment import read_at_import
 from gconv._call.geometry import an_integer
-from gconv._engine import call
+from gconv._engine import call, openmp
 
 VARIABLE = "GCONV_NUM_THREADS"
 MOST_THREADS = call.most_threads
@@ -199,6 +200,7 @@ def _after_fork_in_child() -> None:
         )
 
 
+read_at_import(openmp.choose)
 call.on_threads_unknown(_look_up)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 from gconv._plan.items import Layout
 
 compiler: str
-openmp_runtime: str
 most_threads: int
 padding_modes: dict[str, int]
 activations: dict[str, int]

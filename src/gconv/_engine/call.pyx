@@ -16,6 +16,7 @@ cimport numpy as cnp
 
 import contextvars
 
+from gconv._engine cimport openmp
 from gconv._engine cimport plan as names
 from gconv._engine.plan cimport ConvPlan, run_function
 
@@ -27,13 +28,9 @@ cdef enum:
 
 
 cdef extern from "process.h" nogil:
-    int omp_get_max_threads()
-    int omp_get_level()
-    int omp_get_num_procs()
     int cpu_has_avx2()
     int cpu_has_avx512()
-    const char* openmp_library()
-    int watch_forks()
+    int watch_forks(int (*pause)() noexcept nogil)
     int child_is_serial
     int prepare_scratch()
     char* get_scratch(size_t size)
@@ -51,21 +48,20 @@ cdef extern from "process.h" nogil:
     Crowd crowd
 
 
-if watch_forks() != 0 or prepare_scratch() != 0:
+if watch_forks(openmp.pause) != 0 or prepare_scratch() != 0:
     raise ImportError("gconv: the system refused a fork handler or a thread key")
 
 cdef extern from *:
     """
     #ifdef __clang__
-    #define COMPILER __VERSION__
+    #define GCONV_COMPILER __VERSION__
     #else
-    #define COMPILER "GCC " __VERSION__
+    #define GCONV_COMPILER "GCC " __VERSION__
     #endif
     """
-    const char* COMPILER
+    const char* GCONV_COMPILER
 
-compiler = COMPILER.decode()
-openmp_runtime = openmp_library().decode()
+compiler = GCONV_COMPILER.decode()
 
 
 # What `gconv._plan` makes its enums from.
@@ -119,7 +115,7 @@ def keep_threads(int fixed, int cpus):
 
 def runtime_threads():
     """The runtime's own default (OMP_NUM_THREADS, threadpoolctl, a library that shares it)."""
-    return omp_get_max_threads()
+    return openmp.max_threads()
 
 
 def fork_lost_threads():
@@ -136,14 +132,10 @@ cpdef int default_threads() except -1:
         look_up_threads()
     if fixed_threads > 0:
         return fixed_threads
-    return max(1, min(omp_get_max_threads(), cpu_threads))
+    return max(1, min(openmp.max_threads(), cpu_threads))
 
 
 # ---- crowds: see crowd.h ---------------------------------------------------------------------
-
-# The CPUs of the process where no call has asked yet for its number of threads.
-cdef int all_cpus = omp_get_num_procs()
-
 
 def crowds_seen():
     """How often a crowd was seen in this process, and whether calls use one thread now."""
@@ -158,12 +150,13 @@ def calls_now():
 cdef bint serial_here() noexcept nogil:
     """Whether a call must use one thread: within a parallel region, or in a child whose parent's
     pool could not be paused."""
-    return omp_get_level() > 0 or child_is_serial
+    return openmp.level() > 0 or child_is_serial
 
 
 cdef int begin_threads(int threads, int64_t now) noexcept nogil:
     """A call begins that may use so many threads, at least 2: how many it should use."""
-    return begin_call(&crowd, threads, cpu_threads or all_cpus, now)
+    # cpu_threads is 0 where no call has asked yet for its number of threads.
+    return begin_call(&crowd, threads, cpu_threads or openmp.num_procs(), now)
 
 
 cdef void end_threads(int threads, int64_t begin, int64_t computed) noexcept nogil:

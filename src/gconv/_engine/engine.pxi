@@ -21,19 +21,14 @@
 # allocates or fails.
 
 from cpython.pycapsule cimport PyCapsule_New
-from cython.parallel cimport prange
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
+from gconv._engine.openmp cimport in_parallel
 from gconv._engine.plan cimport (
     Activation, BANDS_FASTEST, BANDS_SLOWEST, CIRCULAR, CLAMP, ConvPlan, EpiloguePlan, FLAT, GELU,
     GELU_TANH, HARDSIGMOID, HARDSWISH, IDENTITY, LEAKY_RELU, ProblemPlan, REFLECT, REPLICATE,
     ScratchPlan, SIGMOID, SILU, SourcePlan, TANH, WorkPlan, ZEROS, run_function)
-
-
-cdef extern from "runtime.h" nogil:
-    int omp_get_thread_num()
-    int64_t clock_ns()
 
 
 include "vectors.pxi"
@@ -124,13 +119,34 @@ cdef Py_ssize_t share_begin(
     return image * p.work.items + low
 
 
+# A call, as each of its threads sees it.
+cdef struct Call:
+    const ConvPlan* plan
+    item_function compute
+    Py_ssize_t images
+    int threads
+    const x_t* x
+    const w_t* weight
+    const w_t* packed
+    const sum_t* bias
+    y_t* y
+    char* scratch
+
+
+cdef void run_share(void* arguments, Py_ssize_t share, int thread) noexcept nogil:
+    cdef const Call* c = <const Call*>arguments
+    run_items(c.plan, c.compute, share_begin(c.plan, c.images, c.threads, share),
+              share_begin(c.plan, c.images, c.threads, share + 1), c.x, c.weight, c.packed, c.bias,
+              c.y, c.scratch + thread * c.plan.scratch.bytes)
+
+
 cdef int64_t run(
     const ConvPlan* plan, Py_ssize_t images, const void* x, const void* weight,
     const void* packed, const void* bias, const void* residual, void* y, int threads,
     char* scratch) noexcept nogil:
     cdef item_function compute = item_of(plan)
     cdef Py_ssize_t i
-    cdef int64_t computed = 0
+    cdef Call call
     if after_tiles(plan, residual):
         compute = activated_item
     if packed != NULL:  # tiles without channel lanes read weights that have been put in order
@@ -146,14 +162,9 @@ cdef int64_t run(
         return 0
     # A thread gets consecutive items, so that it can use a panel for several of them, and compute
     # slices of a band together.
-    for i in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-        computed += -clock_ns()
-        run_items(plan, compute, share_begin(plan, images, threads, i),
-                  share_begin(plan, images, threads, i + 1), <const x_t*>x, <const w_t*>weight,
-                  <const w_t*>packed, <const sum_t*>bias, <y_t*>y,
-                  scratch + omp_get_thread_num() * plan.scratch.bytes)
-        computed += clock_ns()
-    return computed
+    call = Call(plan, compute, images, threads, <const x_t*>x, <const w_t*>weight,
+                <const w_t*>packed, <const sum_t*>bias, <y_t*>y, scratch)
+    return in_parallel(run_share, &call, threads, threads)
 
 
 cdef run_function RUN = run

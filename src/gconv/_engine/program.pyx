@@ -6,7 +6,6 @@ other, and whoever lays out the buffers sees to it that the operands lie in them
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from cython.parallel cimport prange
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
@@ -16,6 +15,7 @@ cimport numpy as cnp
 from gconv._engine cimport steps as names
 from gconv._engine.call cimport (
     Plan, begin_threads, end_threads, serial_here, thread_scratch)
+from gconv._engine.openmp cimport in_parallel
 from gconv._engine.plan cimport ConvPlan, run_function
 from gconv._engine.steps cimport (
     CHUNK, CONVOLUTION, FIXED, MOST_AXES, MOST_OPERANDS, MOST_PLACES, REDUCED_COLUMNS, ROOM,
@@ -24,8 +24,7 @@ from gconv._engine.steps cimport (
 cnp.import_array()
 
 
-cdef extern from "runtime.h" nogil:
-    int omp_get_thread_num()
+cdef extern from "system.h" nogil:
     int64_t clock_ns()
 
 
@@ -87,19 +86,28 @@ cdef struct Ready:
     Py_ssize_t weight_offset  # bytes, of weights that are not packed
 
 
+# A convolution whose threads compute whole images, as each of them sees it.
+cdef struct ImagesCall:
+    const Ready* ready
+    char* const* at
+    char* scratch
+
+
+cdef void convolve_one_image(void* arguments, Py_ssize_t image, int thread) noexcept nogil:
+    cdef const ImagesCall* c = <const ImagesCall*>arguments
+    convolve_image(c.ready, c.at, image, 1, c.scratch + thread * c.ready.plan.scratch.bytes)
+
+
 cdef int64_t convolve_images(const Ready* r, char* const* at, int threads, char* scratch
                              ) noexcept nogil:
     """A convolution whose images have weights or a residual of their own, image by image."""
     cdef const ConvolutionPlan* c = &r.convolution
     cdef Py_ssize_t i
     cdef int64_t computed = 0
+    cdef ImagesCall call
     if threads > 1 and c.images >= threads:
-        for i in prange(c.images, num_threads=threads, schedule="static"):
-            computed += -clock_ns()
-            convolve_image(
-                r, at, i, 1, scratch + omp_get_thread_num() * r.plan.scratch.bytes)
-            computed += clock_ns()
-        return computed
+        call = ImagesCall(r, at, scratch)
+        return in_parallel(convolve_one_image, &call, c.images, threads)
     for i in range(c.images):
         computed += convolve_image(r, at, i, threads, scratch)
     return computed

@@ -15,11 +15,11 @@
 # To add a step: see docs/design.md.
 
 from cpython.pycapsule cimport PyCapsule_New
-from cython.parallel cimport prange
 from libc.math cimport INFINITY, erff, logf, powf, sqrt
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
+from gconv._engine.openmp cimport in_parallel
 from gconv._engine.plan cimport (
     Activation, CLAMP, ConvPlan, GELU, GELU_TANH, HARDSIGMOID, HARDSWISH, IDENTITY, LEAKY_RELU,
     SIGMOID, SILU, TANH)
@@ -29,11 +29,6 @@ from gconv._engine.steps cimport (
     F_SQRT, F_SQUARE, F_SUBTRACT, Function, KINDS, LAYER_NORM, MAX, MEAN, MIN, MOST_AXES,
     MOST_OPERANDS, POOL, REDUCE, REDUCED_COLUMNS, RESIZE, RUNS, Reduction, SOFTMAX,
     SOFTMAX_COLUMNS, STRIDED, SUM, StepAxes, StepPlan, TRANSPOSED, TRANSPOSED_ROWS, step_function)
-
-
-cdef extern from "runtime.h" nogil:
-    int omp_get_thread_num()
-    int64_t clock_ns()
 
 
 # What a kind of step does: its items from the first up to the last, on one thread.
@@ -58,11 +53,26 @@ include "steps/normalising.pxi"
 include "steps/resizing.pxi"
 
 
+# A step that is computed, as each of its threads sees it.
+cdef struct StepCall:
+    const StepPlan* step
+    items_function compute
+    char* const* at
+    int threads
+    char* scratch
+
+
+cdef void run_step_share(void* arguments, Py_ssize_t share, int thread) noexcept nogil:
+    cdef const StepCall* c = <const StepCall*>arguments
+    c.compute(c.step.own, c.at, share * c.step.items // c.threads,
+              (share + 1) * c.step.items // c.threads, c.scratch + thread * c.step.scratch)
+
+
 cdef int64_t run_step(
     const StepPlan* step, char* const* at, int threads, char* scratch) noexcept nogil:
     cdef items_function compute = ITEMS[step.kind]
-    cdef Py_ssize_t i, items = step.items
-    cdef int64_t computed = 0
+    cdef Py_ssize_t items = step.items
+    cdef StepCall call
     if items == 0:
         return 0
     if threads > items:
@@ -70,12 +80,8 @@ cdef int64_t run_step(
     if threads == 1:
         compute(step.own, at, 0, items, scratch)
         return 0
-    for i in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-        computed += -clock_ns()
-        compute(step.own, at, i * items // threads, (i + 1) * items // threads,
-                scratch + omp_get_thread_num() * step.scratch)
-        computed += clock_ns()
-    return computed
+    call = StepCall(step, compute, at, threads, scratch)
+    return in_parallel(run_step_share, &call, threads, threads)
 
 
 cdef step_function RUN_STEP = run_step

@@ -17,14 +17,18 @@ import numpy as np
 from gconv._call.geometry import Geometry
 
 
+def unwrapped(value: Any) -> Any:
+    """The Dask array that an object of xarray holds; anything else as it is."""
+    inner = getattr(value, "data", None)
+    return inner if isinstance(inner, da.Array) else value
+
+
 def check_x(name: str, x: object) -> None:
     """Refuse an x that is no Dask array."""
     if not isinstance(x, da.Array):
-        # xarray's objects hold the array; NumPy's own `data` is something else.
-        inner = getattr(x, "data", None)
-        hint = "x.data" if isinstance(inner, da.Array) else "dask.array.from_array(x, chunks=...)"
         raise TypeError(
-            f"{name}: x must be a dask.array.Array, got {type(x).__name__}; use {hint}"
+            f"{name}: x must be a dask.array.Array, got {type(x).__name__}; use "
+            "dask.array.from_array(x, chunks=...)"
         )
 
 

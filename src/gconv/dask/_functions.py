@@ -19,7 +19,7 @@ from gconv._call.geometry import (
 )
 from gconv._call.threads import checked
 from gconv.dask import _tasks
-from gconv.dask._checks import check_channels, check_x, stand_in
+from gconv.dask._checks import check_channels, check_x, stand_in, unwrapped
 from gconv.dask._graph import Operands, convolution
 
 Operand: TypeAlias = ArrayLike | da.Array
@@ -75,7 +75,8 @@ def conv2d(
     Parameters
     ----------
     x : dask.array.Array
-        Shape (N, C_in, H, W), or (C_in, H, W) for one image. Chunks may cut it anywhere along the
+        Shape (N, C_in, H, W), or (C_in, H, W) for one image; xarray's objects that hold one are
+        taken as the array. Chunks may cut it anywhere along the
         batch and the spatial axes, and along the channels between groups.
     weight, bias : array_like or dask.array.Array
         As in `gconv.conv2d`. They become one node of the graph; each worker process packs the
@@ -274,6 +275,7 @@ def filter_bank(
     """
     name = "filter_bank"
     _check_threads(name, num_threads)
+    x, kernels = unwrapped(x), unwrapped(kernels)
     check_x(name, x)
     like_x, bank, parameters = bank_operands(
         stand_in(name, "x", x), stand_in(name, "kernels", kernels),
@@ -298,6 +300,7 @@ def _call(
 ) -> da.Array:
     """An operator on its operands; `options` in the order in which its validation takes them."""
     _check_threads(name, num_threads)
+    x, weight, bias, residual = map(unwrapped, (x, weight, bias, residual))
     check_x(name, x)
     like_x, like_weight, like_bias = arrays.operands(
         name, stand_in(name, "x", x), stand_in(name, "weight", weight),
