@@ -42,7 +42,7 @@ highlight_language = "text"
 
 # ---- pages -----------------------------------------------------------------------------------
 
-myst_heading_anchors = 3
+myst_heading_anchors = 4
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 
 #: The pages in docs/ are read on their own too, and link to files that are other pages here.
@@ -53,10 +53,9 @@ PAGES = {
     "../benchmarks/README.md": "benchmarks.md",
 }
 
-NO_OUTPUT = """.. note:: PyTorch was not installed where this page was built: it shows the code alone.
-
-"""
-NO_REFERENCE = "`gconv.torch` is missing here: PyTorch was not installed where this page was built."
+WITHOUT = "PyTorch was not installed where this page was built"
+NO_OUTPUT = f".. note:: {WITHOUT}: it shows the code alone.\n\n"
+NO_REFERENCE = f"`gconv.torch` is missing here: {WITHOUT}."
 
 
 def to_page(link: re.Match[str]) -> str:
