@@ -151,8 +151,21 @@ def require(right: bool, message: str) -> None:
         raise ValueError(message)
 
 
+def window(node: Node, shapes: Shapes, values: Values) -> None:
+    """Numbers for every spatial axis of x, and for no others."""
+    x = shapes[0]
+    if x is None:
+        return
+    require(len(x) >= 3, f"x must have at least 3 dimensions, got shape {x}")
+    for key, each in PER_AXIS.items():
+        value = node.attributes.get(key)
+        require(not value or len(value) == each * (len(x) - 2),
+                f"{key} must have {each * (len(x) - 2)} numbers for x of shape {x}, got {value}")
+
+
 def convolution(node: Node, shapes: Shapes, values: Values) -> None:
     """Channels, groups and kernel of a convolution."""
+    window(node, shapes, values)
     x, weight, bias = shapes[:3]
     groups = node.attributes.get("group", 1)
     if x is None or weight is None:
@@ -340,6 +353,7 @@ def ceiled_windows(size: int, reach: int, stride: int, begin: int, end: int) -> 
 
 
 CHECKS: Mapping[str, Callable[[Node, Shapes, Values], None]] = {
+    **dict.fromkeys(POOLS, window),
     "Conv": convolution,
     "ConvTranspose": convolution,
     "Transpose": transpose,
