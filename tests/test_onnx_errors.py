@@ -324,6 +324,9 @@ with warnings.catch_warnings():
              if len(case.model.graph.node) < 30]
 
 
+@pytest.mark.skipif(
+    tuple(map(int, onnx.__version__.split(".")[:2])) < (1, 23),
+    reason="inference of this onnx crashes on some of them")
 @pytest.mark.parametrize("seed", range(12))
 def test_mutated_models_run_or_are_refused(seed):
     """Whatever is wrong with a model, it is one of the errors that users expect."""

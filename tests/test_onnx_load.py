@@ -724,3 +724,20 @@ def test_pads_that_take_away():
     x = m.feeds["in0"]
     wanted = np.pad(x[1:, :1], ((0, 0), (2, 0)), constant_values=7)
     np.testing.assert_array_equal(interpret(fused(m.model(y)), m.feeds)[0], wanted)
+
+
+@pytest.mark.parametrize("where", ["half_pixel", "align_corners", "asymmetric"])
+@pytest.mark.parametrize("exclude", [0, 1])
+@pytest.mark.parametrize("given", ["scales", "sizes"])
+def test_cubic_resizing_is_that_of_onnx(where, exclude, given):
+    """A whole axis at a time it gives what onnx.reference gives element by element."""
+    m = Maker(opset=18)
+    x = m.input(2, 3, 5, 4)
+    inputs = [m.constant([1, 1, 2.4, 0.8]), ""] if given == "scales" else [
+        "", m.constant([2, 3, 12, 3], np.int64)]
+    y = m.node("Resize", x, "", *inputs, mode="cubic", coordinate_transformation_mode=where,
+               exclude_outside=exclude, cubic_coeff_a=-0.6)
+    (got,) = interpret(fused(m.model(y)), m.feeds)
+    (wanted,) = onnx.reference.ReferenceEvaluator(m.model(y)).run(None, m.feeds)
+    assert got.shape == wanted.shape
+    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)

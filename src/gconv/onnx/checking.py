@@ -7,6 +7,7 @@ is the rest: without it such a node would compute something else than it says, o
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -21,7 +22,10 @@ Shape: TypeAlias = tuple[int, ...]
 Shapes: TypeAlias = Sequence["Shape | None"]
 Values: TypeAlias = Sequence["Array | None"]
 
-MOST_ELEMENTS = 2**44  # of a result: no machine has memory for more
+try:
+    MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # of this machine, in bytes
+except (AttributeError, ValueError, OSError):
+    MEMORY = 2**44
 
 # What wrong attributes and operands lead to where nobody has checked them before.
 FAILURES = (
@@ -82,39 +86,42 @@ def naming(graph: Graph, node: Node, shape: Mapping[str, Shape]) -> Iterator[Non
         ) from error
 
 
-def check_attributes(graph: Graph, node: Node) -> None:
+def check_attributes(described: str, op: str, attributes: Mapping[str, Any]) -> None:
     """Refuse attributes that are wrong whatever the operands are.
+
+    Parameters
+    ----------
+    described : str
+        What to call the node.
+    op : str
+        One of ONNX's own.
+    attributes : mapping
 
     Raises
     ------
     ValueError
         It names the node, its operator and the attribute.
     """
-    for (op, key), words in WORDS.items():
-        value = node.attributes.get(key)
+    for (of, key), words in WORDS.items():
+        value = attributes.get(key)
         if value is not None and value not in words and (
-            node.op == op or (not op and node.op in WINDOWED)
+            op == of or (not of and op in WINDOWED)
         ):
-            raise ValueError(
-                f"{graph.describe(node)}: {key} must be one of {', '.join(words)}, got {value!r}")
-    if node.op not in COUNTED:
+            raise NodeError(f"{described}: {key} must be one of {', '.join(words)}, got {value!r}")
+    if op not in COUNTED:
         return
     for key, least in LEAST.items():
-        value = node.attributes.get(key)
+        value = attributes.get(key)
         if value is not None and any(
             number < least for number in (value if isinstance(value, list) else [value])
         ):
-            raise ValueError(
-                f"{graph.describe(node)}: {key} must not be less than {least}, got {value}")
-    lengths = {
-        key: len(node.attributes[key]) for key in PER_AXIS
-        if node.op in WINDOWED and node.attributes.get(key)
-    }
-    axes = {length / PER_AXIS[key] for key, length in lengths.items()}
-    if len(axes) > 1:
-        lists = ", ".join(f"{key} {node.attributes[key]}" for key in lengths)
-        raise ValueError(
-            f"{graph.describe(node)}: lists for another number of spatial axes each: {lists}")
+            raise NodeError(f"{described}: {key} must not be less than {least}, got {value}")
+    if op not in WINDOWED:
+        return
+    lengths = {key: len(attributes[key]) for key in PER_AXIS if attributes.get(key)}
+    if len({length / PER_AXIS[key] for key, length in lengths.items()}) > 1:
+        lists = ", ".join(f"{key} {attributes[key]}" for key in lengths)
+        raise NodeError(f"{described}: lists for another number of spatial axes each: {lists}")
 
 
 def check_operands(node: Node, shapes: Shapes, values: Values) -> None:
@@ -144,8 +151,21 @@ def require(right: bool, message: str) -> None:
         raise ValueError(message)
 
 
+def window(node: Node, shapes: Shapes, values: Values) -> None:
+    """Numbers for every spatial axis of x, and for no others."""
+    x = shapes[0]
+    if x is None:
+        return
+    require(len(x) >= 3, f"x must have at least 3 dimensions, got shape {x}")
+    for key, each in PER_AXIS.items():
+        value = node.attributes.get(key)
+        require(not value or len(value) == each * (len(x) - 2),
+                f"{key} must have {each * (len(x) - 2)} numbers for x of shape {x}, got {value}")
+
+
 def convolution(node: Node, shapes: Shapes, values: Values) -> None:
     """Channels, groups and kernel of a convolution."""
+    window(node, shapes, values)
     x, weight, bias = shapes[:3]
     groups = node.attributes.get("group", 1)
     if x is None or weight is None:
@@ -308,8 +328,8 @@ def numbers(node: Node, key: str, values: Values, place: int) -> list[int] | Non
 
 
 def check_result(node: Node, x: Shape | None, result: Sequence[int]) -> None:
-    """Refuse a result of a negative size, or larger than any memory, and a window that no image
-    is large enough for.
+    """Refuse a result of a negative size, or larger than memory, and a window that no image is
+    large enough for.
 
     Raises
     ------
@@ -320,8 +340,9 @@ def check_result(node: Node, x: Shape | None, result: Sequence[int]) -> None:
         raise ValueError(
             f"x of shape {x} is too small for the window: the result would have shape "
             f"{tuple(result)}")
-    require(min(result, default=0) >= 0 and math.prod(result) <= MOST_ELEMENTS,
-            f"the result would have shape {tuple(result)}")
+    require(min(result, default=0) >= 0, f"the result would have shape {tuple(result)}")
+    require(math.prod(result) <= MEMORY,
+            f"the result would have shape {tuple(result)}, more than this machine's memory")
 
 
 def ceiled_windows(size: int, reach: int, stride: int, begin: int, end: int) -> int:
@@ -332,6 +353,7 @@ def ceiled_windows(size: int, reach: int, stride: int, begin: int, end: int) -> 
 
 
 CHECKS: Mapping[str, Callable[[Node, Shapes, Values], None]] = {
+    **dict.fromkeys(POOLS, window),
     "Conv": convolution,
     "ConvTranspose": convolution,
     "Transpose": transpose,

@@ -49,6 +49,9 @@ MOST_DENSE = 2**31  # bytes of a sparse constant when written out
 
 CEILED = 22  # since this opset inference counts windows as `ceiled_windows` does
 
+# Attributes that are numbers or words.
+PLAIN = (onnx.AttributeProto.INT, onnx.AttributeProto.INTS, onnx.AttributeProto.STRING)
+
 HALVES = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
 # Attributes that hold axes, or how many there are.
 AXIS_ATTRIBUTES = (
@@ -84,8 +87,8 @@ def load(model: Model) -> Graph:
     """
     proto, folder = read(model)
     check_parts(proto)
-    check_versions(proto)
     drop_empty_lists(proto)
+    check_versions(proto)
     for tensor in all_tensors(proto):
         check_tensor(tensor, folder)
     given = [value.name for value in proto.graph.input]
@@ -203,7 +206,7 @@ def drop_empty_lists(proto: onnx.ModelProto) -> None:
     """Leave out lists of a window's numbers that have none: some exporters write them."""
     for nodes in (proto.graph.node, *(function.node for function in proto.functions)):
         for node in nodes_of(nodes):
-            if node.op_type in WINDOWED and not node.domain:
+            if node.op_type in WINDOWED and node.domain in ("", "ai.onnx"):
                 for attribute in list(node.attribute):
                     if (
                         attribute.name in PER_AXIS and not attribute.ints
@@ -224,6 +227,10 @@ def check_numbers(node: onnx.NodeProto) -> None:
             raise ValueError(
                 f"node {label(node)!r} ({node.op_type}): {attribute.name} must be axes of an "
                 f"array, got {numbers[1:] or numbers[0]}")
+        if attribute.name == "num_outputs" and attribute.i != len(node.output):
+            raise ValueError(
+                f"node {label(node)!r} ({node.op_type}): num_outputs is {attribute.i}, but there "
+                f"are {len(node.output)} outputs")
         if attribute.name == "num_scan_inputs" and not 1 <= attribute.i <= len(node.input):
             raise ValueError(
                 f"node {label(node)!r} ({node.op_type}): {attribute.i} of {len(node.input)} "
@@ -238,8 +245,7 @@ def check_numbers(node: onnx.NodeProto) -> None:
 
 
 def check_operator(node: onnx.NodeProto, opsets: dict[str, int]) -> None:
-    """Refuse an operator that onnx does not know."""
-    check_numbers(node)
+    """Refuse an operator that onnx does not know, and attributes that it stumbles over."""
     version = opsets.get(node.domain)
     domain = node.domain or "ai.onnx"
     if version is None:
@@ -254,6 +260,12 @@ def check_operator(node: onnx.NodeProto, opsets: dict[str, int]) -> None:
             f"node {label(node)!r}: onnx {onnx.__version__} has no operator {node.op_type} in "
             f"version {version} of the domain {domain!r}"
         ) from error
+    check_numbers(node)
+    if not node.domain:
+        check_attributes(
+            f"node {label(node)!r} ({node.op_type} of opset {version})", node.op_type,
+            {attribute.name: attribute_value(attribute) for attribute in node.attribute
+             if attribute.type in PLAIN and not attribute.ref_attr_name})
 
 
 def label(node: onnx.NodeProto) -> str:
@@ -839,9 +851,6 @@ def graph_of(
         functions=list(proto.functions),
         halves=halves,
     )
-    for node in graph.nodes:
-        if not node.domain:
-            check_attributes(graph, node)
     bring_up_to_date(graph)
     return graph
 

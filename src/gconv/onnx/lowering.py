@@ -217,7 +217,7 @@ class Lowering:
 
     def lower(self, node: Node) -> None:
         """Add the steps of a node."""
-        from gconv.onnx.operators import OPERATORS
+        from gconv.onnx.composed import OPERATORS
 
         self.node = node
         if all(self.known.size(name) == 0 for name in node.writes):

@@ -452,6 +452,11 @@ REDUCTIONS = {"ReduceMean": "mean", "ReduceSum": "sum", "ReduceMax": "max", "Red
 @lowers(*REDUCTIONS)
 def reduction(low: Lowering, node: Node) -> None:
     """Means, sums and extremes over axes that do not depend on data."""
+    reduce_over(low, node, REDUCTIONS[node.op], reduced_axes(low, node))
+
+
+def reduced_axes(low: Lowering, node: Node) -> list[int]:
+    """The axes of a reduction, which do not depend on data."""
     rank = len(low.known.shape[node.inputs[0]])
     axes = node.attributes.get("axes")
     if axes is None:
@@ -460,7 +465,7 @@ def reduction(low: Lowering, node: Node) -> None:
         if node.attributes.get("noop_with_empty_axes", 0):
             raise Refused
         axes = range(rank)
-    reduce_over(low, node, REDUCTIONS[node.op], axes)
+    return sorted({axis % rank for axis in axes})
 
 
 def reduce_over(low: Lowering, node: Node, operation: str, axes: Sequence[int]) -> None:
@@ -469,9 +474,8 @@ def reduce_over(low: Lowering, node: Node, operation: str, axes: Sequence[int]) 
     float32(x)
     if not x.size:
         raise Refused
-    wanted = sorted({axis % len(x.shape) for axis in axes})
     y = low.destination(node.outputs[0])
-    low.own(steps.reduce(operation, low.at(x), low.at(y), wanted), [x], y)
+    low.own(steps.reduce(operation, low.at(x), low.at(y), axes), [x], y)
 
 
 # ---- softmax and normalisation ------------------------------------------------------------------

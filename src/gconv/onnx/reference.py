@@ -7,6 +7,7 @@ hold are float32 by the time they come here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,8 +18,10 @@ import onnx.reference
 from numpy.typing import NDArray
 from onnx.reference.op_run import OpRun
 from onnx.reference.ops.op_conv_transpose import ConvTranspose as OnnxConvTranspose
+from onnx.reference.ops.op_resize import Resize as OnnxResize
 
 from gconv.onnx.graph import Graph, Node
+from gconv.onnx.resizing import coordinates
 
 
 class Pad(OpRun):  # type: ignore[misc]
@@ -67,7 +70,68 @@ class ConvTranspose(OnnxConvTranspose):  # type: ignore[misc]
         return (np.concatenate([result for (result,) in results], 1).astype(x.dtype),)
 
 
-CORRECTED = [Pad, ConvTranspose]
+class Resize(OnnxResize):  # type: ignore[misc]
+    """Resize, cubic a whole axis at a time: onnx.reference goes from element to element."""
+
+    def _run(
+        self,
+        x: NDArray[Any],
+        roi: Any = None,
+        scales: Any = None,
+        sizes: Any = None,
+        **attributes: Any,
+    ) -> tuple[NDArray[Any]]:
+        where = attributes.get("coordinate_transformation_mode") or "half_pixel"
+        policy = attributes.get("keep_aspect_ratio_policy") or "stretch"
+        given = scales if scales is not None and len(scales) else sizes
+        if (
+            attributes.get("mode") == "cubic" and not attributes.get("antialias")
+            and x.dtype.kind == "f" and policy == "stretch"
+            and coordinates(where, 1, 1, 1.0) is not None and given is not None
+        ):
+            axes = attributes.get("axes") or range(x.ndim)
+            a = attributes.get("cubic_coeff_a")
+            outside = not attributes.get("exclude_outside")
+            for axis, number in zip(axes, given, strict=True):
+                size = x.shape[axis]
+                out = int(number) if given is sizes else math.floor(size * number)
+                scale = out / size if given is sizes else float(number)
+                if out != size or scale != 1:
+                    places = coordinates(where, size, out, scale)
+                    assert places is not None
+                    x = cubic(x, axis, places, -0.75 if a is None else a, outside)
+            return (x,)
+        result: tuple[NDArray[Any]] = super()._run(x, roi, scales, sizes, **attributes)
+        return result
+
+
+def cubic(
+    x: NDArray[Any], axis: int, places: NDArray[Any], a: float, outside: bool
+) -> NDArray[Any]:
+    """The values of x at places between its elements along an axis, from four neighbours each.
+
+    `a` is the slope of the kernel at a distance of 1. Elements `outside` of x are those at its
+    ends; without them the weights of the others make up for theirs.
+    """
+    first = np.floor(places).astype(np.int64) - 1
+    positions = first + np.arange(4)[:, None]
+    distance = np.abs(places - positions)
+    near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
+    far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
+    weights = np.where(distance <= 1, near, np.where(distance < 2, far, 0))
+    last = x.shape[axis] - 1
+    if not outside:
+        weights *= (positions >= 0) & (positions <= last)
+        weights /= weights.sum(axis=0)
+    along = [1] * x.ndim
+    along[axis] = -1
+    y: Any = 0
+    for position, weight in zip(np.clip(positions, 0, last), weights, strict=True):
+        y = y + x.take(position, axis) * weight.astype(x.dtype).reshape(along)
+    return np.asarray(y)
+
+
+CORRECTED = [Pad, ConvTranspose, Resize]
 
 
 class Reference:

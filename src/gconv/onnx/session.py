@@ -23,10 +23,10 @@ from gconv._engine import call
 from gconv._plan.choose import BoundedCache
 from gconv._plan.family import packed_weights
 from gconv.onnx.checking import NodeError
+from gconv.onnx.composed import OPERATORS
 from gconv.onnx.eager import computed
 from gconv.onnx.graph import OURS, Graph, Info, Node
 from gconv.onnx.load import load
-from gconv.onnx.operators import OPERATORS
 from gconv.onnx.plan import OtherShape, Plan, new_arena
 from gconv.onnx.reference import Reference
 from gconv.onnx.rewriting import rewrite

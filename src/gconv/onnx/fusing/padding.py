@@ -46,21 +46,23 @@ def spatial_zeros(graph: Graph, node: Node) -> Pairs | None:
         pads = graph.constant(node.input(1))
     if value is None or np.any(np.asarray(value) != 0) or pads is None:
         return None
-    rank, pads = graph.rank(node.inputs[0]), [int(pad) for pad in pads]
+    rank, pads = graph.rank(node.inputs[0]), [int(pad) for pad in np.ravel(pads)]
     axes: Any = None
     if node.input(3):
         axes = graph.constant(node.input(3))
-        if axes is None or rank is None:
+        if axes is None or axes.ndim != 1 or rank is None:
             return None
     elif rank is None:
         rank = len(pads) // 2
     if axes is None:
         axes = range(rank)
-    pairs = [(0, 0)] * rank
-    for index, axis in enumerate(axes):
-        pairs[int(axis)] = (pads[index], pads[index + len(pads) // 2])
     if len(pads) != 2 * len(axes) or rank < 3 or min(pads, default=0) < 0:
         return None
+    if not all(-rank <= axis < rank for axis in axes):
+        return None
+    pairs = [(0, 0)] * rank
+    for index, axis in enumerate(axes):
+        pairs[int(axis)] = (pads[index], pads[index + len(axes)])
     return None if np.any(pairs[:2]) else pairs[2:]
 
 
