@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-#: What the extra `test` leaves out since it is large: a pass of its own runs every file that asks
-#: for PyTorch, and `.ci/inputs` those that ask for one of the others.
-LATER = {"torch", "jax", "xarray", "pandas", "array_api_strict", "dask", "h5py", "zarr"}
+#: What the extra `test` leaves out: a pass of its own runs every file that asks for PyTorch, and
+#: `.ci/inputs` those that ask for one of the others.
+LATER = {"torch", "jax", "array_api_strict", "h5py"}
 
 
 def oracle(name):

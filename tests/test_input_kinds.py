@@ -364,6 +364,26 @@ def test_a_memory_map_that_is_read_only_is_no_out(tmp_path):
         gconv.conv1d(np.ones((3, 4)), np.ones((2, 3, 1)), out=out)
 
 
+# ---- Dask
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+@pytest.mark.parametrize("name", ["conv1d", "conv_transpose1d", "filter_bank"])
+def test_weights_beside_dask_arrays_may_be_every_kind(name, holder, rng, tmp_path):
+    da, chunked = oracle("dask.array"), oracle("gconv.dask")
+    arrays = arrays_for(name, rng, np.float32)
+    arrays.pop("residual", None)
+    want = getattr(gconv, name)(**arrays)
+    x = da.from_array(arrays.pop("x"))
+    for argument, numbers in arrays.items():
+        if numbers.ndim not in HOLDERS[holder].dimensions:
+            continue
+        held = HOLDERS[holder].make(numbers.copy(), tmp_path)
+        got = getattr(chunked, name)(x, **arrays | {argument: held}).compute()
+        np.testing.assert_array_equal(got, want)
+        (tmp_path / "numbers.h5").unlink(missing_ok=True)
+
+
 # ---- whole models
 
 

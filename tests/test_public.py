@@ -144,6 +144,21 @@ def test_importing_gconv_imports_nothing_else_but_numpy():
     assert new <= {"gconv", "numpy"}
 
 
+@pytest.mark.parametrize(
+    ("module", "package"), [("onnx", "onnx"), ("torch", "torch"), ("dask", "dask.array")])
+def test_what_an_extra_would_bring_is_named_where_it_is_missing(module, package):
+    program = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "try:\n"
+        f"    import gconv.{module}\n"
+        "except ModuleNotFoundError as error:\n"
+        "    print(error.name, error)\n"
+    )
+    message = printed("-c", program)
+    assert message.startswith(f"{package} gconv.{module} needs ")
+    assert f"the extra gconv[{module}]" in message
+
+
 def test_importing_gconv_does_without_the_slow_parts_of_the_standard_library():
     program = (
         "import sys, numpy\n"

@@ -3,6 +3,13 @@
 Needs Dask (the extra ``gconv[dask]``), which the rest of gconv never imports.
 """
 
+try:
+    import dask.array  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "gconv.dask needs Dask, part of the extra gconv[dask]", name=error.name
+    ) from error
+
 from gconv.dask._functions import (
     conv1d,
     conv2d,

@@ -4,6 +4,13 @@
 needs the package onnx, which the extra of the same name installs.
 """
 
+try:
+    import onnx  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "gconv.onnx needs the package onnx, part of the extra gconv[onnx]", name=error.name
+    ) from error
+
 from gconv.onnx.session import InferenceSession
 
 __all__ = ["InferenceSession"]

@@ -3,6 +3,13 @@
 Needs PyTorch (the extra ``gconv[torch]``), which the rest of gconv never imports.
 """
 
+try:
+    import torch  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "gconv.torch needs PyTorch, part of the extra gconv[torch]", name=error.name
+    ) from error
+
 from gconv.torch._operators import (
     conv1d,
     conv2d,
