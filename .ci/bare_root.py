@@ -39,5 +39,5 @@ for path in needed - set(root.rglob("*")):
         # Where it was found: that of the loader is written into programs.
         (root / path.parent.relative_to("/")).mkdir(parents=True, exist_ok=True)
         shutil.copy(path.resolve(), root / path.relative_to("/"))
-copies = [path for path in root.rglob("*gomp*") if path.parent.name != "_engine"]
+copies = [path for path in root.rglob("libgomp*.so*") if path.parent.name != "_engine"]
 assert not copies, copies
