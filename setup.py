@@ -1,9 +1,9 @@
 """Builds the engine: one extension module per instruction set and precision, from one source.
 
-Everything else about the package stands in pyproject.toml. Which of the optional flags the compiler
-knows is found out by compiling a probe. Nothing is ever taken from the CPU of the machine that
-builds: a wheel runs everywhere. No module is linked with an OpenMP runtime: `_engine/openmp.h` finds
-one when gconv is imported, and the wheel brings the compiler's for where there is none.
+Everything else about the package stands in pyproject.toml. Which of the optional flags the
+compiler knows is found out by compiling a probe. Nothing is ever taken from the CPU of the machine
+that builds: a wheel runs everywhere. No module is linked with an OpenMP runtime: when gconv is
+imported, `_engine/openmp.h` finds one. The wheel brings the compiler's for where there is none.
 
 Environment variables
 ---------------------
@@ -138,8 +138,8 @@ class BuildEngine(build_ext):
         if runtime is None or not all(name in runtime.read_bytes() for name in OPENMP_NEEDS):
             if wanted:
                 raise SystemExit(f"gconv: {wanted} is no OpenMP runtime that gconv can use")
-            print("gconv: the compiler has no OpenMP runtime that the wheel could bring: on machines "
-                  "without one, calls will run on one thread")
+            print("gconv: the compiler has no OpenMP runtime that the wheel could bring: on "
+                  "machines without one, calls will run on one thread")
             return
         folder = Path(self.get_ext_fullpath("gconv._engine.openmp")).parent
         shutil.copyfile(runtime.resolve(), folder / OPENMP_RUNTIME)
