@@ -62,6 +62,14 @@ WANTED_FLAGS = [
 SMALL_FLAGS = {
     "steps": ["-O2", "-fpeel-loops"], "call": ["-O2"], "program": ["-O2"], "openmp": ["-O2"],
 }
+CYTHON_DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": False,
+    "wraparound": False,
+    "cdivision": True,
+    "initializedcheck": False,
+    "freethreading_compatible": True,
+}
 PROBE = "int main(void) { return 0; }\n"
 # The runtime that is brought, as `_engine/openmp.h` calls it. Its name must stay: PyTorch, loaded
 # later, then finds that its own is there already.
@@ -126,6 +134,12 @@ class BuildEngine(build_ext):
             module = extension.name.rpartition(".")[2].rpartition("_")[2]
             extension.extra_compile_args = flags + small_flags.get(module, []) + isa_flags
             extension.extra_link_args = link
+        # Here, where it is known which are left: and not for an sdist, or for what pip asks first.
+        written = cythonize(
+            self.extensions, include_path=["src"], compiler_directives=CYTHON_DIRECTIVES
+        )
+        for extension, in_c in zip(self.extensions, written, strict=True):
+            extension.sources = in_c.sources
         super().build_extensions()
         self.bundle_openmp()
 
@@ -222,17 +236,6 @@ def packages() -> list[str]:
 
 setup(
     packages=packages(),
-    ext_modules=cythonize(
-        [*engine_extensions(), *shared_extensions()],
-        include_path=["src"],
-        compiler_directives={
-            "language_level": 3,
-            "boundscheck": False,
-            "wraparound": False,
-            "cdivision": True,
-            "initializedcheck": False,
-            "freethreading_compatible": True,
-        },
-    ),
+    ext_modules=[*engine_extensions(), *shared_extensions()],
     cmdclass={"build_ext": BuildEngine},
 )
