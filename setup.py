@@ -49,6 +49,7 @@ MODULES = {"f32": ("float", 4), "f64": ("double", 8), "steps": ("float", 4)}
 # GCC and Clang need to be told how far to go; who does not know a flag goes without.
 WANTED_FLAGS = [
     "-O3",
+    "/clang:-O3",  # clang-cl's name for it
     "-g0",
     "-fvisibility=hidden",
     "--param=max-completely-peeled-insns=8000",
@@ -73,8 +74,11 @@ CYTHON_DIRECTIVES = {
 PROBE = "int main(void) { return 0; }\n"
 # The runtime that is brought, as `_engine/openmp.h` calls it. Its name must stay: PyTorch, loaded
 # later, then finds that its own is there already.
-OPENMP_RUNTIME = "libomp.dylib" if sys.platform == "darwin" else "libgomp.so.1"
-OPENMP_NEEDS = (b"GOMP_parallel\0", b"omp_pause_resource_all\0")  # GCC's has both since GCC 9
+OPENMP_RUNTIME = {"darwin": "libomp.dylib", "win32": "libomp.dll"}.get(sys.platform, "libgomp.so.1")
+OPENMP_NEEDS = (
+    (b"__kmpc_fork_call\0",) if sys.platform == "win32" else
+    (b"GOMP_parallel\0", b"omp_pause_resource_all\0")  # GCC's has both since GCC 9
+)
 
 
 class BuildEngine(build_ext):
@@ -114,12 +118,16 @@ class BuildEngine(build_ext):
         return [word for flag in words if self.accepts(PROBE, flag, []) for word in flag]
 
     def build_extensions(self) -> None:
+        if self.compiler.compiler_type == "msvc":
+            self.take_clang_cl()
         flags = self.accepted(WANTED_FLAGS)
         small_flags = {module: self.accepted(wanted) for module, wanted in SMALL_FLAGS.items()}
         link = []
-        if os.environ.get("GCONV_KEEP_SYMBOLS") != "1" and self.accepts(PROBE, [], ["-Wl,-s"]):
+        on_windows = self.compiler.compiler_type == "msvc"  # its linker takes any flag, and warns
+        if (not on_windows and os.environ.get("GCONV_KEEP_SYMBOLS") != "1"
+                and self.accepts(PROBE, [], ["-Wl,-s"])):
             link.append("-Wl,-s")
-        if self.accepts(PROBE, [], ["-ldl"]):
+        if not on_windows and self.accepts(PROBE, [], ["-ldl"]):
             link.append("-ldl")  # where the C library does not have dlopen itself
         isas = os.environ.get("GCONV_BUILD_ISAS", " ".join(X86_64)).replace(",", " ").split()
         for extension in list(self.extensions):
@@ -143,6 +151,15 @@ class BuildEngine(build_ext):
         super().build_extensions()
         self.bundle_openmp()
 
+    def take_clang_cl(self) -> None:
+        """Compile by clang-cl on Windows: Microsoft's compiler does not know vector types."""
+        clang_cl = shutil.which("clang-cl")
+        if clang_cl is None:
+            raise SystemExit("gconv: LLVM's clang-cl compiles it on Windows, but is not on PATH")
+        self.compiler.initialize()
+        self.compiler.cc = clang_cl
+        self.compiler.compile_options.remove("/GL")  # objects for Microsoft's linker alone
+
     def bundle_openmp(self) -> None:
         """Put an OpenMP runtime beside the modules, for machines that have none."""
         wanted = os.environ.get("GCONV_BUNDLE_OPENMP", "")
@@ -160,6 +177,9 @@ class BuildEngine(build_ext):
 
     def compilers_openmp(self) -> Path | None:
         """The file of the compiler's OpenMP runtime."""
+        if self.compiler.compiler_type == "msvc":
+            beside = Path(self.compiler.cc).with_name(OPENMP_RUNTIME)
+            return beside if beside.is_file() else None
         words = self.compiler.compiler_so
         command = words[: next(i for i, word in enumerate([*words, "-"]) if word.startswith("-"))]
         try:
@@ -205,8 +225,8 @@ def engine_extensions() -> list[Extension]:
 def shared_extensions() -> list[Extension]:
     """The modules that know NumPy arrays, and the one that knows the OpenMP runtime."""
     shared = (
-        "plan.pxd", "call.pxd", "steps.pxd", "openmp.pxd", "process.h", "openmp.h", "clock.h",
-        "crowd.h",
+        "plan.pxd", "call.pxd", "steps.pxd", "openmp.pxd", "process.h", "openmp.h", "crowd.h",
+        "system.h", "system_posix.h", "system_windows.h",
     )
     return [
         Extension(
@@ -223,8 +243,8 @@ def shared_extensions() -> list[Extension]:
 def packages() -> list[str]:
     """The packages of a wheel: a family is one by its folder alone."""
     rooms = (
-        "_api", "_call", "_steps", "_plan", "_families", "_engine", "_cli", "_bench",
-        "_bench.contenders", "onnx", "onnx.fusing", "torch",
+        "_api", "_call", "_steps", "_plan", "_families", "_engine", "_cli", "_cli.stack", "_bench",
+        "_bench.contenders", "dask", "onnx", "onnx.fusing", "torch",
     )
     families = sorted(path.parent.name for path in FAMILIES.glob("*/__init__.py"))
     return [

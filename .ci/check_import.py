@@ -11,7 +11,7 @@ import sys, time, numpy
 begin = time.perf_counter()
 import gconv
 print((time.perf_counter() - begin) * 1e3)
-optional = {"matplotlib", "onnx", "PIL", "rich", "scipy", "tifffile", "torch"}
+optional = {"dask", "matplotlib", "onnx", "PIL", "rich", "scipy", "tifffile", "torch"}
 assert not optional & set(sys.modules), "optional import"
 """
 

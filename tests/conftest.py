@@ -12,6 +12,7 @@ from gconv._call.isa import usable, use_isa
 # GCONV_HYPOTHESIS names one of these; continuous integration repeats the same examples.
 settings.register_profile("fast", max_examples=250, deadline=None)
 settings.register_profile("ci", max_examples=250, deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("few", max_examples=15, deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("thorough", max_examples=2000, deadline=None)
 settings.load_profile(os.environ.get("GCONV_HYPOTHESIS", "ci" if os.environ.get("CI") else "fast"))
 

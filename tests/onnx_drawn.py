@@ -29,6 +29,11 @@ def value(name, dtype, shape):
     return helper.make_tensor_value_info(name, dtype, shape)
 
 
+def node(op, *names, **attributes):
+    """A node; the last name is that of its result."""
+    return helper.make_node(op, names[:-1], names[-1:], **attributes)
+
+
 FLOAT = TensorProto.FLOAT
 
 

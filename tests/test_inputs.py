@@ -5,6 +5,8 @@ import itertools
 import numpy as np
 import pytest
 from arrays import LAYOUTS, OUT_LAYOUTS, integers
+from calls import CALLS, arguments_of, arrays_for
+from holders import Holder, check_call, check_shared
 from oracles import oracle
 from reference import reference
 
@@ -101,6 +103,86 @@ def test_tensors_are_arrays():
     assert got.dtype == np.float32
     assert got.tolist() == WANT
     assert gconv.Conv1d(weight, bias)(x).tolist() == WANT
+
+
+def of_torch(change=lambda tensor: tensor):
+    return lambda numbers, _: change(oracle("torch").from_numpy(numbers))
+
+
+def channels_last_tensor(tensor):
+    torch = oracle("torch")
+    orders = {4: torch.channels_last, 5: torch.channels_last_3d}
+    return tensor.to(memory_format=orders.get(tensor.ndim, torch.contiguous_format))
+
+
+#: Tensors that NumPy sees; those of other memory formats have memory of their own.
+TENSORS = {
+    "tensor": Holder(of_torch()),
+    "not contiguous": Holder(
+        of_torch(lambda t: oracle("torch").stack([t, t], -1)[..., 1])),
+    "transposed": Holder(of_torch(lambda t: t.transpose(0, -1).contiguous().transpose(0, -1))),
+    "channels_last": Holder(of_torch(channels_last_tensor)),
+    "parameter": Holder(of_torch(lambda t: oracle("torch").nn.Parameter(t, requires_grad=False))),
+    "detached": Holder(of_torch(lambda t: t.requires_grad_().detach())),
+    "list of tensors": Holder(of_torch(list), shares=False),
+    "memoryview of a tensor": Holder(of_torch(lambda t: memoryview(t.numpy()))),
+}
+
+
+@pytest.mark.parametrize("holder", TENSORS)
+@pytest.mark.parametrize("name", CALLS)
+def test_every_call_takes_tensors(name, holder, rng, tmp_path):
+    check_call(name, TENSORS[holder], tmp_path, rng, np.float32)
+
+
+@pytest.mark.parametrize("holder", [name for name, kind in TENSORS.items() if kind.shares])
+def test_tensors_are_not_copied(holder, dtype, tmp_path):
+    check_shared(TENSORS[holder], tmp_path, dtype)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_tensor_in_channels_last_gives_a_result_in_it(dims, rng):
+    x = channels_last_tensor(oracle("torch").ones(2, 4, *(5, 6, 7)[:dims]))
+    got = FUNCTIONS[dims](x, np.ones((6, 2, *(2,) * dims), np.float32), groups=2)
+    assert is_channels_last(got, dims)
+    assert not got.flags.c_contiguous
+
+
+#: Tensors that NumPy cannot see, and what the message says of them.
+HIDDEN_TENSORS = {
+    "requires grad": (lambda t: t.requires_grad_(), "detach"),
+    "bfloat16": (lambda t: t.bfloat16(), "BFloat16"),
+    "float16": (lambda t: t.half(), "float16"),
+    "integers": (lambda t: t.int(), "int32"),
+    "meta device": (lambda t: t.to("meta"), "meta"),
+    "sparse": (lambda t: t.to_sparse(), "to_dense"),
+    "negated without a copy": (lambda t: (t * 1j).conj().imag, "resolve_neg"),
+}
+
+
+@pytest.mark.parametrize("fault", HIDDEN_TENSORS)
+@pytest.mark.parametrize("name", CALLS)
+def test_every_call_refuses_tensors_that_numpy_cannot_see(name, fault, rng):
+    make, message = HIDDEN_TENSORS[fault]
+    function, _ = CALLS[name]
+    arrays = arrays_for(name, rng, np.float32)
+    for argument in arguments_of(name):
+        if fault == "requires grad" and name.endswith("fold_batch_norm"):
+            continue  # parameters of a batch normalisation are taken as they are
+        tensor = make(oracle("torch").from_numpy(arrays[argument].copy()))
+        for given in (tensor, [tensor]) if fault not in ("float16", "integers") else (tensor,):
+            with pytest.raises(TypeError, match=rf"^{name[:4]}.*\b{argument}\b.*{message}"):
+                function(**arrays | {argument: given})
+
+
+def test_a_tensor_is_out_through_its_array():
+    """The result is `out` itself, and so an array; a tensor keeps the memory."""
+    torch = oracle("torch")
+    x, weight, out = torch.ones(3, 4), torch.ones(2, 3, 1), torch.zeros(2, 4)
+    with pytest.raises(TypeError, match=r"out must be .*Tensor; pass an array that shares"):
+        gconv.conv1d(x, weight, out=out)
+    gconv.conv1d(x, weight, out=out.numpy())
+    assert (out == 3).all()
 
 
 @pytest.mark.parametrize("which", ["x", "weight", "bias"])

@@ -1,5 +1,7 @@
 """The instruction set: the best one unless GCONV_ISA forces another, and always the one named."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from arrays import normals
@@ -8,6 +10,7 @@ from interpreter import printed, run_python
 import gconv
 from gconv._call import isa as isa_module
 from gconv._call.isa import usable, use_isa
+from gconv._engine import call
 
 ISAS = ("generic", "avx2", "avx512")
 
@@ -36,6 +39,25 @@ def engines(**environment):
 def best():
     """The widest vectors first."""
     return next(isa for isa in reversed(ISAS) if isa in usable())
+
+
+def cpu_flags():
+    """Return what Linux says of the first x86-64 CPU."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    found = next((line for line in lines if line.startswith("flags")), None)
+    if found is None:
+        pytest.skip("needs Linux on x86-64")
+    return set(found.partition(":")[2].split())
+
+
+def test_the_cpu_supports_what_the_system_says():
+    """The x86-64 levels 3 and 4, flag by flag, as the psABI lists them."""
+    level3 = {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"}
+    level4 = level3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+    flags = cpu_flags()
+    assert call.cpu_supports("avx2") == (level3 <= flags)
+    assert call.cpu_supports("avx512") == (level4 <= flags)
 
 
 def test_generic_runs_everywhere():

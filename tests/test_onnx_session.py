@@ -21,7 +21,7 @@ onnx = oracle("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from onnx.backend.test.case.node import collect_testcases  # noqa: E402
 from onnx.reference import ReferenceEvaluator  # noqa: E402
-from onnx_drawn import FLOAT, PIECES, model, random_cnn  # noqa: E402
+from onnx_drawn import FLOAT, PIECES, model, node, random_cnn  # noqa: E402
 
 from gconv._bench.zoo import import_timm  # noqa: E402
 from gconv.onnx import InferenceSession  # noqa: E402
@@ -249,11 +249,6 @@ def test_outputs_are_arrays_of_their_own(rng):
     again = session.run(["w"], {"x": x})[0]
     assert np.array_equal(again, first[6])
     assert np.array_equal(x, kept)
-
-
-def node(op, *names, **attributes):
-    """A node; the last name is that of its result."""
-    return helper.make_node(op, names[:-1], names[-1:], **attributes)
 
 
 # Nodes that make y of r and are added to r, which nobody reads later: (nodes, shape, constants).
@@ -530,7 +525,7 @@ X = np.zeros((2, 4, 6, 5), np.float32)
         ({"x": X[0]}, None, ValueError, r"'x' must be .*\(N, 4, 6, 5\).*\(4, 6, 5\)"),
         ({"x": X[:, :3]}, None, ValueError, "'x' must be .*4, 6, 5.*3, 6, 5"),
         ({"x": X.astype(np.float64)}, None, TypeError, "'x' must be of dtype float32.*float64"),
-        ({"x": X.tolist()}, None, TypeError, "'x' must be an array.*list"),
+        ({"x": [["a"]]}, None, TypeError, "'x' must be of dtype float32, got <U1"),
         ({"x": None}, None, TypeError, "'x' must be an array"),
         ({"x": np.ma.masked_array(X)}, None, TypeError, "MaskedArray"),
         ([X], None, TypeError, "dict"),

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from calls import CALLS, arguments_of
 from oracles import oracle
 
 import gconv
@@ -360,50 +361,8 @@ def test_dtypes_that_are_not_supported(which, other):
         gconv.Conv2d(arrays["weight"], arrays["bias"])(arrays["x"])
 
 
-def fold(layer_weight, **statistics):
-    return gconv.Conv2d(layer_weight).fold_batch_norm(**statistics)
-
-
-def convolved(layer, layer_weight, x, residual):
-    return layer(layer_weight)(x, residual=residual)
-
-
-def causal_step(layer_weight, chunk, state):
-    return gconv.CausalConv1d(layer_weight).step(chunk, state)
-
-
-#: What takes arrays: the call, and the shapes of its arrays by name.
-CALLS = {
-    "conv1d": (gconv.conv1d, {"x": (4, 7), "weight": (2, 4, 3), "bias": (2,), "residual": (2, 5)}),
-    "conv2d": (gconv.conv2d, {"x": (4, 7, 7), "weight": (2, 4, 3, 3), "bias": (2,)}),
-    "conv3d": (gconv.conv3d, {"x": (1, 3, 3, 3), "weight": (2, 1, 3, 3, 3), "bias": (2,)}),
-    "conv_transpose1d": (gconv.conv_transpose1d, {"x": (4, 7), "weight": (4, 2, 3), "bias": (2,)}),
-    "conv_transpose2d": (
-        gconv.conv_transpose2d,
-        {"x": (4, 3, 3), "weight": (4, 2, 3, 3), "bias": (2,), "residual": (2, 5, 5)},
-    ),
-    "conv_transpose3d": (gconv.conv_transpose3d, {"x": (4, 3, 3, 3), "weight": (4, 2, 3, 3, 3)}),
-    "filter_bank": (gconv.filter_bank, {"x": (3, 7, 7), "kernels": (2, 3, 3)}),
-    "Conv1d": (gconv.Conv1d, {"weight": (2, 4, 3), "bias": (2,)}),
-    "ConvTranspose2d": (gconv.ConvTranspose2d, {"weight": (4, 2, 3, 3), "bias": (2,)}),
-    "a layer": (
-        lambda **arrays: convolved(gconv.Conv2d, **arrays),
-        {"layer_weight": (2, 4, 3, 3), "x": (4, 7, 7), "residual": (2, 5, 5)},
-    ),
-    "a transposed layer": (
-        lambda **arrays: convolved(gconv.ConvTranspose2d, **arrays),
-        {"layer_weight": (4, 2, 3, 3), "x": (4, 3, 3), "residual": (2, 5, 5)},
-    ),
-    "fold_batch_norm": (fold, {"layer_weight": (2, 4, 3, 3), "mean": (2,), "var": (2,)}),
-    "a step": (causal_step, {"layer_weight": (2, 4, 3), "chunk": (4, 7), "state": (4, 2)}),
-}
 #: Each call with each of its arrays that has to go with another one.
-PLACES = [
-    (name, which)
-    for name, (_, shapes) in CALLS.items()
-    for which in shapes
-    if which != "layer_weight"
-]
+PLACES = [(name, which) for name in CALLS for which in arguments_of(name)]
 
 #: Numbers in other dtypes, and from packages that extend NumPy's.
 NUMBERS = [np.uint8, np.int16, np.int64, np.bool_, np.float16, np.longdouble, ">i4", ">f2"]

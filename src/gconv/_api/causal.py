@@ -156,7 +156,10 @@ class CausalConv1d(Layer):
         >>> y, state
         (array([[2.]]), array([[7.]]))
         """
-        step = self._steps.get(getattr(chunk, "shape", ()))
+        try:
+            step = self._steps.get(getattr(chunk, "shape", ()))
+        except TypeError:  # the shape of some packages' arrays is a list
+            step = None
         if step is not None:
             result = step(chunk, state, self.weight, self.bias, num_threads)
             if result is not NotImplemented:

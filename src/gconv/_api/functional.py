@@ -495,8 +495,38 @@ def filter_bank(
     >>> gconv.filter_bank(picture.transpose(2, 0, 1), kernels).shape
     (3, 2, 32, 47)
     """
+    workers = threads.resolve("filter_bank", num_threads)
+    x, kernels, parameters = bank_operands(
+        x, kernels, (stride, padding, dilation), padding_mode, activation
+    )
+    geometry = parameters.applied_to(x.shape, x.itemsize)
+    channels, bank = geometry.in_channels, kernels.shape[0]
+    batch = geometry.out_shape[: int(geometry.batched)]
+    shape = (*batch, channels, bank, *geometry.out_size)
+    if out is not None:
+        arrays.check_out("filter_bank", out, shape, x.dtype)
+    flat = None if out is None else out.reshape(geometry.out_shape)
+    kernels = np.ascontiguousarray(kernels)
+    prepared = run.prepare(geometry, x, flat, kernels, packs=True, one_bank=True)
+    result = run.run(geometry, prepared, kernels, None, None, workers)
+    if out is None or flat is None:
+        return result.reshape(shape)
+    if not np.may_share_memory(flat, out):  # its strides allowed no view of that shape
+        out[...] = flat.reshape(shape)
+    return out
+
+
+def bank_operands(
+    x: ArrayLike,
+    kernels: ArrayLike,
+    options: tuple[IntOrSequence, Padding, IntOrSequence],
+    padding_mode: str,
+    activation: Activation | None,
+) -> tuple[Array, Array, Parameters]:
+    """The operands of `filter_bank` as arrays, and its parameters: those of the grouped
+    convolution with the kernels once for each channel. `options` are stride, padding and
+    dilation."""
     name = "filter_bank"
-    workers = threads.resolve(name, num_threads)
     x, kernels, _ = arrays.operands(name, x, kernels, None, weight_name="kernels")
     dims = kernels.ndim - 1
     if not 1 <= dims <= 3:
@@ -515,23 +545,10 @@ def filter_bank(
     if bank == 0:
         raise ValueError(f"{name}: there must be at least one kernel, got shape {kernels.shape}")
     weight_shape = (channels * bank, 1, *kernels.shape[1:])
-    geometry = Parameters.of_convolution(
-        name, dims, weight_shape, None, stride, padding, dilation, channels, padding_mode,
-        activation,
-    ).applied_to(x.shape, x.itemsize)
-    batch = geometry.out_shape[: x.ndim - dims - 1]
-    shape = (*batch, channels, bank, *geometry.out_size)
-    if out is not None:
-        arrays.check_out(name, out, shape, x.dtype)
-    flat = None if out is None else out.reshape(geometry.out_shape)
-    kernels = np.ascontiguousarray(kernels)
-    prepared = run.prepare(geometry, x, flat, kernels, packs=True, one_bank=True)
-    result = run.run(geometry, prepared, kernels, None, None, workers)
-    if out is None or flat is None:
-        return result.reshape(shape)
-    if not np.may_share_memory(flat, out):  # its strides allowed no view of that shape
-        out[...] = flat.reshape(shape)
-    return out
+    parameters = Parameters.of_convolution(
+        name, dims, weight_shape, None, *options, channels, padding_mode, activation
+    )
+    return x, kernels, parameters
 
 
 def _call(
@@ -548,6 +565,9 @@ def _call(
     """An operator on its operands; `options` in the order in which its validation takes them."""
     keep: Callable[[call.ShortCut], None] = _forget
     key = call.key_of(name, x, weight, bias, options, activation, isa.setting())
+    if key is None:  # perhaps because one of the three is no array yet
+        x, weight, bias = arrays.operands(name, x, weight, bias)
+        key = call.key_of(name, x, weight, bias, options, activation, isa.setting())
     if key is not None:
         short_cut = short_cuts.get(key)
         if short_cut is not None:

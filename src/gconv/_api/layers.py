@@ -302,6 +302,9 @@ class Layer(call.LayerBase):
         num_threads: int | None,
     ) -> Array:
         """The whole way; the next call like it takes a short cut."""
+        if type(x) is not np.ndarray:  # as an array it may take one already
+            x, _, _ = arrays.operands(type(self).__name__, x, self.weight, self.bias)
+            return self(x, residual=residual, out=out, num_threads=num_threads)
         return run.convolve(
             type(self).__name__, x, self.weight, self.bias, residual, out, num_threads,
             parameters_of=lambda weight_shape, bias_shape: self._parameters,

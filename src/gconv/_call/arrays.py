@@ -1,7 +1,8 @@
 """Arrays in and out: what a call may be given, and what it gives back.
 
+`as_array` is the one way in: whatever holds numbers becomes an array there, or is refused.
 Operands are made into float32 or float64 arrays of one dtype; `out` is checked; the memory order
-of a new result is chosen. Shapes are the geometry's business.
+of a new result is chosen. Shapes are the geometry's business. docs/inputs.md says it to users.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ Array: TypeAlias = NDArray[Any]
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 FEW_CHANNELS = 8  # for copy_result
 OVERLAP_WORK = 1000  # solutions that NumPy looks at
+
+#: DLPack's numbers for memory that the CPU reads: its own, and what CUDA and ROCm share with it.
+CPU_MEMORY = {1, 3, 11, 13}
+#: Its names for some other devices.
+DEVICES = {2: "CUDA", 4: "OpenCL", 7: "Vulkan", 8: "Metal", 10: "ROCm", 14: "oneAPI"}
 
 
 def operands(
@@ -44,15 +50,15 @@ def operands(
     """
     given = {x_name: x, weight_name: weight, "bias": bias}
     arrays = {
-        argument: _as_array(name, argument, value, _others(argument, given))
+        argument: as_array(name, argument, value, _others(argument, given))
         for argument, value in given.items()
-        if not _is_plain(value) and (value is not None or argument != "bias")
+        if not is_list(value) and (value is not None or argument != "bias")
     }
     dtype = next((_native_dtype(a.dtype) for a in arrays.values()), np.dtype(np.float64))
     if dtype in DTYPES:
         for argument, value in given.items():
             if argument not in arrays and (value is not None or argument != "bias"):
-                arrays[argument] = _from_plain(name, argument, value, dtype)
+                arrays[argument] = _from_list(name, argument, value, dtype)
     if any(_native_dtype(a.dtype) != dtype for a in arrays.values()) or dtype not in DTYPES:
         raise TypeError(_dtype_message(name, arrays, given))
     return (
@@ -78,9 +84,9 @@ def _operand_of(
     name: str, argument: str, value: ArrayLike, dtype: np.dtype[Any], must_be: str
 ) -> Array:
     """An operand as an array of a given dtype; `must_be` begins what the error says of another."""
-    if _is_plain(value):
-        return _from_plain(name, argument, value, dtype)
-    array = _as_array(name, argument, value, [dtype])
+    if is_list(value):
+        return _from_list(name, argument, value, dtype)
+    array = as_array(name, argument, value, [dtype])
     if _native_dtype(array.dtype) != dtype:
         hint = _hint(argument, value, array.dtype, [dtype])
         raise TypeError(f"{name}: {argument} {must_be} {array.dtype}{hint}")
@@ -97,15 +103,42 @@ def _native_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return dtype if dtype.isnative else dtype.newbyteorder("=")
 
 
-def _is_plain(value: object) -> bool:
+def is_list(value: object) -> bool:
+    """Whether a value has no dtype of its own: a list, a tuple, a number of Python's."""
     return isinstance(value, (list, tuple, int, float)) and not isinstance(value, np.generic)
 
 
-def _from_plain(
+def list_as_array(name: str, argument: str, value: object) -> Array:
+    """A list as an array, of the dtype that NumPy gives it; arrays among its elements, at any
+    depth, are taken as `as_array` takes them.
+
+    Raises
+    ------
+    TypeError
+        Where it is ragged, or an element cannot be made an array.
+    """
+    try:
+        return np.asarray(_with_arrays(name, argument, value))
+    except (ValueError, RecursionError) as error:
+        raise TypeError(f"{name}: {argument} cannot be made an array: {error}") from error
+
+
+def _with_arrays(name: str, argument: str, value: object) -> object:
+    """The list with plain arrays in place of all that is neither a list nor a scalar."""
+    if isinstance(value, (list, tuple)):
+        if {*map(type, value)} <= {int, float, bool}:
+            return value
+        return [_with_arrays(name, argument, element) for element in value]
+    if isinstance(value, (int, float, complex, str, bytes, np.generic)):
+        return value
+    return as_array(name, f"an element of {argument}", value)
+
+
+def _from_list(
     name: str, argument: str, value: object, dtype: np.dtype[np.floating]
 ) -> Array:
+    array = list_as_array(name, argument, value)
     try:
-        array = np.asarray(value)
         if array.dtype.kind == "c":
             raise ValueError(
                 "its elements are complex: make two calls, one of the real and one of the "
@@ -120,26 +153,106 @@ def _from_plain(
         ) from error
 
 
-def _as_array(name: str, argument: str, value: object, others: list[Any]) -> Array:
-    """An argument as an array; what it goes with, arrays or their dtype, is for the hint alone."""
-    if isinstance(value, (np.ma.MaskedArray, np.matrix)):
+def as_array(
+    name: str,
+    argument: str,
+    value: Any,
+    others: list[Any] | None = None,
+    *,
+    objects: bool = False,
+) -> Array:
+    """Whatever holds numbers that the CPU can read, as an array of no subclass.
+
+    Nothing is copied where the value lets NumPy see its memory: through ``__array__``, the buffer
+    protocol, ``__array_interface__``, or DLPack where there is no ``__array__``.
+
+    Parameters
+    ----------
+    name, argument : str
+        What the error says of it.
+    value : object
+        No list: see `list_as_array`.
+    others : list, optional
+        Arrays, or dtypes, that it goes with; they decide what the error says to use.
+    objects : bool
+        Whether an array of Python's objects will do.
+
+    Raises
+    ------
+    TypeError
+        Where the value cannot be made an array, or means more than its numbers.
+    """
+    if type(value) is np.ndarray:
+        return value
+    if _is_lazy(value):
         raise TypeError(
-            f"{name}: {argument} must not be a {type(value).__name__}, whose meaning a "
-            "convolution would lose; pass a plain array"
+            f"{name}: {argument} of type {type(value).__name__} is made of Dask's chunks, which "
+            "would all be computed here: gconv.dask convolves them one by one; where they fit in "
+            "memory together, pass what its compute() returns"
         )
     try:
-        array = np.asarray(value)
+        array = _from_dlpack(value) if _has_dlpack_alone(value) else np.asanyarray(value)
     except Exception as error:  # whatever an __array__ method may raise
         hint = _hint(argument, value, getattr(value, "dtype", None), others)
         raise TypeError(
             f"{name}: {argument} of type {type(value).__name__} cannot be made an array: {error}"
             f"{hint}"
         ) from error
-    if array.dtype == object and not isinstance(value, np.ndarray):
+    if has_mask(array):
+        raise TypeError(
+            f"{name}: {argument} must not be a {type(array).__name__}, whose mask a convolution "
+            "would lose; pass a plain array, such as its filled(0)"
+        )
+    if isinstance(array, np.matrix):
+        raise TypeError(
+            f"{name}: {argument} must not be a {type(array).__name__}, whose meaning a "
+            "convolution would lose; pass a plain array"
+        )
+    if array.dtype == object and not isinstance(value, np.ndarray) and not objects:
         raise TypeError(
             f"{name}: {argument} of type {type(value).__name__} cannot be made an array of numbers"
+            f"{_way_to_numbers(value, others)}"
         )
-    return array
+    return np.asarray(array)
+
+
+def _is_lazy(value: Any) -> bool:
+    """Whether it is one of Dask's collections, or holds one, by Dask's own protocol."""
+    return (
+        hasattr(type(value), "__dask_graph__") and value.__dask_graph__() is not None
+    )
+
+
+def has_mask(array: Array) -> bool:
+    """Whether it is NumPy's MaskedArray, or another package's array with a mask."""
+    return type(array) is not np.ndarray and hasattr(type(array), "mask")
+
+
+def _has_dlpack_alone(value: Any) -> bool:
+    return hasattr(type(value), "__dlpack__") and not hasattr(type(value), "__array__")
+
+
+def _from_dlpack(value: Any) -> Array:
+    device, number = value.__dlpack_device__()
+    if int(device) not in CPU_MEMORY:
+        where = DEVICES.get(int(device), f"DLPack's type {int(device)}")
+        raise ValueError(
+            f"its memory is on device {where}:{number}; copy it to the CPU's memory first"
+        )
+    return np.from_dlpack(value)
+
+
+def _way_to_numbers(value: Any, others: list[Any] | None) -> str:
+    """What to do with some values that NumPy makes an array of objects from."""
+    of = type(value)
+    if hasattr(of, "toarray"):
+        return "; pass what its toarray() returns, which has all the zeros"
+    if of.__module__.split(".")[0] == "pandas":
+        wanted = _wanted(others)
+        return f"; pass what its to_numpy(numpy.{wanted}, na_value=numpy.nan) returns"
+    if hasattr(of, "__cuda_array_interface__"):
+        return "; its memory is on a GPU: copy it to the CPU's memory first"
+    return ""
 
 
 def _dtype_message(name: str, arrays: dict[str, Array], given: dict[str, Any]) -> str:
@@ -155,9 +268,16 @@ def _others(argument: str, given: dict[str, Any]) -> list[Any]:
     return [value for other, value in given.items() if other != argument]
 
 
-def _hint(argument: str, value: Any, dtype: Any, others: list[Any]) -> str:
+def _wanted(others: list[Any] | None) -> np.dtype[Any]:
+    """The dtype that goes with the others."""
+    return next((d for d in map(_dtype_of, others or ()) if d is not None), DTYPES[0])
+
+
+def _hint(argument: str, value: Any, dtype: Any, others: list[Any] | None) -> str:
     """What to write for a value of a dtype (NumPy's or PyTorch's) that is not supported, beside
-    the others; nothing where it is supported, or holds no numbers."""
+    the others; nothing where it is supported, or holds no numbers, or is an element of a list."""
+    if others is None:
+        return ""
     if isinstance(dtype, np.dtype):
         is_complex = dtype.kind == "c"
         # The second finds the numbers of other packages: bfloat16 and its like.
@@ -167,12 +287,13 @@ def _hint(argument: str, value: Any, dtype: Any, others: list[Any]) -> str:
         is_real = getattr(dtype, "is_floating_point", False)
     if _supported(dtype) is not None or not (is_real or is_complex):
         return ""
-    wanted = next((d for d in map(_dtype_of, others) if d is not None), DTYPES[0])
+    wanted = _wanted(others)
     array, convert = argument, f".astype(numpy.{wanted})"
     if str(getattr(value, "dtype", "")).startswith("torch."):
         convert = f".to(torch.{wanted})"
     elif not hasattr(value, "astype"):
-        array = f"numpy.asarray({argument})"
+        function = "from_dlpack" if _has_dlpack_alone(value) else "asarray"
+        array = f"numpy.{function}({argument})"
     if not is_complex:
         return f"; use {array}{convert}"
     bias = ", a real bias in the first alone" if argument in ("x", "weight", "chunk") else ""
@@ -184,12 +305,12 @@ def _hint(argument: str, value: Any, dtype: Any, others: list[Any]) -> str:
 
 def _dtype_of(value: Any) -> np.dtype[Any] | None:
     """The dtype of an array, if it is supported; lists take that of the arrays beside them."""
-    if value is None or _is_plain(value):
+    if value is None or is_list(value):
         return None
     dtype = getattr(value, "dtype", value)
     if _supported(dtype) is None and not isinstance(dtype, np.dtype):
-        with suppress(Exception):  # whatever an __array__ method may raise
-            dtype = np.asarray(value).dtype
+        with suppress(TypeError):
+            dtype = as_array("", "", value).dtype
     return _supported(dtype)
 
 
@@ -228,8 +349,11 @@ def copy_result(out: Array, y: Array, batched: bool) -> None:
 
 def check_out(name: str, out: object, shape: Shape, dtype: np.dtype[Any]) -> None:
     """Refuse an `out` that cannot take the result."""
-    if not isinstance(out, np.ndarray) or isinstance(out, (np.ma.MaskedArray, np.matrix)):
-        raise TypeError(f"{name}: out must be a numpy.ndarray, got {type(out).__name__}")
+    if not isinstance(out, np.ndarray) or isinstance(out, np.matrix) or has_mask(out):
+        hint = ""
+        if hasattr(type(out), "__array__") and not isinstance(out, (np.ndarray, np.generic)):
+            hint = "; pass an array that shares its memory, as numpy.asarray(out) often does"
+        raise TypeError(f"{name}: out must be a numpy.ndarray, got {type(out).__name__}{hint}")
     if out.dtype != dtype:
         raise TypeError(f"{name}: out must be of dtype {dtype}, got {out.dtype}"
                         f"{'' if out.dtype.isnative else ' in the other byte order'}")

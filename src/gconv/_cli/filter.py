@@ -22,6 +22,8 @@ from gconv._cli.outputs import (
     whole_file,
 )
 from gconv._cli.progress import Bar
+from gconv._cli.stack.run import Options, filter_stack
+from gconv._cli.stack.source import is_zarr
 
 if TYPE_CHECKING:
     from gconv._cli.bands import Filtered, Timing
@@ -62,23 +64,33 @@ def run_filter(
     page: int | None = None,
     save: bool = False,
     force: bool = False,
+    resume: bool = False,
+    scheduler: str | None = None,
 ) -> int:
-    """Filter pictures, draw their contact sheets and print the times.
+    """Filter pictures, draw their contact sheets and print the times; or filter a stack.
+
+    A stack it is where a directory of Zarr is to be read or written, or an option says so.
 
     Parameters
     ----------
     pictures : sequence of Path
         Picture files; none of them stands for the photograph that Matplotlib ships.
     target : Path, optional
-        The sheet's name for one picture, the sheets' directory for several.
+        The sheet's name for one picture, the sheets' directory for several; the Zarr directory
+        of a stack's responses.
     bank : Path, optional
         A ``.npy`` file of kernels (M, kh, kw), in place of the ten named ones.
     page : int, optional
-        The page that counts, from 1; all of them if left out.
+        The page that counts, from 1; all of them if left out. Of a stack all are filtered, and
+        it is the page that the sheet shows.
     save : bool, default False
         Also write the responses, float32 (C, M, H - kh + 1, W - kw + 1), beside each sheet.
     force : bool, default False
         Replace files that exist.
+    resume : bool, default False
+        Go on with the responses of a stack that an earlier run began.
+    scheduler : str, optional
+        The address of the Dask scheduler whose workers filter a stack.
 
     Returns
     -------
@@ -89,6 +101,13 @@ def run_filter(
     try:
         _import_extra()
         kernels = _read_bank(bank)
+        if resume or scheduler or _names_zarr(target) or any(map(is_zarr, pictures)):
+            stack = _the_stack(pictures, target, save=save)
+            return filter_stack(
+                stack,
+                kernels,
+                Options(target, page=page, resume=resume, force=force, scheduler=scheduler),
+            )
         pictures = pictures or [matplotlib_data(*PHOTOGRAPH)]
         jobs, failed = _find_jobs(pictures, page)
         several = len(pictures) > 1 or len(jobs) > 1
@@ -114,6 +133,21 @@ def run_filter(
         complain(COMMAND, reason(error))
         return 2
     return 2 if failed else 0
+
+
+def _names_zarr(target: Path | None) -> bool:
+    return target is not None and target.suffix.lower() == ".zarr"
+
+
+def _the_stack(pictures: Sequence[Path], target: Path | None, *, save: bool) -> Path:
+    """Return the stack, where the arguments name one and nothing that only pictures have."""
+    if len(pictures) != 1:
+        raise ValueError(f"one stack is filtered at a time; {len(pictures)} files are named")
+    if target is not None and not _names_zarr(target):
+        raise ValueError(f"-o {target}: the responses of a stack are called .zarr")
+    if save:
+        raise ValueError("--save is for pictures: the responses of a stack are always written")
+    return pictures[0]
 
 
 def _find_jobs(pictures: Sequence[Path], page: int | None) -> tuple[list[Job], bool]:

@@ -119,7 +119,8 @@ def _add_filter(commands: Commands) -> None:
             "channels, no padding), draw a contact sheet of the responses, and print the time "
             "beside that of a Python loop over the channels. Large pictures are filtered in "
             "bands of rows, one call for each; the times are then sums over the bands. Needs the "
-            "extra gconv[cli]."
+            "extra gconv[cli]. A stack (a TIFF file with -o RESPONSES.zarr, or a Zarr directory) "
+            "is filtered page by page into a Zarr array; that needs gconv[stack]."
         ),
         epilog=(
             "Exit status: 0, or 2 where anything could not be done; the other pictures are done "
@@ -144,7 +145,9 @@ def _add_filter(commands: Commands) -> None:
         type=Path,
         help="the contact sheet; with several pictures or pages, or if it is a directory there "
         "is, the directory of their sheets (default: <stem>.gconv.png, or "
-        "<stem>.page<N>.gconv.png for one of several pages, in the current directory)",
+        "<stem>.page<N>.gconv.png for one of several pages, in the current directory); "
+        "RESPONSES.zarr filters the pages of IMAGE as one stack and writes their responses there, "
+        "the sheet of one page beside it (default for a Zarr directory: <stem>.gconv.zarr)",
     )
     job.add_argument(
         "--bank",
@@ -153,7 +156,11 @@ def _add_filter(commands: Commands) -> None:
         help="other kernels: an array of shape (M, kh, kw), correlated as they stand",
     )
     job.add_argument(
-        "--page", metavar="N", type=int, help="only this page of each picture, counted from 1"
+        "--page",
+        metavar="N",
+        type=int,
+        help="only this page of each picture, counted from 1; of a stack, the page that the "
+        "sheet shows (default: the middle one)",
     )
     job.add_argument(
         "--save",
@@ -162,6 +169,18 @@ def _add_filter(commands: Commands) -> None:
         "as .npy beside each sheet",
     )
     job.add_argument("--force", action="store_true", help="replace files that exist")
+    job.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the responses of a stack where an earlier run was ended: chunks that it "
+        "finished are kept; another input or another bank is refused",
+    )
+    job.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="have the workers of a Dask cluster filter a stack; they read and write the same "
+        "paths",
+    )
 
 
 def _filter(options: argparse.Namespace, rest: Sequence[str]) -> int:
@@ -174,6 +193,8 @@ def _filter(options: argparse.Namespace, rest: Sequence[str]) -> int:
         page=options.page,
         save=options.save,
         force=options.force,
+        resume=options.resume,
+        scheduler=options.scheduler,
     )
 
 

@@ -168,8 +168,8 @@ def find_pages(path: Path, wanted: int | None = None) -> Pages:
     OSError, ImportError, ValueError
         As `read_picture`; ValueError also where there is no such page.
     """
-    with _reading():
-        if _is_tiff(path):
+    with reading():
+        if is_tiff(path):
             from gconv._cli import tiff
 
             pages = tiff.find_pages(path, wanted)
@@ -212,8 +212,8 @@ def read_picture(path: Path, page: int = 1) -> Picture:
     ValueError
         It is not a picture, is damaged, or is of a kind that is not supported.
     """
-    with _reading():
-        if _is_tiff(path):
+    with reading():
+        if is_tiff(path):
             from gconv._cli import tiff
 
             return tiff.read_page(path, page)
@@ -222,7 +222,7 @@ def read_picture(path: Path, page: int = 1) -> Picture:
         return other_kinds.read_frame(path, page)
 
 
-def _is_tiff(path: Path) -> bool:
+def is_tiff(path: Path) -> bool:
     """Whether a file begins as TIFF or BigTIFF files do."""
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe could be read only once
@@ -232,18 +232,24 @@ def _is_tiff(path: Path) -> bool:
 
 
 @contextmanager
-def _reading() -> Iterator[None]:
+def reading() -> Iterator[None]:
     """Make one kind of error of what readers raise, and keep their warnings from stderr."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), one_kind_of_error():
         warnings.simplefilter("ignore")
-        try:
-            yield
-        except (FileNotFoundError, PermissionError, IsADirectoryError, MemoryError, ImportError):
-            raise
-        except NotSupported:
-            raise
-        except Exception as error:
-            # A damaged file may make readers raise nearly anything (SyntaxError, struct.error,
-            # IndexError ...), and one bad picture must not end the whole run.
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise ValueError(f"cannot be read: {reason}") from error
+        yield
+
+
+@contextmanager
+def one_kind_of_error() -> Iterator[None]:
+    """Make one kind of error of what readers raise; threads may do so at once."""
+    try:
+        yield
+    except (FileNotFoundError, PermissionError, IsADirectoryError, MemoryError, ImportError):
+        raise
+    except NotSupported:
+        raise
+    except Exception as error:
+        # A damaged file may make readers raise nearly anything (SyntaxError, struct.error,
+        # IndexError ...), and one bad picture must not end the whole run.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"cannot be read: {reason}") from error

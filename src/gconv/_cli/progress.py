@@ -24,6 +24,8 @@ class Bar:
     measures : bool, default False
         The work is being timed: the bar is drawn only where something is said, since a thread
         that redraws it would take a core; and there is none where Rich is not installed.
+    remaining : bool, default False
+        Also say how much longer it takes.
 
     Raises
     ------
@@ -31,9 +33,10 @@ class Bar:
         There would be a bar, but Rich is not installed. For a single picture `advance` raises it.
     """
 
-    def __init__(self, pictures: int, *, measures: bool = False) -> None:
+    def __init__(self, pictures: int, *, measures: bool = False, remaining: bool = False) -> None:
         self._pictures = pictures
         self._measures = measures
+        self._remaining = remaining
         self._finished = 0
         self._name = ""
         self._bar: tuple[Progress, TaskID] | None = None
@@ -51,9 +54,9 @@ class Bar:
             self._show()
         self._update(done / bands)
 
-    def finish(self) -> None:
-        """Say that the picture is done, or cannot be."""
-        self._finished += 1
+    def finish(self, pictures: int = 1) -> None:
+        """Say that the picture, or several, are done, or cannot be."""
+        self._finished += pictures
         self._update(0.0)
 
     def _update(self, part: float) -> None:
@@ -71,7 +74,13 @@ class Bar:
             return
         try:
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeRemainingColumn,
+            )
         except ImportError as error:
             if self._measures:
                 return
@@ -80,6 +89,7 @@ class Bar:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn() if self._pictures > 1 else TextColumn("{task.percentage:3.0f} %"),
+            *([TimeRemainingColumn()] if self._remaining else []),
             console=Console(stderr=True),
             transient=True,
             auto_refresh=not self._measures,

@@ -32,45 +32,52 @@ EXPANSION, CLAIMED = 1100, 1 << 30
 
 def find_pages(path: Path, wanted: int | None) -> Pages:
     """Return the pages of a file, as `gconv._cli.picture.find_pages` does."""
-    with _opened(path) as file:
+    with opened(path) as file:
         count = len(file.pages)
         if wanted is not None:
             return Pages(count, (wanted,))
         if not _chain_ends(file):
             raise ValueError(f"its list of pages breaks off after page {count}")
-        pages = [_page(file, number) for number in range(1, count + 1)]
+        pages = [page_of(file, number) for number in range(1, count + 1)]
         whole = [n for n, page in enumerate(pages, 1) if not page.subfiletype & (SMALLER | MASK)]
         return Pages(count, tuple(whole or range(1, count + 1)))
 
 
 def read_page(path: Path, number: int) -> Picture:
     """Return one page, counted from 1, as `gconv._cli.picture.read_picture` does."""
-    with _opened(path) as file:
-        page = _page(file, number)
-        _check_kind(page)
-        _check_whole(page, file.filehandle.size)
+    with opened(path) as file:
+        page = page_of(file, number)
+        check_kind(page)
+        check_whole(page, file.filehandle.size)
         samples = page.asarray()
         if page.axes == "SYX":  # separate planes
             samples = samples.transpose(1, 2, 0)
         samples = np.atleast_3d(samples)
         orientation = int(page.tags.valueof(ORIENTATION, 1))
-        samples = upright(_without_association(page, samples), orientation)
-        return _as_shown(page, samples)
+        samples = upright(without_association(page, samples), orientation)
+        return as_shown(page, samples)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[TiffFile]:
+def opened(path: Path) -> Iterator[TiffFile]:
     """Open a file; what tifffile would log to stderr goes nowhere."""
+    with without_logging(), TiffFile(path) as file:
+        yield file
+
+
+@contextmanager
+def without_logging() -> Iterator[None]:
+    """Send what tifffile would log to stderr nowhere."""
     logger = logging.getLogger("tifffile")
     disabled, logger.disabled = logger.disabled, True
     try:
-        with TiffFile(path) as file:
-            yield file
+        yield
     finally:
         logger.disabled = disabled
 
 
-def _page(file: TiffFile, number: int) -> TiffPage:
+def page_of(file: TiffFile, number: int) -> TiffPage:
+    """Return a page, counted from 1."""
     page = file.pages[number - 1]
     assert isinstance(page, TiffPage)  # what tifffile has besides is made on request only
     return page
@@ -86,7 +93,7 @@ def _chain_ends(file: TiffFile) -> bool:
     return bool(file.filehandle.read(size) == bytes(size))
 
 
-def _check_kind(page: TiffPage) -> None:
+def check_kind(page: TiffPage) -> None:
     """Raise NotSupported for what is no picture of real numbers."""
     if page.dtype is None:
         raise NotSupported(f"samples of {page.bitspersample} bits, format {page.sampleformat}")
@@ -98,7 +105,7 @@ def _check_kind(page: TiffPage) -> None:
         raise NotSupported("it has no pixels")
 
 
-def _check_whole(page: TiffPage, size: int) -> None:
+def check_whole(page: TiffPage, size: int) -> None:
     """Raise ValueError where strips or tiles are missing: tifffile takes them for black."""
     wanted = prod(page.chunked)
     parts = list(zip(page.dataoffsets, page.databytecounts, strict=False))[:wanted]
@@ -112,7 +119,7 @@ def _check_whole(page: TiffPage, size: int) -> None:
         raise ValueError(f"{page.nbytes} bytes cannot come out of a file of {size}")
 
 
-def _without_association(page: TiffPage, samples: NDArray[Any]) -> NDArray[Any]:
+def without_association(page: TiffPage, samples: NDArray[Any]) -> NDArray[Any]:
     """Divide samples by the alpha that they have been multiplied by, where the page says so."""
     if EXTRASAMPLE.ASSOCALPHA not in page.extrasamples[:1]:
         return samples
@@ -129,7 +136,7 @@ def _without_association(page: TiffPage, samples: NDArray[Any]) -> NDArray[Any]:
     return _by_rows(divide, samples, colours, samples.dtype)
 
 
-def _as_shown(page: TiffPage, samples: NDArray[Any]) -> Picture:
+def as_shown(page: TiffPage, samples: NDArray[Any]) -> Picture:
     """Return samples (H, W, S) as a grey or RGB picture with its scale."""
     kind, count = page.photometric, samples.shape[2]
     decodes_colour = (

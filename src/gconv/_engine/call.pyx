@@ -54,14 +54,14 @@ if watch_forks(openmp.pause) != 0 or prepare_scratch() != 0:
 cdef extern from *:
     """
     #ifdef __clang__
-    #define COMPILER __VERSION__
+    #define GCONV_COMPILER __VERSION__
     #else
-    #define COMPILER "GCC " __VERSION__
+    #define GCONV_COMPILER "GCC " __VERSION__
     #endif
     """
-    const char* COMPILER
+    const char* GCONV_COMPILER
 
-compiler = COMPILER.decode()
+compiler = GCONV_COMPILER.decode()
 
 
 # What `gconv._plan` makes its enums from.

@@ -3,19 +3,18 @@
    for one that others have loaded, and otherwise loads one itself: the system's, or the copy in the
    wheel. Both have the name that PyTorch asks for, should it be imported later.
 
-   What is called has the same names and types in GCC's runtime and in LLVM's (Intel's is that as
-   well), which has them for programs that GCC has compiled. */
+   There are two kinds: GCC's, and LLVM's (Intel's and Microsoft's libomp140 are that as well). They
+   differ in how a parallel region begins. */
 #ifndef GCONV_OPENMP_H
 #define GCONV_OPENMP_H
 
-#include <dlfcn.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "clock.h"
+#include "system.h"
 
 /* ---- a runtime, and what stands in where there is none ---- */
 
@@ -43,32 +42,67 @@ static int returns_1(void) { return 1; }
 
 static Runtime runtime = NO_RUNTIME; /* read-only after the import */
 
+/* ---- LLVM's regions: the entry points that Clang calls ---- */
+
+typedef struct {
+    int32_t reserved, flags, more[2];
+    const char *source;
+} LlvmLocation;
+
+static struct {
+    int32_t (*thread)(LlvmLocation *);
+    void (*push_num_threads)(LlvmLocation *, int32_t thread, int32_t threads);
+    void (*fork_call)(LlvmLocation *, int32_t arguments, void (*region)(int32_t *, int32_t *), ...);
+} llvm;
+
+static void llvm_region(int32_t *thread, int32_t *bound, void (*work)(void *), void *shared) {
+    (void)thread, (void)bound;
+    work(shared);
+}
+
+static void llvm_parallel(void (*work)(void *), void *shared, unsigned threads, unsigned flags) {
+    enum { BY_CLANG = 2 };
+    static LlvmLocation here = {.flags = BY_CLANG, .source = ";gconv;parallel;0;0;;"};
+    (void)flags;
+    llvm.push_num_threads(&here, llvm.thread(&here), (int32_t)threads);
+    llvm.fork_call(&here, 2, (void (*)(int32_t *, int32_t *))llvm_region, work, shared);
+}
+
+/* ---- which one ---- */
+
+#define FIND(pointer, name) ((*(void **)&(pointer) = find_symbol(library, name)) != NULL)
+
+/* Whether regions can begin, and in children that are forked as well: LLVM's begins anew there by
+   itself, GCC's if it is paused before, which it can be since GCC 9. */
+static int take_regions(void *library, Runtime *taken) {
+    taken->pause = NULL;
+    taken->parallel = llvm_parallel;
+    if (FIND(llvm.fork_call, "__kmpc_fork_call"))
+        return FIND(llvm.push_num_threads, "__kmpc_push_num_threads") &&
+               FIND(llvm.thread, "__kmpc_global_thread_num");
+    return FIND(taken->parallel, "GOMP_parallel") && FIND(taken->pause, "omp_pause_resource_all");
+}
+
 /* Takes a library that has all that is called, and closes any other: whether it was taken. */
 static int take(void *library, const char *origin, Runtime *taken) {
-    Dl_info info;
     if (library == NULL) return 0;
-#define FIND(field, name) (*(void **)&taken->field = dlsym(library, name)) != NULL
-    /* GCC's has the pause since GCC 9. Without it, children that are forked could not compute. */
-    if (!(FIND(parallel, "GOMP_parallel") && FIND(thread_num, "omp_get_thread_num") &&
-          FIND(num_threads, "omp_get_num_threads") && FIND(max_threads, "omp_get_max_threads") &&
-          FIND(num_procs, "omp_get_num_procs") && FIND(level, "omp_get_level") &&
-          FIND(pause, "omp_pause_resource_all"))) {
-        dlclose(library);
+    if (!(take_regions(library, taken) && FIND(taken->thread_num, "omp_get_thread_num") &&
+          FIND(taken->num_threads, "omp_get_num_threads") &&
+          FIND(taken->max_threads, "omp_get_max_threads") &&
+          FIND(taken->num_procs, "omp_get_num_procs") && FIND(taken->level, "omp_get_level"))) {
+        close_library(library);
         return 0;
     }
-#undef FIND
-    /* LLVM's begins anew in a child by itself, and calls it a failure to be paused before its first
-       use. */
-    if (dlsym(library, "__kmpc_fork_call") != NULL) taken->pause = NULL;
-    /* The name lives as long as the library, which stays. */
-    int named = dladdr(*(void **)&taken->parallel, &info) != 0 && info.dli_fname != NULL;
-    taken->file = named ? info.dli_fname : "unknown file";
+    taken->file = file_of(*(void **)&taken->max_threads);
+    if (*taken->file == 0) taken->file = "unknown file";
     taken->origin = origin;
     return 1;
 }
 
+#undef FIND
+
 static int take_file(const char *file, const char *origin, Runtime *taken) {
-    return take(dlopen(file, RTLD_NOW | RTLD_LOCAL), origin, taken);
+    return take(open_library(file), origin, taken);
 }
 
 /* ---- the system's ---- */
@@ -78,6 +112,11 @@ static int take_file(const char *file, const char *origin, Runtime *taken) {
 static const char *const SYSTEM_FILES[] = { /* and where Homebrew puts it */
     BUNDLED_FILE, "/opt/homebrew/opt/libomp/lib/libomp.dylib",
     "/usr/local/opt/libomp/lib/libomp.dylib",
+};
+#elif defined(_WIN32)
+#define BUNDLED_FILE "libomp.dll"
+static const char *const SYSTEM_FILES[] = { /* LLVM's, Microsoft's and Intel's build of one source */
+    BUNDLED_FILE, "libomp140.x86_64.dll", "libiomp5md.dll",
 };
 #else
 #define BUNDLED_FILE "libgomp.so.1"
@@ -99,43 +138,28 @@ typedef struct {
     int count;
 } Loaded;
 
-static void note_if_openmp(Loaded *loaded, const char *file) {
-    const char *slash = file == NULL ? NULL : strrchr(file, '/');
-    const char *name = slash == NULL ? "" : slash + 1;
+static void note_if_openmp(void *to, const char *file) {
+    Loaded *loaded = to;
+    const char *name = base_name(file);
     if (strncmp(name, "libgomp", 7) != 0 && strncmp(name, "libomp", 6) != 0 &&
         strncmp(name, "libiomp", 7) != 0)
         return;
-    if (loaded->count < MOST_LOADED && (loaded->file[loaded->count] = strdup(file)) != NULL)
-        ++loaded->count;
+    if (loaded->count < MOST_LOADED &&
+        (loaded->file[loaded->count] = malloc(strlen(file) + 1)) != NULL)
+        strcpy(loaded->file[loaded->count++], file);
 }
-
-#ifdef __APPLE__
-#include <mach-o/dyld.h>
-static void list_loaded(Loaded *loaded) {
-    for (uint32_t i = 0; i < _dyld_image_count(); ++i)
-        note_if_openmp(loaded, _dyld_get_image_name(i));
-}
-#else
-#include <link.h>
-static int note_library(struct dl_phdr_info *info, size_t size, void *loaded) {
-    (void)size;
-    note_if_openmp(loaded, info->dlpi_name);
-    return 0;
-}
-static void list_loaded(Loaded *loaded) { dl_iterate_phdr(note_library, loaded); }
-#endif
 
 /* The first that was loaded, of those under their own names before the private copies of wheels
    (libgomp-e985bcbb.so.1.0.0): libraries that are loaded later find the former by their names. */
 static int take_loaded(Runtime *taken) {
     Loaded loaded = {.count = 0};
     int found = 0;
-    list_loaded(&loaded);
+    visit_libraries(note_if_openmp, &loaded);
     for (int private = 0; private < 2; ++private)
         for (int i = 0; i < loaded.count && !found; ++i)
-            if ((strchr(strrchr(loaded.file[i], '/'), '-') != NULL) == private)
-                found = take(dlopen(loaded.file[i], RTLD_NOLOAD | RTLD_NOW | RTLD_LOCAL),
-                             "loaded by another library", taken);
+            if ((strchr(base_name(loaded.file[i]), '-') != NULL) == private)
+                found = take(open_loaded_library(loaded.file[i]), "loaded by another library",
+                             taken);
     for (int i = 0; i < loaded.count; ++i) free(loaded.file[i]);
     return found;
 }

@@ -24,7 +24,7 @@ from gconv._engine.steps cimport (
 cnp.import_array()
 
 
-cdef extern from "clock.h" nogil:
+cdef extern from "system.h" nogil:
     int64_t clock_ns()
 
 

@@ -61,23 +61,28 @@ def grid_costs(
     `vector_loads` are the loads for a vector of x, one number or one for each width of a tile;
     `waits` are cycles for each vector of x beyond these, `starts` for each tile.
     """
+    each = [vector_loads] * (1 + max(widest.values())) if not isinstance(
+        vector_loads, list) else vector_loads
+    of_tile: dict[tuple[int, int], float] = {}  # (rows, vectors): the cycles of one
+
+    def cycles_of(r: int, v: int) -> float:
+        busy = max(r * v / 2, (r + v * each[v]) / 2, t.latency, r * v / 2 + t.issue * (2 * r + v))
+        if r > 1 and r * v + v >= t.full_tile:
+            busy *= t.full
+        of_tile[r, v] = cycles = (
+            taps * busy + t.sum_cycles * r * v + t.tile_start + starts + waits * v)
+        return cycles
+
     found = []
-    single = not isinstance(vector_loads, list)
-    for tile_rows, tile_vectors in grid_of(widest):
-        down: tuple[tuple[float, int], ...] = ((1 / tile_rows, tile_rows),)
-        if rows is not None:
-            down = split(rows, tile_rows)
-        cycles = 0.0
-        for n, r in down:
-            for m, v in split(vectors, tile_vectors):
-                loads = vector_loads if single else vector_loads[v]  # type: ignore[index]
-                busy = max(r * v / 2, (r + v * loads) / 2, t.latency)  # type: ignore[operator]
-                busy = max(busy, r * v / 2 + t.issue * (2 * r + v))
-                if r > 1 and r * v + v >= t.full_tile:
-                    busy *= t.full
-                cycles += n * m * (
-                    taps * busy + t.sum_cycles * r * v + t.tile_start + starts + waits * v)
-        found.append((cycles, tile_rows, tile_vectors))
+    for tile_rows, most in widest.items():
+        down = ((1 / tile_rows, tile_rows),) if rows is None else split(rows, tile_rows)
+        for tile_vectors in range(1, most + 1):
+            cycles = 0.0
+            across = split(vectors, tile_vectors)
+            for n, r in down:
+                for m, v in across:
+                    cycles += n * m * (of_tile.get((r, v)) or cycles_of(r, v))
+            found.append((cycles, tile_rows, tile_vectors))
     return found
 
 

@@ -72,7 +72,9 @@ def known_shape(graph: Graph, node: Node) -> list[NDArray[Any]] | None:
     if not node.is_onnx("Shape", "Size"):
         return None
     info = graph.infos.get(node.inputs[0])
-    if info is None or info.shape is None or not all(isinstance(n, int) for n in info.shape):
+    if info is None or info.shape is None:
+        return None
+    if not all(isinstance(n, int) and n >= 0 for n in info.shape):
         return None
     if node.op == "Size":
         return [np.array(math.prod(n for n in info.shape if isinstance(n, int)), np.int64)]

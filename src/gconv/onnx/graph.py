@@ -223,6 +223,13 @@ class Graph:
         for name in names:
             del self.constants[name]
 
+    def describe(self, node: Node) -> str:
+        """What messages call a node: its name or those of the nodes that it was made of, and its
+        operator with the version of it that the model has."""
+        names = " + ".join(node.made_of) or next(node.writes, "")
+        version = f" of opset {self.opsets[node.domain]}" if node.domain in self.opsets else ""
+        return f"node {names!r} ({node.op}{version})"
+
     def readers(self, name: str) -> list[Node]:
         """The nodes that read a value, one entry for each use; outputs of the graph are no use."""
         return self._readers.get(name, [])

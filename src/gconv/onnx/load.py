@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
@@ -27,6 +28,14 @@ import onnx.shape_inference
 import onnx.version_converter
 from numpy.typing import NDArray
 
+from gconv.onnx.checking import (
+    PER_AXIS,
+    POOLS,
+    WINDOWED,
+    NodeError,
+    ceiled_windows,
+    check_attributes,
+)
 from gconv.onnx.graph import Graph, Info, Node, Size
 from gconv.onnx.old_operators import bring_up_to_date
 
@@ -34,9 +43,18 @@ Model: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto"
 
 OLDEST_OPSET = 7  # what onnx.reference computes; older models are converted
 SMALL = 1024  # bytes: constants up to here stay in the model, where shape inference reads them
+MOST_SIZES = 2**16  # elements of a vector whose values shape inference follows
+MOST_AXES = 64  # of an array, as NumPy has it
 MOST_DENSE = 2**31  # bytes of a sparse constant when written out
 
+CEILED = 22  # since this opset inference counts windows as `ceiled_windows` does
+
 HALVES = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+# Attributes that hold axes, or how many there are.
+AXIS_ATTRIBUTES = (
+    "axis", "axes", "perm", "batch_dims", "batch_axis", "time_axis", "concat_axis", "new_axis",
+    "scan_input_axes", "scan_output_axes",
+)  # fmt: skip
 # Attributes that hold a type of elements.
 TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "output_datatype", "stash_type", "output_type")
 
@@ -67,6 +85,7 @@ def load(model: Model) -> Graph:
     proto, folder = read(model)
     check_parts(proto)
     check_versions(proto)
+    drop_empty_lists(proto)
     for tensor in all_tensors(proto):
         check_tensor(tensor, folder)
     given = [value.name for value in proto.graph.input]
@@ -119,6 +138,11 @@ def check_parts(proto: onnx.ModelProto) -> None:
         raise ValueError("this is no ONNX model, or a truncated one: it has no version or no graph")
     if not proto.graph.output:
         raise ValueError("the model is not valid: its graph has no outputs")
+    known = onnx.TensorProto.DataType.values()
+    for value in proto.graph.input:
+        elements = value.type.tensor_type.elem_type
+        if value.type.HasField("tensor_type") and (not elements or elements not in known):
+            raise ValueError(f"input {value.name!r} has elements of an unknown type, {elements}")
     names: list[Any] = [opset.domain for opset in proto.opset_import]
     for graph in all_graphs(proto):
         names += [graph.name, *(value.name for value in (*graph.input, *graph.output))]
@@ -175,8 +199,47 @@ def check_versions(proto: onnx.ModelProto) -> None:
                 check_operator(node, opsets)
 
 
+def drop_empty_lists(proto: onnx.ModelProto) -> None:
+    """Leave out lists of a window's numbers that have none: some exporters write them."""
+    for nodes in (proto.graph.node, *(function.node for function in proto.functions)):
+        for node in nodes_of(nodes):
+            if node.op_type in WINDOWED and not node.domain:
+                for attribute in list(node.attribute):
+                    if (
+                        attribute.name in PER_AXIS and not attribute.ints
+                        and not attribute.ref_attr_name
+                    ):
+                        node.attribute.remove(attribute)
+
+
+def check_numbers(node: onnx.NodeProto) -> None:
+    """Refuse axes that no array has, and types that there are not: onnx does not look at them
+    before it uses them."""
+    for attribute in node.attribute:
+        numbers = [attribute.i, *attribute.ints]
+        least = 0 if attribute.name == "batch_dims" else -MOST_AXES
+        if attribute.name in AXIS_ATTRIBUTES and not all(
+            least <= number < MOST_AXES for number in numbers
+        ):
+            raise ValueError(
+                f"node {label(node)!r} ({node.op_type}): {attribute.name} must be axes of an "
+                f"array, got {numbers[1:] or numbers[0]}")
+        if attribute.name == "num_scan_inputs" and not 1 <= attribute.i <= len(node.input):
+            raise ValueError(
+                f"node {label(node)!r} ({node.op_type}): {attribute.i} of {len(node.input)} "
+                "inputs are to be scanned")
+        if attribute.name in TYPE_ATTRIBUTES and (
+            attribute.i not in onnx.TensorProto.DataType.values()
+            or (attribute.name == "to" and not attribute.i)
+        ):
+            raise ValueError(
+                f"node {label(node)!r} ({node.op_type}): {attribute.name} is no type of elements, "
+                f"{attribute.i}")
+
+
 def check_operator(node: onnx.NodeProto, opsets: dict[str, int]) -> None:
     """Refuse an operator that onnx does not know."""
+    check_numbers(node)
     version = opsets.get(node.domain)
     domain = node.domain or "ai.onnx"
     if version is None:
@@ -438,6 +501,10 @@ def take_constants(proto: onnx.ModelProto, folder: str | None) -> dict[str, NDAr
 
 def prepare(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Check a model, convert it from an old opset, write out its functions."""
+    for value in (*proto.graph.input, *proto.graph.output):
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_value < 0:  # as some exporters write a size that they leave open
+                size.ClearField("dim_value")
     # The checker asks for a rank of inputs and outputs, which nothing else needs.
     unknown = [
         value.type.tensor_type
@@ -524,21 +591,167 @@ def infer(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Add what shape inference finds out.
 
     Shapes that the file declares for results are left out: nothing checks them, and rewrites
-    rely on what inference says. Values are followed as well, unless there is a Range: inference
-    would write out its numbers, however many they are.
+    rely on what inference says. Values are followed as well, unless there is a Range or a long
+    vector: inference would write out the numbers, however many they are.
+
+    Raises
+    ------
+    ValueError
+        Where a node is wrong by what inference knows of its operands.
     """
     del proto.graph.value_info[:]
     for value in proto.graph.output:
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.ClearField("shape")
+    kept = correct_windows(proto)
+    follow = not any(node.op_type == "Range" for node in nodes_of(proto.graph.node))
     try:
-        ranges = any(node.op_type == "Range" for node in nodes_of(proto.graph.node))
-        return onnx.shape_inference.infer_shapes(proto, data_prop=not ranges)
+        found = onnx.shape_inference.infer_shapes(proto, strict_mode=True)
+        if follow and not has_long_vectors(found):
+            found = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
+    except Exception:
+        found = inferred_leniently(proto)
+        refuse_wrong_nodes(found)
+    for number, node in enumerate(nodes_of(found.graph.node)):
+        if number in kept:
+            node.CopyFrom(kept[number])
+    return found
+
+
+def has_long_vectors(proto: onnx.ModelProto) -> bool:
+    """Whether a value has one axis, and more elements there than sizes are ever computed of."""
+    return any(
+        len(value.type.tensor_type.shape.dim) == 1
+        and value.type.tensor_type.shape.dim[0].dim_value > MOST_SIZES
+        for graph in all_graphs(proto)
+        for value in (*graph.input, *graph.value_info, *graph.output)
+    )
+
+
+def inferred_leniently(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """What inference finds out where it leaves out the nodes that it cannot make out."""
+    try:
+        return onnx.shape_inference.infer_shapes(proto)
     except Exception as error:
         warnings.warn(
-            f"onnx.shape_inference failed: {first_line(error)}", RuntimeWarning, stacklevel=4
+            f"onnx.shape_inference failed: {first_line(error)}", RuntimeWarning, stacklevel=5
         )
         return proto
+
+
+def refuse_wrong_nodes(proto: onnx.ModelProto) -> None:
+    """Find the node that inference refuses, given what is known of its operands.
+
+    Raises
+    ------
+    ValueError
+        It names the node.
+    """
+    graph = proto.graph
+    types = {value.name: value.type for value in (*graph.input, *graph.value_info)}
+    data = {tensor.name: tensor for tensor in graph.initializer}
+    for name, tensor in data.items():
+        types[name] = onnx.helper.make_tensor_type_proto(tensor.data_type, list(tensor.dims))
+    opsets = {opset.domain: opset.version for opset in proto.opset_import}
+    for node in graph.node:
+        schema = None
+        try:
+            schema = onnx.defs.get_schema(node.op_type, opsets[node.domain], node.domain)
+            onnx.shape_inference.infer_node_outputs(
+                schema, node, {name: types[name] for name in node.input if name in types},
+                {name: data[name] for name in node.input if name in data},
+                opset_imports=list(proto.opset_import), ir_version=proto.ir_version)
+        except onnx.shape_inference.InferenceError as error:
+            if schema is not None and inference_decides(schema, node):
+                raise NodeError(
+                    f"node {label(node)!r} ({node.op_type} of opset {opsets[node.domain]}): "
+                    f"{reason_of(error)}") from error
+        except Exception:  # of a kind that inference has no answer for
+            continue
+
+
+def inference_decides(schema: onnx.defs.OpSchema, node: onnx.NodeProto) -> bool:
+    """Whether what inference says against a node is an error of the model.
+
+    It is not where inference follows the function that stands for the operator, in which it may
+    fail itself, nor where there are subgraphs, not all of which run.
+    """
+    graphs = any(attribute.HasField("g") for attribute in node.attribute)
+    return schema.has_type_and_shape_inference_function and not graphs
+
+
+def reason_of(error: Exception) -> str:
+    """What inference says, without the tag before it."""
+    return re.sub(r"^\[\w+Error\] ", "", first_line(error))
+
+
+def correct_windows(proto: onnx.ModelProto) -> dict[int, onnx.NodeProto]:
+    """Give pools attributes with which inference finds the shapes that they have.
+
+    Until opset `CEILED` it counts windows of `ceil_mode` that begin behind x, which nothing
+    computes. Such a pool gets as much padding behind x as makes the number right without
+    `ceil_mode`.
+
+    Returns
+    -------
+    dict
+        The nodes as they were, by their numbers in `nodes_of`.
+    """
+    kept: dict[int, onnx.NodeProto] = {}
+    version = next((opset.version for opset in proto.opset_import if not opset.domain), CEILED)
+    if version >= CEILED or not any(
+        attribute.name == "ceil_mode" and attribute.i for attribute in all_attributes(proto)
+    ):
+        return kept
+    while True:  # what is known of one pool may follow from the shape of one before it
+        known: dict[str, list[int | None]] = {}
+        for graph in all_graphs(inferred_leniently(proto)):
+            for value in (*graph.input, *graph.value_info, *graph.output):
+                known[value.name] = [
+                    int(size.dim_value) if size.HasField("dim_value") else None
+                    for size in value.type.tensor_type.shape.dim]
+        wrong = next(
+            ((number, node, pads) for number, node in enumerate(nodes_of(proto.graph.node))
+             if (pads := pads_without_ceiling(node, known.get(next(iter(node.input), ""))))),
+            None)
+        if wrong is None:
+            return kept
+        number, node, pads = wrong
+        kept[number] = onnx.NodeProto()
+        kept[number].CopyFrom(node)
+        others = [attribute for attribute in kept[number].attribute
+                  if attribute.name not in ("ceil_mode", "pads", "auto_pad")]
+        del node.attribute[:]
+        node.attribute.extend([*others, onnx.helper.make_attribute("pads", pads)])
+
+
+def pads_without_ceiling(node: onnx.NodeProto, x: list[int | None] | None) -> list[int] | None:
+    """Padding with which a pool has as many windows without `ceil_mode` as it has with it; None
+    where inference is right, or knows nothing."""
+    if node.domain or node.op_type not in POOLS or x is None:
+        return None
+    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    if not attributes.get("ceil_mode") or attributes.get("auto_pad", b"NOTSET") not in (
+        b"NOTSET", b"VALID"
+    ):
+        return None
+    kernel = attributes.get("kernel_shape", [])
+    rank = len(kernel)
+    stride, dilation = (attributes.get(key) or [1] * rank for key in ("strides", "dilations"))
+    pads = list(attributes.get("pads") or [0] * 2 * rank)
+    if not len(x) - 2 == rank == len(stride) == len(dilation) == len(pads) / 2 or min(
+        *kernel, *stride, *dilation
+    ) < 1:
+        return None
+    wrong = False
+    for axis, size in enumerate(x[2:]):
+        if size is not None:
+            begin, end = pads[axis], pads[axis + rank]
+            reach = (kernel[axis] - 1) * dilation[axis] + 1
+            count = ceiled_windows(size, reach, stride[axis], begin, end)
+            wrong = wrong or count <= -(-(size + begin + end - reach) // stride[axis])
+            pads[axis + rank] = count * stride[axis] + reach - 1 - size - begin
+    return pads if wrong and min(pads) >= 0 else None
 
 
 def info_of(value: onnx.ValueInfoProto) -> Info:
@@ -626,6 +839,9 @@ def graph_of(
         functions=list(proto.functions),
         halves=halves,
     )
+    for node in graph.nodes:
+        if not node.domain:
+            check_attributes(graph, node)
     bring_up_to_date(graph)
     return graph
 

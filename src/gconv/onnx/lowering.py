@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from gconv._call.geometry import Shape
 from gconv._engine import call
 from gconv._steps import FIXED, Operand, Step, c_strides, copy
+from gconv.onnx.checking import naming
 from gconv.onnx.graph import Graph, Node
 from gconv.onnx.memory import FOREVER, Root, View, in_order, new_view
 from gconv.onnx.shapes import Shapes
@@ -227,7 +228,8 @@ class Lowering:
         if function is not None:
             before = len(self.entries), dict(self.values), dict(self.copies)
             try:
-                function(self, node)
+                with naming(self.graph, node, self.known.shape):
+                    function(self, node)
                 return
             except Refused:
                 del self.entries[before[0] :]

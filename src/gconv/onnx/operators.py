@@ -139,8 +139,7 @@ def convolve(
     if 0 in x.shape or 0 in y.shape:
         raise Refused
     if bias is not None and bias.shape != y.shape[1:2]:
-        raise ValueError(
-            f"{label(low.node)}: the bias must have shape {y.shape[1:2]}, got {bias.shape}")
+        raise ValueError(f"the bias must have shape {y.shape[1:2]}, got {bias.shape}")
     geometry = parameters.applied_to(x.shape, 4)
     size = FLOAT32.itemsize
     strides = image_strides(x.shape, tuple(stride * size for stride in x.strides), size)
@@ -175,18 +174,18 @@ def runtime_convolution(low: Lowering, node: Node) -> None:
         raise Refused
     attributes = node.attributes
     auto_pad = attributes.get("auto_pad", "NOTSET")
-    pads = attributes.get("pads", [0] * 2 * rank)
+    pads = attributes.get("pads") or [0] * 2 * rank
     transposed = node.op == "ConvTranspose"
     ours = Node("Convolution", OURS, node.inputs, node.outputs, {
-        "stride": tuple(attributes.get("strides", [1] * rank)),
-        "dilation": tuple(attributes.get("dilations", [1] * rank)),
+        "stride": tuple(attributes.get("strides") or [1] * rank),
+        "dilation": tuple(attributes.get("dilations") or [1] * rank),
         "groups": attributes.get("group", 1),
         "padding": None if auto_pad.startswith("SAME") else tuple(
             zip(*([[0] * rank] * 2 if auto_pad == "VALID" else [pads[:rank], pads[rank:]]),
                 strict=True)),
         "auto_pad": auto_pad,
         "transposed": transposed,
-        "output_padding": tuple(attributes.get("output_padding", [0] * rank)),
+        "output_padding": tuple(attributes.get("output_padding") or [0] * rank),
         "output_shape": attributes.get("output_shape") or None,
         "activation": None,
     }, made_of=node.made_of)
@@ -239,7 +238,7 @@ def linear(low: Lowering, node: Node) -> None:
         raise Refused
     out, features = weight.shape
     parameters = Parameters.of_convolution(
-        label(node), 1, (out, features, 1), None, activation=node.attributes["activation"])
+        node.op, 1, (out, features, 1), None, activation=node.attributes["activation"])
     y_in_order = image.shape[2] == 1 or out == 1
     # In C order alone a kernel reads the residual of an element before it writes there.
     y = result(low, node.outputs[0], residual if y_in_order else None, beside=[image])
@@ -249,11 +248,6 @@ def linear(low: Lowering, node: Node) -> None:
     convolve(
         low, parameters, image, y_image, (node.inputs[1], weight), bias, residual_image,
         y_in_order=y_in_order)
-
-
-def label(node: Node) -> str:
-    """What messages call a node."""
-    return f"{node.op} {node.made_of[0] if node.made_of else node.outputs[0]!r}"
 
 
 @lowers("Product", domain=OURS)
@@ -310,7 +304,7 @@ def multiply(
     y_image = y.reshaped(shape)
     assert y_image is not None
     parameters = Parameters.of_convolution(
-        label(node), 1, (groups * rows, inner, 1), None, groups=groups, activation=activation)
+        node.op, 1, (groups * rows, inner, 1), None, groups=groups, activation=activation)
     same = images == 1 or weight.strides[0] == 0
     convolve(
         low, parameters, x, y_image,
@@ -421,11 +415,11 @@ def pool(low: Lowering, node: Node) -> None:
         raise Refused
     attributes = node.attributes
     kernel = attributes["kernel_shape"]
-    stride = attributes.get("strides", [1] * rank)
-    dilation = attributes.get("dilations", [1] * rank)
+    stride = attributes.get("strides") or [1] * rank
+    dilation = attributes.get("dilations") or [1] * rank
     out = low.known.shape[name][2:]
     auto_pad = attributes.get("auto_pad", "NOTSET")
-    pads = attributes.get("pads", [0] * 2 * rank)
+    pads = attributes.get("pads") or [0] * 2 * rank
     padding = list(zip(pads[:rank], pads[rank:], strict=True))
     if auto_pad == "VALID":
         padding = [(0, 0)] * rank
@@ -646,7 +640,7 @@ def reshape(low: Lowering, node: Node) -> None:
     x = low.view(node.inputs[0])
     shape = low.known.shape[name]
     if x.size != math.prod(shape):
-        raise ValueError(f"{label(node)}: x of shape {x.shape} cannot have shape {shape}")
+        raise ValueError(f"x of shape {x.shape} cannot have shape {shape}")
     view = x.reshaped(shape)
     if view is None:
         target = low.targets.get(name)
@@ -777,8 +771,6 @@ def rearrange(low: Lowering, node: Node) -> None:
     block = node.attributes["blocksize"]
     batch, channels, *size = x.shape
     out_channels, *out = y.shape[1:]
-    if x.size != y.size:
-        raise ValueError(f"{label(node)}: x of shape {x.shape} has no blocks of {block}")
     if node.op == "SpaceToDepth":
         split_x = x.reshaped((batch, channels, out[0], block, out[1], block))
         order: tuple[int, ...] = (0, 3, 5, 1, 2, 4)

@@ -101,7 +101,6 @@ class Reference:
         proto.CopyFrom(node.proto)
         proto.input[:] = node.inputs  # rewrites may have renamed them
         proto.output[:] = node.outputs
-        self._label = node.made_of[0]
         self._node = node
         self._evaluator = self._make(proto, graph)
 
@@ -120,11 +119,9 @@ class Reference:
         try:
             return onnx.reference.ReferenceEvaluator(model, new_ops=CORRECTED)
         except Exception as error:
-            version = graph.opsets.get(proto.domain)
             raise ValueError(
-                f"node {self._label!r}: onnx.reference of onnx {onnx.__version__} cannot run the "
-                f"operator {proto.op_type} of version {version} of the domain "
-                f"{proto.domain or 'ai.onnx'!r}"
+                f"{graph.describe(self._node)}: onnx.reference of onnx {onnx.__version__} cannot "
+                f"run this version of the operator of the domain {proto.domain or 'ai.onnx'!r}"
             ) from error
 
     def __call__(self, values: Sequence[Any]) -> list[Any]:

@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias, overload
 from weakref import WeakValueDictionary
 
@@ -15,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gconv._call import isa
+from gconv._call.arrays import as_array, is_list, list_as_array
 from gconv._call.geometry import Shape
 from gconv._call.threads import checked, resolve
 from gconv._engine import call
 from gconv._plan.choose import BoundedCache
 from gconv._plan.family import packed_weights
+from gconv.onnx.checking import NodeError
 from gconv.onnx.eager import computed
 from gconv.onnx.graph import OURS, Graph, Info, Node
 from gconv.onnx.load import load
@@ -85,7 +88,7 @@ class Model:
         What `run` takes.
     """
 
-    def __init__(self, graph: Graph, inputs: Sequence[Info]) -> None:
+    def __init__(self, graph: Graph, inputs: Iterable[Info]) -> None:
         self.graph = graph
         self.inputs = list(inputs)
         self.constants = graph.constants
@@ -109,9 +112,10 @@ class Model:
         try:
             made = reference([named[name] for name in reference.reads])
         except Exception as error:
-            raise ValueError(
-                f"{NAME}: node {node.made_of[0]!r} ({node.op}) failed on inputs of shapes "
-                f"{[getattr(named[name], 'shape', None) for name in reference.reads]}: {error}"
+            shapes = ", ".join(str(getattr(named[name], "shape", type(named[name]).__name__))
+                               for name in reference.reads)
+            raise NodeError(
+                f"{self.graph.describe(node)} on operands of shapes {shapes or 'none'}: {error}"
             ) from error
         results = dict(zip(reference.writes, made, strict=True))
         return [results.get(name) for name in node.outputs]
@@ -315,26 +319,41 @@ class InferenceSession:
         check_providers(providers)
         if num_threads is not None:
             num_threads = checked(NAME, num_threads)
-        self._make(load(model), num_threads)
+        source = load(model)
+        self._make(source, num_threads, None)
         self._warn()
 
-    def _make(self, source: Graph, num_threads: int | None) -> None:
+    def _make(self, source: Graph, num_threads: int | None, rewritten: Graph | None) -> None:
+        """Set up everything; a `rewritten` graph is what `prepared` makes of the source."""
         self._num_threads = num_threads
-        self._source = source
         self._inputs = {info.name: info for info in source.inputs}
         self._optional = {info.name: info for info in source.optional}
         self._outputs = {info.name: info for info in source.outputs}
         self._output_names = tuple(info.name for info in source.outputs)
-        self._models: dict[frozenset[str], Model] = {}
-        self._model(frozenset())
+        self._named = shared_names([*source.inputs, *source.optional])
+        # What the file says is read again for other optional inputs, and where sizes of one name
+        # differ. Otherwise its weights need not be kept beside those that were made of them.
+        self._source = source if source.optional or self._named else None
+        first = prepared(source, frozenset()) if rewritten is None else rewritten
+        self._name = first.name
+        self._models: dict[tuple[frozenset[str], bool], Model] = {
+            (frozenset(), True): Model(first, self._inputs.values())}
 
-    def _model(self, given: frozenset[str]) -> Model:
-        """The model where some optional inputs are given."""
-        found = self._models.get(given)
+    def _model(
+        self, given: frozenset[str], shapes: Mapping[str, Shape] = MappingProxyType({})
+    ) -> Model:
+        """The model where some optional inputs are given, and inputs have these shapes.
+
+        Nobody checks that a name stands for one size; where it does not, what was made of the
+        names is left out.
+        """
+        agree = not self._named or names_agree(self._named, shapes)
+        found = self._models.get((given, agree))
         if found is None:
-            graph = prepared(self._source, given)
+            assert self._source is not None
+            graph = prepared(self._source, given, agree)
             inputs = [*self._inputs.values(), *(self._optional[name] for name in sorted(given))]
-            found = self._models[given] = Model(graph, inputs)
+            found = self._models[given, agree] = Model(graph, inputs)
         return found
 
     def _warn(self) -> None:
@@ -351,15 +370,18 @@ class InferenceSession:
                 stacklevel=3)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"source": self._source, "num_threads": self._num_threads}
+        rewritten = self._model(frozenset()).graph if self._source is None else None
+        return {
+            "source": self._source or rewritten, "rewritten": rewritten,
+            "num_threads": self._num_threads}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._make(state["source"], state["num_threads"])
+        self._make(state["source"], state["num_threads"], state["rewritten"])
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{info.name} {info.shape}" for info in self._inputs.values())
         outputs = ", ".join(self._output_names)
-        return f"<{NAME} {self._source.name!r}: {inputs} -> {outputs}>"
+        return f"<{NAME} {self._name!r}: {inputs} -> {outputs}>"
 
     # ---- what the model says of itself ----
 
@@ -407,7 +429,8 @@ class InferenceSession:
         output_names : sequence of str, or None
             Which outputs; None: all.
         input_feed : dict
-            An array for each input. They are never written to.
+            An array for each input, or whatever `docs/inputs.md` names. They are never written
+            to. Lists take the declared type where that holds their numbers.
         profile : bool
             Whether to measure every step.
 
@@ -427,7 +450,8 @@ class InferenceSession:
         threads = resolve(NAME, self._num_threads)
         wanted = self._output_names if output_names is None else self._wanted(output_names)
         values, given = self._values(input_feed)
-        model = self._model(given)
+        model = self._model(given, {} if not self._named else {
+            name: value.shape for name, value in values.items() if is_tensor(value)})
         rows: list[dict[str, Any]] | None = [] if profile else None
         results = model.run(values, wanted, threads, rows)
         for number, name in enumerate(wanted):
@@ -486,7 +510,8 @@ class InferenceSession:
         -------
         Table
         """
-        return Table(rows_of(self._plan(shapes)))
+        _, plan = self._plan(shapes)
+        return Table(rows_of(plan))
 
     def memory(self, shapes: Mapping[str, Sequence[int]] | None = None) -> Memory:
         """The bytes that runs with inputs of given shapes take, beside their results.
@@ -500,8 +525,7 @@ class InferenceSession:
         -------
         Memory
         """
-        plan = self._plan(shapes)
-        model = self._model(frozenset())
+        model, plan = self._plan(shapes)
         packed = {
             id(array): array.nbytes
             for entry in plan.entries if entry.step is not None
@@ -510,8 +534,12 @@ class InferenceSession:
         }
         return Memory(plan.arena_bytes, sum(packed.values()), model.constant_bytes)
 
-    def _plan(self, shapes: Mapping[str, Sequence[int]] | None) -> Plan:
+    def _plan(self, shapes: Mapping[str, Sequence[int]] | None) -> tuple[Model, Plan]:
         shapes = {} if shapes is None else shapes
+        if not isinstance(shapes, Mapping):
+            raise TypeError(
+                f"{NAME}: shapes must be a dict of shapes by the inputs' names, got "
+                f"{type(shapes).__name__}")
         for name in shapes:
             if name not in self._inputs:
                 raise ValueError(
@@ -525,21 +553,49 @@ class InferenceSession:
             shape = shapes.get(name)
             if shape is None:
                 shape = [size if isinstance(size, int) else 1 for size in info.shape or ()]
-            shape = tuple(int(size) for size in shape)
+            shape = a_shape(info, shape)
             check_shape(info, shape)
             given[name] = (shape, inner_dtype(info.dtype))
-        model = self._model(frozenset())
+        model = self._model(
+            frozenset(), {name: what[0] for name, what in given.items() if what is not None})
         key = (self._output_names, isa.setting(), tuple(given.values()))
-        return model.plan_for(
+        plan = model.plan_for(
             key, model.graph.nodes, model.constants, given, self._output_names)
+        return model, plan
 
 
-def prepared(source: Graph, given: frozenset[str]) -> Graph:
-    """A copy of a graph, rewritten, for runs in which some optional inputs are given."""
+def shared_names(inputs: Iterable[Info]) -> list[list[tuple[str, int]]]:
+    """The axes of inputs that have one name, for each name that stands for several."""
+    places: dict[str, list[tuple[str, int]]] = {}
+    for info in inputs:
+        for axis, size in enumerate(info.shape or ()):
+            if isinstance(size, str):
+                places.setdefault(size, []).append((info.name, axis))
+    return [found for found in places.values() if len(found) > 1]
+
+
+def names_agree(named: Iterable[Iterable[tuple[str, int]]], shapes: Mapping[str, Shape]) -> bool:
+    """Whether every name stands for one size."""
+    return all(
+        len({shapes[name][axis] for name, axis in places if name in shapes}) < 2
+        for places in named)
+
+
+def nameless(info: Info) -> Info:
+    """An info whose sizes are numbers or unknown."""
+    if info.shape is None:
+        return info
+    return replace(info, shape=tuple(size if isinstance(size, int) else None
+                                     for size in info.shape))
+
+
+def prepared(source: Graph, given: frozenset[str], names: bool = True) -> Graph:
+    """A copy of a graph, rewritten, for runs in which some optional inputs are given, and in
+    which the names of sizes mean something."""
     graph = replace(
         source,
         constants=dict(source.constants),
-        infos=dict(source.infos),
+        infos={name: info if names else nameless(info) for name, info in source.infos.items()},
         nodes=[replace(node, inputs=list(node.inputs), outputs=list(node.outputs),
                        attributes=dict(node.attributes), made_of=list(node.made_of))
                for node in source.nodes],
@@ -582,22 +638,19 @@ def as_declared(array: Array, info: Info) -> Array:
 
 def as_input(value: Any, info: Info) -> Any:
     """An input as the model takes it, once its type and shape are right."""
+    argument = f"input {info.name!r}"
     if info.kind != "tensor":
+        if info.kind == "sequence" and isinstance(value, list | tuple):
+            return [each if is_list(each) else as_array(NAME, argument, each, objects=True)
+                    for each in value]
         return value
-    if not isinstance(value, np.ndarray):
-        if isinstance(value, list | tuple | str | bytes | int | float | None):
-            raise TypeError(
-                f"{NAME}: input {info.name!r} must be an array, {_declared(info)}, got "
-                f"{type(value).__name__}")
-        try:
-            value = np.asarray(value)
-        except Exception as error:
-            raise TypeError(
-                f"{NAME}: input {info.name!r} of type {type(value).__name__} cannot be made an "
-                f"array: {error}") from error
-    if isinstance(value, np.ma.MaskedArray | np.matrix):
+    if value is None:
         raise TypeError(
-            f"{NAME}: input {info.name!r} must be a plain array, got {type(value).__name__}")
+            f"{NAME}: {argument} must be an array, {_declared(info)}, got {type(value).__name__}")
+    if is_list(value):
+        value = _from_list(argument, value, info)
+    else:
+        value = as_array(NAME, argument, value, objects=info.dtype.hasobject)
     dtype = value.dtype
     if dtype != info.dtype:
         native = dtype.newbyteorder("=") if not dtype.isnative else dtype
@@ -607,10 +660,43 @@ def as_input(value: Any, info: Info) -> Any:
             value = value.astype(native)
         else:
             raise TypeError(
-                f"{NAME}: input {info.name!r} must be of dtype {info.dtype}, got {dtype}")
+                f"{NAME}: {argument} must be of dtype {info.dtype}, got {dtype}")
     check_shape(info, value.shape)
     inner = inner_dtype(info.dtype)
     return value.astype(inner) if inner != info.dtype else value
+
+
+def _from_list(argument: str, value: Any, info: Info) -> Array:
+    """A list, or a number of Python's, as an array of the declared dtype, where that holds it:
+    floats are rounded, everything else must be exact."""
+    array = list_as_array(NAME, argument, value)
+    found, declared = array.dtype.kind, inner_dtype(info.dtype).kind
+    if found not in ("biufc" if declared == "c" else "biuf"):
+        return array
+    with np.errstate(all="ignore"):
+        converted = array.astype(info.dtype)
+        if declared in "fc" or np.array_equal(converted.astype(array.dtype), array):
+            return converted
+    return array
+
+
+def a_shape(info: Info, shape: Any) -> Shape:
+    """The shape of an input as the caller gives it: whole numbers that are not negative."""
+    if isinstance(shape, str | bytes) or not isinstance(shape, Iterable):
+        raise TypeError(
+            f"{NAME}: the shape of input {info.name!r} must be a sequence of whole numbers, got "
+            f"{shape!r}")
+    sizes = tuple(shape)
+    for size in sizes:
+        if isinstance(size, bool | np.bool_) or not isinstance(size, int | np.integer):
+            raise TypeError(
+                f"{NAME}: the shape of input {info.name!r} must be a sequence of whole numbers, "
+                f"got {size!r} in {shape!r}")
+        if size < 0:
+            raise ValueError(
+                f"{NAME}: the shape of input {info.name!r} must have no negative sizes, got "
+                f"{shape!r}")
+    return tuple(map(int, sizes))
 
 
 def check_shape(info: Info, shape: Shape) -> None:

@@ -14,11 +14,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
+import onnx.checker
 import onnx.shape_inference
 from numpy.typing import NDArray
 
 from gconv._call.geometry import Parameters, Shape
+from gconv.onnx.checking import POOLS, check_operands, check_result, naming
 from gconv.onnx.graph import Graph, Node
+from gconv.onnx.load import CEILED, first_line, inference_decides, reason_of
 
 Array: TypeAlias = NDArray[Any]
 
@@ -28,9 +31,6 @@ RANDOM = {
     "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial",
     "Bernoulli",
 }
-# Until this opset inference counted windows of ceil_mode that begin in the padding behind x, which
-# no runtime computes, and which the opsets since leave out.
-CEILED = 22
 SHAPE_READERS = {"Shape", "Size"}  # their results depend on the shape of their input alone
 
 
@@ -104,11 +104,12 @@ def shapes_of(
             known.deferred.append(node)
             late.update(node.writes)
             continue
-        if _folds(node, known, constants, graph) and _fold(node, known, constants, compute):
-            continue
         results = None
-        if not any(name in objects for name in reads) and id(node) not in unplannable:
-            results = _results(node, graph, known, constants, opsets)
+        with naming(graph, node, known.shape):
+            if _folds(node, known, constants, graph) and _fold(node, known, constants, compute):
+                continue
+            if not any(name in objects for name in reads) and id(node) not in unplannable:
+                results = _results(node, graph, known, constants, opsets)
         if results is None:
             known.unplanned.append(node)
             late.update(node.writes)
@@ -194,10 +195,15 @@ def _results(
     """Shapes and dtypes of a node's results; None where they are not known before it runs."""
     if node.domain == "gconv":
         shape = OURS[node.op](node, known, constants)
+        check_result(node, None, shape)
         return {node.outputs[0]: (shape, known.dtype[node.inputs[0]])}
+    check_operands(
+        node, [known.shape.get(name) for name in node.inputs],
+        [value_of(name, known, constants) for name in node.inputs])
+    schema = None
     try:
         version = graph.opsets.get(node.domain, 1)
-        if node.is_onnx("MaxPool", "AveragePool") and node.attributes.get("ceil_mode", 0):
+        if node.is_onnx(*POOLS) and node.attributes.get("ceil_mode", 0):
             version = max(version, CEILED)
         schema = onnx.defs.get_schema(node.op, version, node.domain)
         types = {name: _type(name, known) for name in set(node.reads) if name in known.shape}
@@ -212,12 +218,17 @@ def _results(
         proto.input[:], proto.output[:] = node.inputs, node.outputs  # rewrites rename values
         found = onnx.shape_inference.infer_node_outputs(
             schema, proto, types, data, opset_imports=opsets, ir_version=graph.ir_version)
-    except (onnx.shape_inference.InferenceError, onnx.defs.SchemaError, RuntimeError,
-            AssertionError):
+    except onnx.shape_inference.InferenceError as error:
+        if schema is None or not inference_decides(schema, node.proto):
+            return None
+        raise ValueError(reason_of(error)) from error
+    except onnx.checker.ValidationError as error:  # types that the operator does not take
+        raise ValueError(first_line(error)) from error
+    except (onnx.defs.SchemaError, RuntimeError, AssertionError):
         return None
     results = {}
     for name in node.writes:
-        result = _shape_and_dtype(found.get(name))
+        result = _shape_and_dtype(node, known.shape.get(node.input(0)), found.get(name))
         if result is None:
             return None
         results[name] = result
@@ -230,7 +241,7 @@ def _type(name: str, known: Shapes) -> onnx.TypeProto:
 
 
 def _shape_and_dtype(
-    proto: onnx.TypeProto | None,
+    node: Node, x: Shape | None, proto: onnx.TypeProto | None
 ) -> tuple[Shape, np.dtype[Any]] | None:
     """Of a tensor all of whose extents are known; None of anything else."""
     if proto is None or not proto.HasField("tensor_type"):
@@ -240,10 +251,10 @@ def _shape_and_dtype(
         onnx.TensorProto.STRING, onnx.TensorProto.UNDEFINED
     ):
         return None
-    if not all(extent.HasField("dim_value") and extent.dim_value >= 0
-               for extent in tensor.shape.dim):
+    if not all(extent.HasField("dim_value") for extent in tensor.shape.dim):
         return None
     shape = tuple(extent.dim_value for extent in tensor.shape.dim)
+    check_result(node, x, shape)
     return shape, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
 
 
@@ -252,8 +263,7 @@ def _shape_and_dtype(
 
 def parameters_of(node: Node, x_shape: Shape, weight_shape: Shape) -> Parameters:
     """What gconv's geometry makes of a `Convolution` on an x of a given shape."""
-    attributes = node.attributes
-    name = f"{node.op} {node.made_of[0] if node.made_of else node.outputs[0]!r}"
+    attributes, name = node.attributes, node.op
     dimensions = len(weight_shape) - 2
     padding: Any = attributes["padding"]
     if not attributes["transposed"]:
@@ -300,9 +310,7 @@ def _linear(node: Node, known: Shapes, constants: Mapping[str, Array]) -> Shape:
     x, weight = known.shape[node.inputs[0]], known.shape[node.inputs[1]]
     if x[-1] != weight[1]:
         raise ValueError(
-            f"{node.made_of[0] if node.made_of else node.op}: the last axis of x must have "
-            f"{weight[1]} elements, as the weight has, got shape {x}"
-        )
+            f"the last axis of x must have {weight[1]} elements, as the weight has, got shape {x}")
     return (*x[:-1], weight[0])
 
 
@@ -317,9 +325,8 @@ def _product(node: Node, known: Shapes, constants: Mapping[str, Array]) -> Shape
     b = [*b, 1] if alone[1] else b
     if a[-1] != b[-2]:
         raise ValueError(
-            f"{node.made_of[0] if node.made_of else node.op}: matrices of shapes "
-            f"{known.shape[node.inputs[0]]} and {known.shape[node.inputs[1]]} cannot be multiplied"
-        )
+            f"matrices of shapes {known.shape[node.inputs[0]]} and {known.shape[node.inputs[1]]} "
+            "cannot be multiplied")
     batch = np.broadcast_shapes(tuple(a[:-2]), tuple(b[:-2]))
     return (*batch, *([] if alone[0] else [a[-2]]), *([] if alone[1] else [b[-1]]))
 
@@ -330,9 +337,7 @@ def _elementwise(node: Node, known: Shapes, constants: Mapping[str, Array]) -> S
         return np.broadcast_shapes(*shapes)
     except ValueError as error:
         raise ValueError(
-            f"{node.made_of[0] if node.made_of else node.op}: shapes "
-            f"{' and '.join(map(str, shapes))} cannot be broadcast"
-        ) from error
+            f"shapes {' and '.join(map(str, shapes))} cannot be broadcast") from error
 
 
 def _as_x(node: Node, known: Shapes, constants: Mapping[str, Array]) -> Shape:

@@ -193,8 +193,8 @@ def masks_of(p: Problem, lanes: int) -> tuple[NDArray[np.uint8], NDArray[np.intp
     """Which pixels of a plane meet an element of the image, a bit each, for each kernel row
     and column; and where, in bytes, those of each tap begin, in the order of the sum."""
     _, rows, columns = p.out_size
-    vectors = -(-rows * columns // lanes)
-    pixel = np.arange(vectors * lanes)
+    whole = max(16, lanes)  # a vector's masks may be two bytes
+    pixel = np.arange(-(-rows * columns // whole) * whole)
     row, column = (
         position + (np.arange(p.kernel[axis]) * p.dilation[axis])[:, None] - p.padding[axis]
         for axis, position in ((1, pixel // columns), (2, pixel % columns))
@@ -202,7 +202,6 @@ def masks_of(p: Problem, lanes: int) -> tuple[NDArray[np.uint8], NDArray[np.intp
     inside = ((row >= 0) & (row < p.in_size[1]))[:, None]
     inside = inside & (column >= 0) & (column < p.in_size[2]) & (pixel < rows * columns)
     masks = np.packbits(inside.reshape(-1, len(pixel)), axis=1, bitorder="little")
-    masks = np.pad(masks, ((0, 0), (0, -masks.shape[1] % 2)))  # a vector's may be two bytes
     tap = np.arange(p.kernel[1] * p.kernel[2]).reshape(1, p.kernel[1], 1, p.kernel[2])
     tap = np.broadcast_to(tap, (p.kernel[0], p.kernel[1], p.in_channels, p.kernel[2]))
     return masks, (tap * masks.shape[1]).ravel().astype(np.intp)

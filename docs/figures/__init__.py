@@ -1,0 +1,1 @@
+"""The figures of the documentation: functions that compute what they draw."""
