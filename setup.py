@@ -1,9 +1,9 @@
 """Builds the engine: one extension module per instruction set and precision, from one source.
 
-Everything else about the package stands in pyproject.toml. Which of the optional flags the compiler
-knows is found out by compiling a probe. Nothing is ever taken from the CPU of the machine that
-builds: a wheel runs everywhere. No module is linked with an OpenMP runtime: `_engine/openmp.h` finds
-one when gconv is imported, and the wheel brings the compiler's for where there is none.
+Everything else about the package stands in pyproject.toml. Which of the optional flags the
+compiler knows is found out by compiling a probe. Nothing is ever taken from the CPU of the machine
+that builds: a wheel runs everywhere. No module is linked with an OpenMP runtime: when gconv is
+imported, `_engine/openmp.h` finds one. The wheel brings the compiler's for where there is none.
 
 Environment variables
 ---------------------
@@ -62,6 +62,14 @@ WANTED_FLAGS = [
 # arrays must be unrolled there as well, or the vectors get no registers.
 SMALL_FLAGS = {
     "steps": ["-O2", "-fpeel-loops"], "call": ["-O2"], "program": ["-O2"], "openmp": ["-O2"],
+}
+CYTHON_DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": False,
+    "wraparound": False,
+    "cdivision": True,
+    "initializedcheck": False,
+    "freethreading_compatible": True,
 }
 PROBE = "int main(void) { return 0; }\n"
 GCC_PROBE = "#ifdef __clang__\n#error\n#endif\n" + PROBE
@@ -138,6 +146,12 @@ class BuildEngine(build_ext):
             module = extension.name.rpartition(".")[2].rpartition("_")[2]
             extension.extra_compile_args = flags + small_flags.get(module, []) + isa_flags
             extension.extra_link_args = link
+        # Here, where it is known which are left: and not for an sdist, or for what pip asks first.
+        written = cythonize(
+            self.extensions, include_path=["src"], compiler_directives=CYTHON_DIRECTIVES
+        )
+        for extension, in_c in zip(self.extensions, written, strict=True):
+            extension.sources = in_c.sources
         super().build_extensions()
         self.bundle_openmp()
 
@@ -159,8 +173,8 @@ class BuildEngine(build_ext):
         if runtime is None or not all(name in runtime.read_bytes() for name in OPENMP_NEEDS):
             if wanted:
                 raise SystemExit(f"gconv: {wanted} is no OpenMP runtime that gconv can use")
-            print("gconv: the compiler has no OpenMP runtime that the wheel could bring: on machines "
-                  "without one, calls will run on one thread")
+            print("gconv: the compiler has no OpenMP runtime that the wheel could bring: on "
+                  "machines without one, calls will run on one thread")
             return
         folder = Path(self.get_ext_fullpath("gconv._engine.openmp")).parent
         shutil.copyfile(runtime.resolve(), folder / OPENMP_RUNTIME)
@@ -246,17 +260,6 @@ def packages() -> list[str]:
 
 setup(
     packages=packages(),
-    ext_modules=cythonize(
-        [*engine_extensions(), *shared_extensions()],
-        include_path=["src"],
-        compiler_directives={
-            "language_level": 3,
-            "boundscheck": False,
-            "wraparound": False,
-            "cdivision": True,
-            "initializedcheck": False,
-            "freethreading_compatible": True,
-        },
-    ),
+    ext_modules=[*engine_extensions(), *shared_extensions()],
     cmdclass={"build_ext": BuildEngine},
 )

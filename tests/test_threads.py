@@ -14,7 +14,7 @@ from oracles import oracle
 
 import gconv
 from gconv._call import threads
-from gconv._engine import call, openmp
+from gconv._engine import openmp
 
 IMAGE, WEIGHT = np.ones((1, 64, 64, 64), np.float32), np.ones((64, 64, 3, 3), np.float32)
 
