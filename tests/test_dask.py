@@ -43,6 +43,22 @@ ACTIVATIONS = [None, "relu", "hardswish", ("clip", -3, 5), ("leaky_relu", 0.5)]
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 
+@contextlib.contextmanager
+def cluster_of(workers, **options):
+    """A client of worker processes on this machine."""
+    with dask.config.set({"distributed.comm.retry.count": 3}), distributed.LocalCluster(
+        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0",
+        silence_logs=50, **options,
+    ) as cluster, distributed.Client(cluster, set_as_default=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def client():
+    with cluster_of(2, memory_limit=0) as client:
+        yield client
+
+
 # ---- the same result ---------------------------------------------------------------------------
 
 
@@ -330,6 +346,18 @@ def test_chunks_along_the_batch_alone_need_no_more_than_a_task_each():
     assert (counts["conv2d"], counts["weights"], sum(counts.values())) == (10, 1, 21)
 
 
+def test_graphs_with_the_same_weights_share_their_node(client):
+    x, weight = da.ones((2, 4, 20, 20), chunks=(1, 2, 10, 20)), np.ones((4, 2, 3, 3))
+    first, second = (gd.conv2d(n * x, weight, padding=1, groups=2) for n in (1, 2))
+    both = first + second
+    assert parts_of(both)["weights"] == 1
+    for scheduler in ("sync", client):
+        assert both.compute(scheduler=scheduler).max() == 3 * 2 * 9
+    twice = gd.conv2d(first, weight, padding=1, groups=2)
+    assert parts_of(twice)["weights"] == 1
+    assert twice.compute().max() == 18**2
+
+
 def test_a_part_of_a_result_computes_no_more_than_it_needs():
     """Culled: the chunks of x within the kernel's reach, and no others."""
     seen = []
@@ -570,22 +598,6 @@ def test_chunks_that_are_no_plain_numpy_arrays_are_refused():
 # ---- a cluster of processes --------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def cluster_of(workers, **options):
-    """A client of worker processes on this machine."""
-    with dask.config.set({"distributed.comm.retry.count": 3}), distributed.LocalCluster(
-        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0",
-        silence_logs=50, **options,
-    ) as cluster, distributed.Client(cluster) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def client():
-    with cluster_of(2, memory_limit=0) as client:
-        yield client
-
-
 def test_a_cluster_gives_the_bits_of_the_single_call(client, rng):
     x, weight = integers(rng, (2, 6, 40, 50), np.float32), integers(rng, (6, 3, 3, 3), np.float32)
     chunked = da.from_array(x, chunks=(2, 3, 20, 30))
@@ -594,12 +606,13 @@ def test_a_cluster_gives_the_bits_of_the_single_call(client, rng):
         options = {"padding": 1, "groups": 2, "padding_mode": mode, "activation": "relu"}
         y = gd.conv2d(chunked, weight, residual=residual, **options)
         wanted = gconv.conv2d(x, weight, residual=residual, **options)
-        assert np.array_equal(y.compute(), wanted)
+        assert np.array_equal(y.compute(scheduler=client), wanted)
     options = {"stride": 2, "padding": 1, "output_padding": 1, "groups": 2}
     y = gd.conv_transpose2d(chunked, weight, **options)
-    assert np.array_equal(y.compute(), gconv.conv_transpose2d(x, weight, **options))
+    assert np.array_equal(y.compute(scheduler=client), gconv.conv_transpose2d(x, weight, **options))
     y = gd.filter_bank(chunked, weight[:, 0], padding=1)
-    assert np.array_equal(y.compute(), gconv.filter_bank(x, weight[:, 0], padding=1))
+    wanted = gconv.filter_bank(x, weight[:, 0], padding=1)
+    assert np.array_equal(y.compute(scheduler=client), wanted)
 
 
 def test_each_worker_packs_the_weights_once(client, rng):
@@ -608,14 +621,14 @@ def test_each_worker_packs_the_weights_once(client, rng):
     weight = normals(rng, (64, 64, 3, 3), np.float32)
     for factor in (1, 2):
         x = da.full((8, 64, 12, 12), factor, chunks=(1, 64, 5, 12), dtype=np.float32)
-        gd.conv2d(x, weight).compute()
+        gd.conv2d(x, weight).compute(scheduler=client)
     assert set(client.run(packings).values()) <= {0, 1}
 
 
 def test_a_worker_that_is_killed_in_mid_run_loses_nothing():
     """Its finished chunks and its parts of x are computed again."""
     weight = np.arange(9, dtype=np.float32).reshape(1, 1, 3, 3)
-    with cluster_of(2, memory_limit=0) as client:
+    with cluster_of(2, memory_limit=0) as client, client.as_current():
         x = da.map_blocks(
             slow_block_of_picture, chunks=((1,), (20,) * 6, (30,) * 6), dtype=np.float32,
             meta=np.empty((0,) * 3, np.float32),
@@ -629,7 +642,7 @@ def test_a_worker_that_is_killed_in_mid_run_loses_nothing():
         victim = next(iter(client.has_what()))
         pid = client.run(process, workers=[victim])[victim]
         os.kill(pid, signal.SIGKILL)
-        got = y.compute()
+        got = y.compute(scheduler=client)
         assert unfinished > 0
         assert pid not in client.run(process).values()
     whole = x.compute(scheduler="sync")
@@ -653,7 +666,7 @@ def test_an_image_several_times_the_memory_of_a_worker_goes_through():
             meta=np.empty((0,) * 3, np.intp),
         )
         pids = set(client.run(process).values())
-        assert int(wrong.sum().compute()) == 0
+        assert int(wrong.sum().compute(scheduler=client)) == 0
         assert set(client.run(process).values()) == pids  # nobody was killed for memory
         (peak,) = client.run(peak_bytes).values()
     assert peak < limit

@@ -11,6 +11,7 @@ import dask.array as da
 import numpy as np
 from dask._task_spec import DataNode, List, Task, TaskRef
 from dask.base import tokenize
+from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 
 from gconv._call.geometry import Geometry, Parameters
@@ -37,60 +38,63 @@ def convolution(
 ) -> da.Array:
     """The result as a Dask array. `extra_axis` is the extent of an axis behind the channels of
     the result, which is one chunk."""
+    dims = len(geometry.kernel)
     x = without_empty_channels(operands.x, int(geometry.batched))
-    token = tokenize(kind.__name__, parameters, operands.weight, operands.bias)
-    name = f"{geometry.operator}-{tokenize(token, x, operands.residual, num_threads)}"
-    axes = [
-        blocks(axis, chunks)
-        for axis, chunks in zip(
-            axes_of(geometry, parameters.output_padding), x.chunks[-len(geometry.kernel) :],
-            strict=True,
-        )
-    ]
-    lead = x.chunks[: -len(geometry.kernel)]  # the batch, if there is one, and the channels
-    inputs = geometry.in_channels // geometry.groups
-    groups = [size // inputs for size in lead[-1]] if inputs else [geometry.groups]
-    outputs = geometry.out_channels // geometry.groups
-    if extra_axis is None:
-        channels: tuple[tuple[int, ...], ...] = (tuple(n * outputs for n in groups),)
-    else:
+    weights = weights_node(kind, operands, parameters)
+    lead = x.chunks[:-dims]  # the batch, if there is one, and the channels
+    axes = list(map(blocks, axes_of(geometry, parameters.output_padding), x.chunks[-dims:]))
+    groups, channels = channel_chunks(lead[-1], geometry)
+    if extra_axis is not None:
         channels = (lead[-1], (extra_axis,))
     out_chunks = (
         *lead[:-1], *channels, *(tuple(block.outputs for block in axis) for axis in axes)
     )
-    residual = operands.residual
-    if residual is not None:
-        if isinstance(residual, da.Array):
-            residual = residual.rechunk(out_chunks)
-        else:
-            residual = da.from_array(residual, chunks=out_chunks)
+    residual = with_chunks(operands.residual, out_chunks)
+    name = f"{geometry.operator}-{tokenize(weights.key, x, residual, num_threads)}"
     graph: dict[Any, Any] = {}
-    dependencies = [a for a in (x, residual) if a is not None]
-    weights = f"weights-{token}"
-    graph[weights] = weights_node(
-        weights, kind, token, parameters, operands.weight, operands.bias, dependencies
-    )
-    first_groups = [0, *itertools.accumulate(groups)]
-    mode = geometry.padding_mode
     for lead_index in itertools.product(*(range(len(sizes)) for sizes in lead)):
         sizes = tuple(chunk[i] for chunk, i in zip(lead, lead_index, strict=True))
-        of_groups = first_groups[lead_index[-1]], groups[lead_index[-1]]
         extra = () if extra_axis is None else (0,)
         for index in itertools.product(*(range(len(axis)) for axis in axes)):
             chosen = [axis[i] for axis, i in zip(axes, index, strict=True)]
             pieces = list(itertools.product(*(block.pieces for block in chosen)))
-            window = window_of(sizes, chosen, pieces, mode, of_groups)
+            window = window_of(
+                sizes, chosen, pieces, geometry.padding_mode, groups[lead_index[-1]]
+            )
             read = [reading(graph, name, x, lead_index, piece) for piece in pieces]
             key = (name, *lead_index, *extra, *index)
             beside = None if residual is None else TaskRef((residual.name, *key[1:]))
             graph[key] = Task(
-                key, _tasks.convolve, TaskRef(weights), window, List(*read), beside, num_threads
+                key, _tasks.convolve, TaskRef(weights.key), window, List(*read), beside,
+                num_threads,
             )
+    dependencies = [a for a in (x, weights, residual) if a is not None]
     layers = HighLevelGraph.from_collections(name, graph, dependencies=dependencies)
+    dtype = x.dtype.newbyteorder("=")
     return da.Array(
-        layers, name, out_chunks, dtype=x.dtype.newbyteorder("="),
-        meta=np.empty((0,) * len(out_chunks), x.dtype.newbyteorder("=")),
+        layers, name, out_chunks, dtype=dtype, meta=np.empty((0,) * len(out_chunks), dtype)
     )
+
+
+def channel_chunks(
+    sizes: Sequence[int], geometry: Geometry
+) -> tuple[list[tuple[int, int]], tuple[tuple[int, ...], ...]]:
+    """Of each chunk of channels: its first group and their number; and the chunks of output
+    channels."""
+    inputs = geometry.in_channels // geometry.groups
+    outputs = geometry.out_channels // geometry.groups
+    counts = [size // inputs for size in sizes] if inputs else [geometry.groups]
+    firsts = itertools.accumulate(counts[:-1], initial=0)
+    return list(zip(firsts, counts, strict=True)), (tuple(n * outputs for n in counts),)
+
+
+def with_chunks(residual: Any, chunks: tuple[tuple[int, ...], ...]) -> da.Array | None:
+    """A residual in the chunks of the result."""
+    if residual is None:
+        return None
+    if isinstance(residual, da.Array):
+        return residual.rechunk(chunks)
+    return da.from_array(residual, chunks=chunks)
 
 
 def without_empty_channels(x: da.Array, axis: int) -> da.Array:
@@ -137,24 +141,26 @@ def reading(
 
 
 def weights_node(
-    key: str,
-    kind: type[_tasks.Convolution],
-    token: str,
-    parameters: Parameters,
-    weight: Any,
-    bias: Any,
-    dependencies: list[da.Array],
-) -> DataNode | Task:
-    """The node of the weights. Where they are Dask arrays, a task makes it of them, and they are
-    added to the dependencies."""
-    if not any(isinstance(array, da.Array) for array in (weight, bias)):
-        return DataNode(key, kind(token, parameters, weight, bias))
-    given = []
-    for array in (weight, bias):
-        if not isinstance(array, da.Array):
-            given.append(array)
-            continue
-        whole = array.rechunk(-1)
-        dependencies.append(whole)
-        given.append(TaskRef((whole.name, *(0,) * whole.ndim)))
-    return Task(key, _tasks.kept, kind, token, parameters, *given)
+    kind: type[_tasks.Convolution], operands: Operands, parameters: Parameters
+) -> Delayed:
+    """The node of the weights, which graphs with the same ones share. Where they are Dask arrays,
+    it is a task that makes it of them."""
+    given = operands.weight, operands.bias
+    token = tokenize(kind.__name__, parameters, given)
+    key = f"weights-{token}"
+    lazy = [array.rechunk(-1) for array in given if isinstance(array, da.Array)]
+    if lazy:
+        wholes = iter(lazy)
+        arguments = [
+            TaskRef(only_key(next(wholes))) if isinstance(array, da.Array) else array
+            for array in given
+        ]
+        node = Task(key, _tasks.kept, kind, token, parameters, *arguments)
+    else:
+        node = DataNode(key, kind(token, parameters, *given))
+    return Delayed(key, HighLevelGraph.from_collections(key, {key: node}, dependencies=lazy))
+
+
+def only_key(array: da.Array) -> tuple[Any, ...]:
+    """The key of an array of one chunk."""
+    return (array.name, *(0,) * array.ndim)

@@ -64,6 +64,9 @@ class Convolution:
     def __reduce__(self) -> tuple[Any, ...]:
         return kept, (type(self), self.token, self.parameters, self.weight, self.bias)
 
+    def __dask_tokenize__(self) -> object:
+        return type(self).__name__, self.token
+
     @property
     def nbytes(self) -> int:
         """Of the weights and the bias."""
