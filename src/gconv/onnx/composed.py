@@ -178,4 +178,3 @@ def local_response_norm(low: Lowering, node: Node) -> None:
           [t, attributes.get("alpha", 1e-4), attributes.get("bias", 1.0)], t)
     apply(low, "power", [t, attributes.get("beta", 0.75)], t)
     apply(low, "divide", [x, t], result(low, only_output(node), x))
-
