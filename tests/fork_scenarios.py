@@ -13,8 +13,12 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 
 import numpy as np
+
+# That is what this is about, and Python 3.12 and later warn of it.
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
 
 SECONDS = 30  # for a child, which needs a fraction of one
 THREADS = 3

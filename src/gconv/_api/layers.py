@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from inspect import cleandoc
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
@@ -382,28 +383,29 @@ class TransposedLayer(Layer):
 
 _DESCRIPTION = """Grouped {convolution} over {axes}, as a layer.
 
-    Parameters
-    ----------
-    weight : array_like
-        Shape {weight_shape}; copied.
-    bias : array_like, optional
-        Shape (C_out,); copied.
-    {options}
-        As in `{function}`.
+Parameters
+----------
+weight : array_like
+    Shape {weight_shape}; copied.
+bias : array_like, optional
+    Shape (C_out,); copied.
+{options}
+    As in `{function}`.
 
-    Raises
-    ------
-    ValueError, TypeError
-        As `{function}`, for whatever does not depend on the input.
+Raises
+------
+ValueError, TypeError
+    As `{function}`, for whatever does not depend on the input.
 
-    Notes
-    -----
-    ``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as `{function}`
-    does, with the same errors and the same order of the result in memory. Any number of threads
-    may call one layer at once.
+Notes
+-----
+``layer(x, *, residual=None, out=None, num_threads=None)`` convolves x as `{function}`
+does, with the same errors and the same order of the result in memory. Any number of threads
+may call one layer at once.
 
-    Examples
-    --------{examples}"""
+Examples
+--------
+{examples}"""
 _AXES = {1: "one spatial dimension", 2: "two spatial dimensions", 3: "three spatial dimensions"}
 _KERNELS = {1: "k", 2: "kH, kW", 3: "kD, kH, kW"}
 
@@ -418,7 +420,7 @@ def described(layer: type[_L]) -> type[_L]:
             weight_shape=layer.weight_shape.replace("*kernel", _KERNELS[layer.dimensions]),
             options=", ".join(layer.option_names),
             function=f"conv{'_transpose' if transposed else ''}{layer.dimensions}d",
-            examples=layer.__doc__,
+            examples=cleandoc(layer.__doc__),  # Python 3.13 has done that itself
         )
     return layer
 
