@@ -10,9 +10,10 @@ def run_python(*arguments, timeout=60, cwd=None, **environment):
     """Run this interpreter on `arguments`; return the finished process, its output as text.
 
     A keyword sets an environment variable. Those that decide the number of threads or the
-    instruction set are not inherited. After `timeout` seconds the process is killed, with all
-    that it started: a hang is a failure.
+    instruction set are not inherited. After `timeout` seconds, times PATIENCE if that is set, the
+    process is killed, with all that it started: a hang is a failure.
     """
+    timeout *= float(os.environ.get("PATIENCE", "1"))
     inherited = {
         name: value
         for name, value in os.environ.items()
