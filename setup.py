@@ -77,7 +77,7 @@ GCC_PROBE = "#ifdef __clang__\n#error\n#endif\n" + PROBE
 # later, then finds that its own is there already.
 OPENMP_RUNTIME = {"darwin": "libomp.dylib", "win32": "libomp.dll"}.get(sys.platform, "libgomp.so.1")
 OPENMP_NEEDS = (
-    (b"__kmpc_fork_call\0",) if sys.platform == "win32" else
+    (b"__kmpc_fork_call\0",) if sys.platform in ("darwin", "win32") else
     (b"GOMP_parallel\0", b"omp_pause_resource_all\0")  # GCC's has both since GCC 9
 )
 

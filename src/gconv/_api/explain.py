@@ -86,7 +86,7 @@ class Explanation:
         Depth, rows, columns: of an image's output (a pointwise convolution has one long row),
         of a band, and into how many bands each axis is cut.
     slices : int
-        Work items that share a band, rows or planes of it. Those that fall to one thread are
+        Work items that share a band, rows or planes of it. Those that a thread takes at once are
         computed together.
     group_block, group_blocks : int
         Groups of a work item at most, and blocks of them.

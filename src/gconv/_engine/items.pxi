@@ -1,11 +1,11 @@
-# Work items: what one call of the parallel loop does. An item is
+# Work items: the smallest pieces of work that threads share out. An item is
 #
 #     image, group block, band of depth, of rows, of columns, block of output channels, slice
 #
 # (ItemOrder says which of groups, bands and channel blocks varies fastest; slices always do). The
 # plan fixes all of it from the geometry of one image, so an output element is summed in the same
 # order whatever the batch and the number of threads. Slices exist for many threads to share; a
-# thread computes its slices of a band together, as if the band had never been cut.
+# thread computes those together that it takes together, as if the band had not been cut there.
 #
 # A thread's scratch:
 #

@@ -8,6 +8,10 @@
 #ifndef GCONV_OPENMP_H
 #define GCONV_OPENMP_H
 
+#if defined(_OPENMP) && defined(__clang__)
+#error "gconv: Clang compiles it without -fopenmp; the OpenMP runtime is found at import"
+#endif
+
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>

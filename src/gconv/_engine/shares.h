@@ -1,14 +1,15 @@
 /* Shares of a call's work items: each thread has one, and takes from those of others when its own
-   is done. So nobody waits for a thread that began late or has the slower core. Which thread
-   computes an item changes no bit of it. */
+   is done. So what a thread that began late, or has the slower core, has not taken yet waits for
+   nobody. Which thread computes an item changes no bit of it. */
 #ifndef GCONV_SHARES_H
 #define GCONV_SHARES_H
 
 #include <stddef.h>
 
-/* The last items of a share are taken in pieces of this part of it, the first in larger ones:
-   threads end within such a piece of each other. */
-#define SMALLEST_PART 8
+/* A share is taken in three pieces where nobody else takes from it: a half and two of this part.
+   Smaller ones would let threads end closer together, but slices of a band that are computed apart
+   copy some of x twice. */
+#define SMALLEST_PART 4
 
 typedef struct {
     ptrdiff_t next; /* the first item that nobody has taken; beyond the end once all are */

@@ -283,7 +283,7 @@ class Layout(Source):
 
     def sliced(self) -> Self:
         """Cut the bands into slices that many threads can share evenly, by their work. That costs
-        nothing where threads are few: each computes its slices of a band together."""
+        little where threads are few: each computes the slices together that it takes together."""
         axis, most = self.slice_along()
         slices = max(1, min(most, -(-SHARES // self.items)))
         self.slices, self.slice_axis = slices, axis

@@ -155,7 +155,8 @@ def kept(
     with _kept_lock:
         known = _kept.get(token)
         if known is None:
-            known = kind(token, parameters, np.ascontiguousarray(weight), bias)
+            native = np.ascontiguousarray(weight, weight.dtype.newbyteorder("="))
+            known = kind(token, parameters, native, bias)
             if known.nbytes <= KEPT_BYTES:
                 _kept.put(token, known)
         return known

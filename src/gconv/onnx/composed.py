@@ -28,7 +28,7 @@ def apply(
 ) -> View:
     """Add a step for a function of elements, some of whose operands may be numbers."""
     views = [
-        operand if isinstance(operand, View) else low.fixed(np.full(1, operand, np.float32))
+        operand if isinstance(operand, View) else low.fixed(np.full((), operand, np.float32))
         for operand in operands
     ]
     low.own(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -40,6 +41,7 @@ ABOUT = "gconv"
 FORMAT = 1
 #: A directory within that of the array, of which Zarr takes no notice; the markers are in it.
 MARKERS = Path(".gconv", "finished")
+MARKER = re.compile(r"(\d+)-(\d+)-([0-9a-f]+)")  # page, band, digest
 LOCK = Path(".gconv", "lock")
 #: Bytes of the responses of a chunk, as of a picture's bands (`gconv._cli.bands`).
 CHUNK_BYTES = 16 << 20
@@ -136,8 +138,8 @@ class Output:
         # Somebody may have taken the directory away meanwhile.
         with suppress(FileNotFoundError), os.scandir(Path(self.path, MARKERS)) as markers:
             for marker in markers:
-                page, band, digest = marker.name.split("-")
-                found[int(page), int(band)] = digest
+                if name := MARKER.fullmatch(marker.name):  # others' files are none
+                    found[int(name[1]), int(name[2])] = name[3]
         return found
 
     def _open(self, mode: Any) -> zarr.Array[Any]:
@@ -177,6 +179,15 @@ def plan(path: Path, form: Form, bank: Bank, state: str) -> Output:
     return Output(os.path.realpath(path), form, kernels, rows, _bank_digest(bank), state)
 
 
+def _distinct(names: list[str]) -> list[str]:
+    """Return names of axes, numbered where one has come before."""
+    counts = [names[:place].count(name) for place, name in enumerate(names)]
+    return [
+        f"{name}{count + 1}" if count else name
+        for name, count in zip(names, counts, strict=True)
+    ]
+
+
 def create(output: Output, bank: Bank, source: Path) -> None:
     """Make the array, without any chunk; it has its name when all the rest is there."""
     path = Path(output.path)
@@ -202,13 +213,9 @@ def create(output: Output, bank: Bank, source: Path) -> None:
             fill_value=np.nan,  # a chunk that is missing is not taken for one of zeros
             compressors=COMPRESSOR,
             chunk_key_encoding={"name": "default", "separator": "."},
-            dimension_names=[
-                *output.form.axes,
-                *("sample" for _ in output.form.inner),
-                "kernel",
-                "y",
-                "x",
-            ],
+            dimension_names=_distinct(
+                [*output.form.axes, *("sample" for _ in output.form.inner), "kernel", "y", "x"]
+            ),
             attributes={ABOUT: about},
         )
         (unfinished / MARKERS).mkdir(parents=True)

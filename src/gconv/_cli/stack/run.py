@@ -158,6 +158,8 @@ def _check_targets(source: Source, target: Path, sheet: Path, options: Options) 
         raise ValueError(f"{sheet} is a directory")
     if os.path.lexists(sheet) and not (options.resume or options.force):
         raise ValueError(f"{sheet} {EXISTS}")
+    if os.path.lexists(sheet) and not os.path.lexists(target):
+        raise ValueError(f"{sheet} exists already, but not {target} whose sheet it would be")
 
 
 def _begin(source: Source, planned: Output, bank: Bank, options: Options) -> Output:
@@ -242,7 +244,7 @@ def _draw(
     """Draw the sheet of the page that is wanted, or of the nearest to the middle that is whole."""
     from gconv._cli.stack.sheet import draw_page
 
-    if options.resume and os.path.lexists(sheet):
+    if options.resume and options.page is None and os.path.lexists(sheet):
         return None
     count = source.form.count
     middle = count // 2
@@ -251,7 +253,7 @@ def _draw(
         wanted = [options.page - 1]
     for page in wanted:
         if all((page, band) in finished for band in range(output.bands)):
-            draw_page(source, output, bank, page, sheet, force=options.force)
+            draw_page(source, output, bank, page, sheet, force=options.force or options.resume)
             return sheet
     return None
 

@@ -104,7 +104,7 @@ class TiffSource:
 
     def files(self) -> Iterable[Path]:
         """Return the files that have pages; OME-TIFF may refer to others."""
-        return {self.path, *(Path(reader.path) for reader in self.readers if reader.path)}
+        return {self.path.absolute(), *(Path(reader.path) for reader in self.readers if reader.path)}
 
     @staticmethod
     def open(path: Path) -> TiffSource:

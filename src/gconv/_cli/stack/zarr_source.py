@@ -104,8 +104,11 @@ def _image_of(group: zarr.Group, path: Path) -> tuple[str, Sequence[str] | None]
     attributes: dict[str, Any] = dict(group.attrs)
     images = attributes.get("ome", attributes).get("multiscales")
     if images and len(images) == 1:  # OME-Zarr: the first data set is the one of full size
-        axes = [axis["name"] if isinstance(axis, dict) else axis for axis in images[0]["axes"]]
-        return images[0]["datasets"][0]["path"], axes
+        axes = [
+            axis["name"] if isinstance(axis, dict) else axis
+            for axis in images[0].get("axes") or ()  # versions before 0.3 have none
+        ]
+        return images[0]["datasets"][0]["path"], axes or None
     names = sorted(group.array_keys())
     if len(names) == 1:
         return names[0], None
@@ -129,6 +132,8 @@ def _described(
     if array.ndim < 2 or 0 in array.shape:
         raise NotSupported(f"a page has height and width; the array's shape is {array.shape}")
     lower = [name.lower() for name in names or ()]
+    if len(lower) not in (0, array.ndim):
+        raise NotSupported(f"{len(lower)} axes are named, of {array.ndim}: {', '.join(lower)}")
     y, x = array.ndim - 2, array.ndim - 1
     if {"y", "x"} <= set(lower):
         y, x = lower.index("y"), lower.index("x")
