@@ -166,9 +166,10 @@ cdef int64_t run(
         run_items(plan, compute, 0, images * plan.work.items, <const x_t*>x, <const w_t*>weight,
                   <const w_t*>packed, <const sum_t*>bias, <y_t*>y, scratch)
         return 0
-    for i in range(threads):
+    for i in range(threads):  # slices of a band that are computed apart copy some of x twice
         (<Header*>(scratch + i * plan.scratch.bytes)).share = make_share(
-            share_begin(plan, images, threads, i), share_begin(plan, images, threads, i + 1))
+            share_begin(plan, images, threads, i), share_begin(plan, images, threads, i + 1),
+            plan.work.slices > 1)
     call = Call(plan, compute, threads, <const x_t*>x, <const w_t*>weight, <const w_t*>packed,
                 <const sum_t*>bias, <y_t*>y, scratch)
     return in_parallel(run_shares, &call, threads, threads)

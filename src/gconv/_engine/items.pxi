@@ -22,7 +22,7 @@ cdef enum:
 cdef extern from "shares.h" nogil:
     ctypedef struct Share:
         pass
-    Share make_share(Py_ssize_t begin, Py_ssize_t end)
+    Share make_share(Py_ssize_t begin, Py_ssize_t end, bint as_one)
     bint take_items(Share* share, Py_ssize_t* first, Py_ssize_t* last)
 
 

@@ -6,9 +6,7 @@
 
 #include <stddef.h>
 
-/* A share is taken in three pieces where nobody else takes from it: a half and two of this part.
-   Smaller ones would let threads end closer together, but slices of a band that are computed apart
-   copy some of x twice. */
+/* A share is taken in three pieces where nobody else takes from it: a half and two quarters. */
 #define SMALLEST_PART 4
 
 typedef struct {
@@ -17,8 +15,9 @@ typedef struct {
     ptrdiff_t least; /* items of the smallest piece */
 } Share;
 
-static inline Share make_share(ptrdiff_t begin, ptrdiff_t end) {
-    ptrdiff_t least = (end - begin) / SMALLEST_PART;
+/* The items from begin to end; as one piece where they cost more apart. */
+static inline Share make_share(ptrdiff_t begin, ptrdiff_t end, int as_one) {
+    ptrdiff_t least = as_one ? end - begin : (end - begin) / SMALLEST_PART;
     Share share = {begin, end, least > 0 ? least : 1};
     return share;
 }
