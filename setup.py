@@ -52,8 +52,8 @@ WANTED_FLAGS = [
     "/clang:-O3",  # clang-cl's name for it
     "-g0",
     "-fvisibility=hidden",
-    # Short loops differ by up to 30 % with their place in a line of the instruction cache. It should
-    # not depend on what else is in a module.
+    # Short loops differ by up to 30 % with their place in a line of the instruction cache, which
+    # should not depend on what else is in a module.
     "-falign-functions=32",
     "--param=max-completely-peeled-insns=8000",
     "--param=max-completely-peel-times=100",

@@ -187,8 +187,8 @@ def as_array(
     if _is_lazy(value):
         raise TypeError(
             f"{name}: {argument} of type {type(value).__name__} is made of Dask's chunks, which "
-            "would all be computed here: gconv.dask convolves those of a Dask array one by one; where "
-            "they fit in memory together, pass what its compute() returns"
+            "would all be computed here: gconv.dask convolves those of a Dask array one by one; "
+            "where they fit in memory together, pass what its compute() returns"
         )
     try:
         array = _from_dlpack(value) if _has_dlpack_alone(value) else np.asanyarray(value)

@@ -104,7 +104,8 @@ class TiffSource:
 
     def files(self) -> Iterable[Path]:
         """Return the files that have pages; OME-TIFF may refer to others."""
-        return {self.path.absolute(), *(Path(reader.path) for reader in self.readers if reader.path)}
+        others = (Path(reader.path) for reader in self.readers if reader.path)
+        return {self.path.absolute(), *others}
 
     @staticmethod
     def open(path: Path) -> TiffSource:
