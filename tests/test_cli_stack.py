@@ -1074,3 +1074,22 @@ class TestCluster:
             line = fails_in_one_line(capsys, "a.tif", "-o", "out.zarr", "--scheduler", address)
             assert f"--scheduler {address}: no scheduler answers there" in line
         assert os.listdir() == ["a.tif"]
+
+
+def test_a_sheet_without_its_array_is_not_replaced(capsys):
+    save_tiff("a.tif", noise(2, 20, 20))
+    Path("out.png").write_text("a photograph")
+    for option in ("--force", "--resume"):
+        assert "out.png exists already" in fails_in_one_line(
+            capsys, "a.tif", "-o", "out.zarr", option)
+        assert Path("out.png").read_text() == "a photograph"
+        assert not Path("out.zarr").exists()
+
+
+def test_files_of_others_among_the_markers_are_none(capsys):
+    save_tiff("a.tif", noise(2, 20, 20))
+    assert main(["filter", "a.tif", "-o", "out.zarr"]) == 0
+    before = responses()
+    Path("out.zarr", outputs.MARKERS, ".DS_Store").touch()
+    assert main(["filter", "a.tif", "-o", "out.zarr", "--resume"]) == 0
+    assert np.array_equal(responses(), before)

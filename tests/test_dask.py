@@ -205,6 +205,17 @@ def test_weight_bias_and_residual_may_be_dask_arrays_as_well(rng):
     assert np.array_equal(bank.compute(), gconv.filter_bank(x, kernels))
 
 
+@pytest.mark.parametrize(("groups", "per_group"), [(1, 16), (2, 8), (16, 1)])
+def test_weights_in_the_other_byte_order_are_read_as_they_are(rng, groups, per_group):
+    weight = integers(rng, (16, per_group, 3, 3), np.float32)
+    x = integers(rng, (2, 16, 9, 9), np.float32)
+    swapped = weight.astype(weight.dtype.newbyteorder())
+    for given_weight in (swapped, da.from_array(swapped, chunks=-1)):
+        got = gd.conv2d(
+            da.from_array(x, chunks=(1, 16, 5, 9)), given_weight, padding=1, groups=groups)
+        assert np.array_equal(got.compute(), gconv.conv2d(x, weight, padding=1, groups=groups))
+
+
 def test_objects_of_xarray_are_taken_as_the_arrays_that_they_hold():
     """Lazy ones stay so: building computes none of them."""
     xarray = oracle("xarray")

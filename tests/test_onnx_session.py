@@ -718,3 +718,17 @@ def test_local_response_norm_is_over_neighbouring_channels(rng, size, shape):
          for c in range(shape[1])], 1)
     np.testing.assert_allclose(y, x / (1.5 + 0.1 / size * sums) ** 0.6, rtol=1e-5, atol=1e-6)
     assert not any(row["by"] == "reference" for row in session.explain())
+
+
+@pytest.mark.parametrize("op", ["Elu", "Selu", "Celu", "Softplus", "Mish"])
+@pytest.mark.parametrize("shape", [(), (1,), (2, 3)])
+def test_functions_of_elements_take_any_number_of_dimensions(op, shape):
+    graph = helper.make_graph(
+        [helper.make_node(op, ["x"], ["y"])], "one",
+        [helper.make_tensor_value_info("x", FLOAT, shape)],
+        [helper.make_tensor_value_info("y", FLOAT, shape)])
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    x = np.full(shape, -0.75, np.float32)
+    (got,) = InferenceSession(proto.SerializeToString()).run(None, {"x": x})
+    (wanted,) = ReferenceEvaluator(proto).run(None, {"x": x})
+    np.testing.assert_allclose(got, wanted, rtol=1e-5)
