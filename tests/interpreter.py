@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 
 def run_python(*arguments, timeout=60, cwd=None, **environment):
     """Run this interpreter on `arguments`; return the finished process, its output as text.
@@ -34,6 +36,30 @@ def run_python(*arguments, timeout=60, cwd=None, **environment):
             os.killpg(process.pid, signal.SIGKILL)
             raise
     return subprocess.CompletedProcess(process.args, process.returncode, out, errors)
+
+
+def on_a_terminal(*arguments):
+    """Run the command line with stderr on a terminal; return (what that shows, stdout)."""
+    pty = pytest.importorskip("pty")
+    terminal, end = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gconv", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=end,
+        text=True,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+    )
+    os.close(end)
+    shown = b""
+    try:
+        while part := os.read(terminal, 4096):
+            shown += part
+    except OSError:  # Linux's way to say that the other end is closed
+        pass
+    os.close(terminal)
+    out = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, shown
+    return shown.decode(), out
 
 
 def printed(*arguments, **options):

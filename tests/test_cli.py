@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from interpreter import printed, run_python
+from interpreter import on_a_terminal, printed, run_python
 from PIL import Image
 from scipy.signal import correlate2d
 
@@ -494,45 +494,21 @@ class TestOutputsThatCannotBeWritten:
 
 
 class TestProgress:
-    @staticmethod
-    def on_a_terminal(*pictures):
-        """Run ``gconv filter`` with stderr on a terminal; return (what that shows, stdout)."""
-        pty = pytest.importorskip("pty")
-        terminal, end = pty.openpty()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gconv", "filter", *pictures],
-            stdout=subprocess.PIPE,
-            stderr=end,
-            text=True,
-            env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
-        )
-        os.close(end)
-        shown = b""
-        try:
-            while chunk := os.read(terminal, 4096):
-                shown += chunk
-        except OSError:  # Linux's way to say that the other end is closed
-            pass
-        os.close(terminal)
-        out = process.communicate(timeout=120)[0]
-        assert process.returncode == 0, shown
-        return shown.decode(), out
-
     def test_several_pictures_show_a_bar_on_a_terminal(self):
         save_picture("a.png")
         save_picture("b.png")
-        shown, out = self.on_a_terminal("a.png", "b.png")
+        shown, out = on_a_terminal("filter", "a.png", "b.png")
         assert "2/2" in shown
         assert "one grouped call" not in shown  # stdout is not the terminal, and keeps its text
         assert out.count("one grouped call") == 2
 
     def test_one_picture_shows_none(self):
         save_picture("a.png")
-        assert self.on_a_terminal("a.png")[0] == ""
+        assert on_a_terminal("filter", "a.png")[0] == ""
 
     def test_a_large_picture_shows_how_many_of_its_bands_are_done(self):
         save_picture("a.png", size=(1500, 1200), mode="L")
-        shown, out = self.on_a_terminal("a.png")
+        shown, out = on_a_terminal("filter", "a.png")
         assert "a.png" in shown
         assert " 100 %" in shown
         assert re.search(r"\d+ grouped calls:", out)

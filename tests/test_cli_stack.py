@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from interpreter import run_python
+from interpreter import on_a_terminal, run_python
 from oracles import oracle
 
 import gconv
@@ -921,27 +921,10 @@ class TestWhatGoesWrong:
 
 class TestProgress:
     def test_a_terminal_shows_how_many_chunks_are_done(self):
-        pty = pytest.importorskip("pty")
         save_tiff("a.tif", noise(6, 40, 30))
-        terminal, end = pty.openpty()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gconv", "filter", "a.tif", "-o", "out.zarr"],
-            stdout=subprocess.PIPE,
-            stderr=end,
-            text=True,
-            env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
-        )
-        os.close(end)
-        shown = b""
-        try:
-            while part := os.read(terminal, 4096):
-                shown += part
-        except OSError:  # Linux's way to say that the other end is closed
-            pass
-        os.close(terminal)
-        assert process.communicate(timeout=120)[0].startswith("a.tif -> out.zarr")
-        assert process.returncode == 0, shown
-        assert "6/6" in shown.decode()
+        shown, out = on_a_terminal("filter", "a.tif", "-o", "out.zarr")
+        assert out.startswith("a.tif -> out.zarr")
+        assert "6/6" in shown
 
     def test_without_a_terminal_there_is_none(self):
         save_tiff("a.tif", noise(6, 40, 30))

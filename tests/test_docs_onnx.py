@@ -1,18 +1,17 @@
 """docs/onnx.md runs as written, and says what there is."""
 
 import re
-import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 from oracles import oracle
+from pages import BLOCK, run_block
 
 from gconv.__main__ import main
 
 PAGE = Path(__file__).parents[1] / "docs" / "onnx.md"
 TEXT = PAGE.read_text(encoding="utf-8")
-BLOCK = re.compile(r"```(?P<language>python|sh)\n(?P<code>.*?)```", re.DOTALL)
 BLOCKS = list(BLOCK.finditer(TEXT))
 
 
@@ -23,19 +22,9 @@ def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("gconv._cli.run.SECONDS", 0.01)
     names = {}
     for block in BLOCKS:
-        code = block["code"]
-        if block["language"] == "sh":
-            program, *arguments = shlex.split(code)
-            assert program == "gconv"
-            assert main(arguments) == 0, code
-            assert capsys.readouterr().err == ""
-            continue
-        line = TEXT[: block.start("code")].count("\n")
-        exec(compile("\n" * line + code, str(PAGE), "exec"), names)
-        printed = capsys.readouterr().out.splitlines()
-        expected = re.findall(r"^print\(.*\)  # (.*)$", code, re.MULTILINE)
+        printed, expected = run_block(PAGE, TEXT, block, names, capsys)
         assert printed[: len(expected)] == expected
-        assert printed or "print(" not in code
+        assert printed or block["language"] == "sh" or "print(" not in block["code"]
     assert len(BLOCKS) > 6
     assert np.load("results/scores.npy").shape == (1, 10)
 

@@ -1,18 +1,16 @@
 """docs/stacks.md runs as written."""
 
 import re
-import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 from oracles import oracle
-
-from gconv.__main__ import main
+from pages import BLOCK, run_block
 
 PAGE = Path(__file__).parents[1] / "docs" / "stacks.md"
 TEXT = PAGE.read_text(encoding="utf-8")
-BLOCKS = list(re.finditer(r"```(?P<language>python|sh)\n(?P<code>.*?)```", TEXT, re.DOTALL))
+BLOCKS = list(BLOCK.finditer(TEXT))
 
 
 def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
@@ -21,17 +19,8 @@ def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {}
     for block in BLOCKS:
-        code = block["code"]
-        if block["language"] == "sh":
-            program, *arguments = shlex.split(code)
-            assert program == "gconv"
-            assert main(arguments) == 0, code
-            assert capsys.readouterr().err == ""
-            continue
-        line = TEXT[: block.start("code")].count("\n")
-        exec(compile("\n" * line + code, str(PAGE), "exec"), names)
-        expected = re.findall(r"^print\(.*\)  # (.*)$", code, re.MULTILINE)
-        assert capsys.readouterr().out.splitlines() == expected
+        printed, expected = run_block(PAGE, TEXT, block, names, capsys)
+        assert printed == expected
     assert len(BLOCKS) > 5
     assert Path("responses.png").exists()
     both = [zarr.open_array(name)[...] for name in ("responses.zarr", "volume.gconv.zarr")]

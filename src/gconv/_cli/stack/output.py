@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 import gconv
 from gconv._cli.kernels import Bank
-from gconv._cli.stack.source import Form
+from gconv._cli.stack.source import Form, distinct
 
 try:
     import zarr
@@ -179,15 +179,6 @@ def plan(path: Path, form: Form, bank: Bank, state: str) -> Output:
     return Output(os.path.realpath(path), form, kernels, rows, _bank_digest(bank), state)
 
 
-def _distinct(names: list[str]) -> list[str]:
-    """Return names of axes, numbered where one has come before."""
-    counts = [names[:place].count(name) for place, name in enumerate(names)]
-    return [
-        f"{name}{count + 1}" if count else name
-        for name, count in zip(names, counts, strict=True)
-    ]
-
-
 def create(output: Output, bank: Bank, source: Path) -> None:
     """Make the array, without any chunk; it has its name when all the rest is there."""
     path = Path(output.path)
@@ -213,7 +204,7 @@ def create(output: Output, bank: Bank, source: Path) -> None:
             fill_value=np.nan,  # a chunk that is missing is not taken for one of zeros
             compressors=COMPRESSOR,
             chunk_key_encoding={"name": "default", "separator": "."},
-            dimension_names=_distinct(
+            dimension_names=distinct(
                 [*output.form.axes, *("sample" for _ in output.form.inner), "kernel", "y", "x"]
             ),
             attributes={ABOUT: about},

@@ -195,3 +195,9 @@ def as_planes(samples: NDArray[Any]) -> NDArray[np.float32]:
         return planes
     with np.errstate(over="ignore"):  # what float32 cannot hold is infinite
         return samples.astype(np.float32)
+
+
+def distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names of axes, numbered where one has come before."""
+    before = [names[:at].count(name) for at, name in enumerate(names)]
+    return tuple(f"{name}{n + 1 if n else ''}" for name, n in zip(names, before, strict=True))

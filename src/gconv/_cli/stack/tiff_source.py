@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gconv._cli.picture import NotSupported, one_kind_of_error, upright
-from gconv._cli.stack.source import Form, Reader, as_planes, has_scale
+from gconv._cli.stack.source import Form, Reader, as_planes, distinct, has_scale
 from gconv._cli.tiff import (
     GREY,
     JPEG,
@@ -191,9 +191,7 @@ def _file_of(page: Any) -> Path:
 
 def _names(letters: str) -> tuple[str, ...]:
     """Return names of axes; tifffile calls those that it knows nothing of Q and I."""
-    named = ["page" if letter in "QI" else letter.lower() for letter in letters]
-    before = [named[:at].count(name) for at, name in enumerate(named)]
-    return tuple(f"{name}{n + 1 if n else ''}" for name, n in zip(named, before, strict=True))
+    return distinct(["page" if letter in "QI" else letter.lower() for letter in letters])
 
 
 def _dtype(page: TiffPage) -> np.dtype[Any]:
