@@ -156,8 +156,7 @@ def image_strides(shape: Shape, strides: Shape, step: int) -> Shape:
 
 def short_cut(geometry: Geometry, prepared: Prepared, packed: Array | None) -> call.ShortCut:
     """The way to the result for the next x like this one."""
-    copy = arrays.copy_result if prepared.plan.copied else None
-    return call.ShortCut(prepared.plan, packed, prepared.x, geometry.out_shape, copy)
+    return call.ShortCut(prepared.plan, packed, prepared.x, geometry.out_shape)
 
 
 def run(
@@ -170,8 +169,11 @@ def run(
 ) -> Array:
     """Compute what `prepare` has prepared."""
     plan, x, y, residual, result = prepared
-    batched_x, batched_y = (x, y) if geometry.batched else (x[None], y[None])
-    plan.run(batched_x, weight, packed, bias, batched_y, threads, residual)
-    if result is not y:
+    image = ... if geometry.batched else None  # with a batch dimension, whatever there was
+    last = None
+    if plan.copied and call.is_slice(result, geometry.batched, False):
+        last = result[image]
+    plan.run(x[image], weight, packed, bias, y[image], threads, residual, last)
+    if result is not y and last is None:
         arrays.copy_result(result, y, geometry.batched)
     return result

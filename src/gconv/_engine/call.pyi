@@ -69,6 +69,7 @@ class Plan:
         y: NDArray[Any],
         threads: int,
         residual: NDArray[Any] | None = None,
+        result: NDArray[Any] | None = None,
     ) -> None: ...
 
 class ShortCut:
@@ -79,7 +80,6 @@ class ShortCut:
         packed: NDArray[Any] | None,
         x: NDArray[Any],
         y_shape: tuple[int, ...],
-        copy: Callable[[NDArray[Any], NDArray[Any], bool], None] | None,
     ) -> None: ...
     def __call__(
         self,

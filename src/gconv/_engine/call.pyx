@@ -18,13 +18,14 @@ import contextvars
 
 from gconv._engine cimport openmp
 from gconv._engine cimport plan as names
-from gconv._engine.plan cimport ConvPlan, run_function
+from gconv._engine.plan cimport ConvPlan, run_function, transpose_function
 
 cnp.import_array()
 
 
 cdef enum:
     MOST_THREADS = 1024  # the runtime ends the process where it cannot start them all
+    SERIAL_COPY = 128 * 1024  # bytes of a result that one thread copies sooner than several
 
 
 cdef extern from "process.h" nogil:
@@ -274,6 +275,15 @@ def is_slice(cnp.ndarray array, bint batched, bint in_order):
     return find_place(array, batched, in_order, &place)
 
 
+cdef Py_ssize_t pixels_of(cnp.ndarray array, int channel) noexcept:
+    """Elements of a channel; `channel` is the axis of these."""
+    cdef Py_ssize_t pixels = 1
+    cdef int axis
+    for axis in range(channel + 1, cnp.PyArray_NDIM(array)):
+        pixels *= cnp.PyArray_DIM(array, axis)
+    return pixels
+
+
 cdef class Plan:
     """A plan in the engine's terms. Immutable, so any number of threads may use it at once.
 
@@ -300,8 +310,10 @@ cdef class Plan:
         if cnp.PyArray_NBYTES(record) != sizeof(ConvPlan):
             raise ValueError("gconv: the record is not a ConvPlan")
         memcpy(&self.plan, cnp.PyArray_DATA(record), sizeof(ConvPlan))
-        self.capsule = engine.run_capsule
-        self.function = (<run_function*>PyCapsule_GetPointer(self.capsule, "gconv.run"))[0]
+        self.engine = engine
+        self.function = (<run_function*>PyCapsule_GetPointer(engine.run_capsule, "gconv.run"))[0]
+        self.transpose = (<transpose_function*>PyCapsule_GetPointer(
+            engine.transpose_capsule, "gconv.transpose"))[0]
         self.keep = tuple(keep)
         self.nbytes = sizeof(ConvPlan) + sum([array.nbytes for array in keep])
         self.flops = flops
@@ -319,15 +331,16 @@ cdef class Plan:
     cdef int execute(
         self, Py_ssize_t images, const void* x, Py_ssize_t x_image, const void* weight,
         const void* packed, const void* bias, const void* residual, void* y,
-        const Place* y_place, int threads) except -1:
+        const Place* y_place, void* in_order, Py_ssize_t pixels, int threads) except -1:
         """Compute y. x_image is the bytes from an image of x to the next; y_place says where those
-        of y lie, NULL: behind each other."""
+        of y lie, NULL: behind each other. A plan that writes C order though y is channels-last
+        writes in_order, an array of y's size with so many pixels an image, which is copied."""
         cdef char* scratch
         cdef ConvPlan plan = self.plan
         cdef int64_t begin = 0, computed = 0
         cdef bint several
         plan.problem.x_image = x_image // self.itemsize
-        if y_place != NULL:
+        if y_place != NULL and in_order == NULL:
             self.place_y(&plan, y_place.image // self.itemsize, y_place.pixel // self.itemsize)
         if self.flops * images < self.serial_flops or serial_here():
             threads = 1
@@ -341,13 +354,28 @@ cdef class Plan:
             scratch = get_scratch(threads * plan.scratch.bytes)
             if scratch != NULL:
                 computed = self.function(
-                    &plan, images, x, weight, packed, bias, residual, y, threads, scratch)
+                    &plan, images, x, weight, packed, bias, residual,
+                    y if in_order == NULL else in_order, threads, scratch)
+                if in_order != NULL:
+                    computed += self.to_channels_last(
+                        images, pixels, in_order, y, y_place, threads)
             if several:
                 end_threads(threads, begin, computed)
         if scratch == NULL:
             raise MemoryError(
                 f"gconv: cannot allocate {threads * plan.scratch.bytes} bytes of scratch")
         return 0
+
+    cdef int64_t to_channels_last(
+        self, Py_ssize_t images, Py_ssize_t pixels, const void* in_order, void* y,
+        const Place* y_place, int threads) noexcept nogil:
+        """Copy a result in C order to where y lies."""
+        cdef Py_ssize_t channels = y_place.extent // self.itemsize
+        if images * channels * pixels * self.itemsize < SERIAL_COPY:
+            threads = 1
+        return self.transpose(
+            images, channels, pixels, in_order, y, y_place.image // self.itemsize,
+            y_place.pixel // self.itemsize, threads)
 
     cdef void place_y(self, ConvPlan* plan, Py_ssize_t y_image, Py_ssize_t pixel) noexcept:
         """Write in a copy of the plan where y lies: elements from an image to the next, and from a
@@ -359,13 +387,16 @@ cdef class Plan:
                 plan.problem.y_axis[axis] = plan.problem.y_axis[axis] // self.pixel * pixel
 
     def run(self, cnp.ndarray x, cnp.ndarray weight, cnp.ndarray packed, cnp.ndarray bias,
-            cnp.ndarray y, int threads, cnp.ndarray residual=None):
+            cnp.ndarray y, int threads, cnp.ndarray residual=None, cnp.ndarray result=None):
         """Compute y. All arrays are of the plan's dtype and shapes and have a batch dimension; x
         has the plan's strides within an image; y is in the plan's memory order, or some channels
         of an array in it. packed, bias and residual may be None; the residual lies as y does, and
-        may be y in C order."""
+        may be y in C order. A result, where y is contiguous in C order, is channels-last, or some
+        channels of such an array: y is copied to it."""
         cdef Place place
-        if not find_place(y, 1, self.plan.problem.y_in_order, &place):
+        cdef cnp.ndarray written = y if result is None else result
+        if (not find_place(written, 1, self.plan.problem.y_in_order and result is None, &place)
+                or (result is not None and not cnp.PyArray_IS_C_CONTIGUOUS(y))):
             raise ValueError("gconv: y is not laid out as the plan writes it")
         self.execute(
             cnp.PyArray_DIM(x, 0), cnp.PyArray_DATA(x), cnp.PyArray_STRIDE(x, 0),
@@ -373,7 +404,8 @@ cdef class Plan:
             cnp.PyArray_DATA(packed) if packed is not None else NULL,
             cnp.PyArray_DATA(bias) if bias is not None else NULL,
             cnp.PyArray_DATA(residual) if residual is not None else NULL,
-            cnp.PyArray_DATA(y), &place, threads)
+            cnp.PyArray_DATA(written), &place,
+            cnp.PyArray_DATA(y) if result is not None else NULL, pixels_of(y, 1), threads)
 
 
 # ---- the short cut ---------------------------------------------------------------------------
@@ -550,9 +582,6 @@ cdef class ShortCut:
     x : numpy.ndarray
         An x like those to come; it is not kept.
     y_shape : tuple of int
-    copy : callable or None
-        Where the result is channels-last and the plan writes C order: called with the result and
-        what goes there.
     """
 
     cdef Plan plan
@@ -564,14 +593,12 @@ cdef class ShortCut:
     cdef XOrder x_order
     cdef Py_ssize_t x_pixel
     cdef bint y_in_order
-    cdef object copy
     cdef Py_ssize_t images
 
-    def __cinit__(self, Plan plan, packed, cnp.ndarray x, tuple y_shape, copy):
+    def __cinit__(self, Plan plan, packed, cnp.ndarray x, tuple y_shape):
         cdef int axis
         cdef Place place
-        self.copy = copy
-        self.y_in_order = plan.plan.problem.y_in_order and copy is None
+        self.y_in_order = plan.plan.problem.y_in_order and not plan.copied
         self.plan = plan
         self.packed = packed
         self.type_number = cnp.PyArray_TYPE(x)
@@ -631,14 +658,14 @@ cdef class ShortCut:
 
     cdef object attempt(self, x, weight, bias, residual, out, num_threads):
         """The same, called without Python."""
-        cdef cnp.ndarray y, computed
+        cdef cnp.ndarray y, computed = None
         cdef int threads
         cdef Place x_place, y_place, residual_place
         if not (self.is_x(x, &x_place)
                 and plain_array(weight, self.type_number)
                 and (bias is None or plain_array(bias, self.type_number))
                 and (residual is None or (
-                    self.copy is None
+                    not self.plan.copied
                     and plain_place(residual, self.type_number, self.dimensions, self.y_shape,
                                     self.channel, self.y_in_order, &residual_place)))):
             return NotImplemented
@@ -670,16 +697,17 @@ cdef class ShortCut:
                  or not share_memory(&y_place, &residual_place))
         ):
             return NotImplemented
-        computed = y if self.copy is None else self.empty(channels_last=False)
+        if self.plan.copied:
+            computed = self.empty(channels_last=False)
         self.plan.execute(
             self.images, cnp.PyArray_DATA(<cnp.ndarray>x), x_place.image,
             cnp.PyArray_DATA(<cnp.ndarray>weight),
             cnp.PyArray_DATA(self.packed) if self.packed is not None else NULL,
             cnp.PyArray_DATA(<cnp.ndarray>bias) if bias is not None else NULL,
             cnp.PyArray_DATA(<cnp.ndarray>residual) if residual is not None else NULL,
-            cnp.PyArray_DATA(computed), &y_place if self.copy is None else NULL, threads)
-        if self.copy is not None:
-            self.copy(y, computed, self.channel == 1)
+            cnp.PyArray_DATA(y), &y_place,
+            cnp.PyArray_DATA(computed) if computed is not None else NULL,
+            pixels_of(computed, self.channel) if computed is not None else 0, threads)
         return y
 
     cdef cnp.ndarray empty(self, bint channels_last):
@@ -819,7 +847,7 @@ cdef class Step:
             cnp.PyArray_DATA(<cnp.ndarray>weight),
             cnp.PyArray_DATA(self.packed) if self.packed is not None else NULL,
             cnp.PyArray_DATA(<cnp.ndarray>bias) if bias is not None else NULL, NULL,
-            cnp.PyArray_DATA(y), NULL, threads)
+            cnp.PyArray_DATA(y), NULL, NULL, 0, threads)
         return y, next_state
 
 

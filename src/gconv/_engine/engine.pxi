@@ -12,6 +12,7 @@
 #     source.pxi     where the tiles of an item read x
 #     lines.pxi      strips of tiles whose lanes are columns of a row
 #     windows.pxi    strips of tiles that slide along whole rows
+#     transposing.pxi  results in C order that are wanted channels-last
 #
 # A family's kernel.pxi has its tile (the loops that the time is spent in), its strip (tiles side by
 # side), its item, and the record that its plans have besides ConvPlan.
@@ -28,7 +29,8 @@ from gconv._engine.openmp cimport in_parallel
 from gconv._engine.plan cimport (
     Activation, BANDS_FASTEST, BANDS_SLOWEST, CIRCULAR, CLAMP, ConvPlan, EpiloguePlan, FLAT, GELU,
     GELU_TANH, HARDSIGMOID, HARDSWISH, IDENTITY, LEAKY_RELU, ProblemPlan, REFLECT, REPLICATE,
-    ScratchPlan, SIGMOID, SILU, SourcePlan, TANH, WorkPlan, ZEROS, run_function)
+    ScratchPlan, SIGMOID, SILU, SourcePlan, TANH, TRANSPOSED_ROWS, WorkPlan, ZEROS,
+    run_function, transpose_function)
 
 
 include "vectors.pxi"
@@ -38,6 +40,7 @@ include "items.pxi"
 include "source.pxi"
 include "lines.pxi"
 include "windows.pxi"
+include "transposing.pxi"
 
 # The families. A plan names one by its place in the table.
 include "gconv/_families/plain/kernel.pxi"
@@ -177,6 +180,50 @@ cdef int64_t run(
 
 cdef run_function RUN = run
 run_capsule = PyCapsule_New(&RUN, "gconv.run", NULL)
+
+
+# Images in C order that are wanted channels-last, as each thread sees them.
+cdef struct Transposition:
+    Py_ssize_t channels, pixels
+    const y_t* x
+    y_t* y
+    Py_ssize_t y_image, y_pixel
+    Py_ssize_t image_blocks, blocks  # of pixels: of an image, and of all
+    Py_ssize_t shares
+
+
+cdef void transpose_share(void* arguments, Py_ssize_t share, int thread) noexcept nogil:
+    """A thread's blocks of pixels, with all channels."""
+    cdef const Transposition* t = <const Transposition*>arguments
+    cdef Py_ssize_t block, image, pixel, c, columns, rows
+    for block in range(share * t.blocks // t.shares, (share + 1) * t.blocks // t.shares):
+        image = block // t.image_blocks
+        pixel = block % t.image_blocks * TRANSPOSED_ROWS
+        rows = min(<Py_ssize_t>TRANSPOSED_ROWS, t.pixels - pixel)
+        c = 0
+        while c < t.channels:
+            columns = min(<Py_ssize_t>TRANSPOSED_ROWS, t.channels - c)
+            transpose_block(
+                t.y + image * t.y_image + pixel * t.y_pixel + c, t.y_pixel,
+                t.x + (image * t.channels + c) * t.pixels + pixel, t.pixels, rows, columns)
+            c += columns
+
+
+cdef int64_t transpose(
+    Py_ssize_t images, Py_ssize_t channels, Py_ssize_t pixels, const void* x, void* y,
+    Py_ssize_t y_image, Py_ssize_t y_pixel, int threads) noexcept nogil:
+    cdef Py_ssize_t blocks = (pixels + TRANSPOSED_ROWS - 1) // TRANSPOSED_ROWS
+    cdef Transposition call = Transposition(
+        channels, pixels, <const y_t*>x, <y_t*>y, y_image, y_pixel, blocks, images * blocks,
+        threads)
+    if threads > 1:
+        return in_parallel(transpose_share, &call, threads, threads)
+    transpose_share(&call, 0, 0)
+    return 0
+
+
+cdef transpose_function TRANSPOSE = transpose
+transpose_capsule = PyCapsule_New(&TRANSPOSE, "gconv.transpose", NULL)
 
 lanes = LANES
 itemsize = sizeof(x_t)

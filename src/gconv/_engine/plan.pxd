@@ -40,6 +40,7 @@ cdef enum ItemOrder:
 
 cdef enum:
     FLAT = 3  # a slice axis: the rows and columns of a plane as one
+    TRANSPOSED_ROWS = 64  # and columns of a block, which stays in the first-level cache
 
 
 # One image, and where its elements lie.
@@ -144,3 +145,9 @@ ctypedef int64_t (*run_function)(
     const ConvPlan* plan, Py_ssize_t images, const void* x, const void* weight,
     const void* packed, const void* bias, const void* residual, void* y, int threads,
     char* scratch) noexcept nogil
+
+# Another: y[image][pixel][channel] = x[image][channel][pixel], x in C order, y with strides in
+# elements. Returns what run_function returns.
+ctypedef int64_t (*transpose_function)(
+    Py_ssize_t images, Py_ssize_t channels, Py_ssize_t pixels, const void* x, void* y,
+    Py_ssize_t y_image, Py_ssize_t y_pixel, int threads) noexcept nogil

@@ -16,10 +16,10 @@ from gconv._engine cimport steps as names
 from gconv._engine.call cimport (
     Plan, begin_threads, end_threads, serial_here, thread_scratch)
 from gconv._engine.openmp cimport in_parallel
-from gconv._engine.plan cimport ConvPlan, run_function
+from gconv._engine.plan cimport ConvPlan, TRANSPOSED_ROWS, run_function
 from gconv._engine.steps cimport (
     CHUNK, CONVOLUTION, FIXED, MOST_AXES, MOST_OPERANDS, MOST_PLACES, REDUCED_COLUMNS, ROOM,
-    SOFTMAX_COLUMNS, StepPlan, TRANSPOSED_ROWS, step_function)
+    SOFTMAX_COLUMNS, StepPlan, step_function)
 
 cnp.import_array()
 

@@ -14,7 +14,6 @@ cdef enum:
     MOST_OPERANDS = 4  # of a step that walks along axes
     FIXED = -1  # the buffer of arrays that do not move: their offsets are addresses
     CHUNK = 1024  # elements that elementwise steps compute at once
-    TRANSPOSED_ROWS = 64
     REDUCED_COLUMNS = 64
     SOFTMAX_COLUMNS = 64
     ROOM = 64  # elements behind a row in scratch that vectors may reach

@@ -22,13 +22,13 @@ from libc.string cimport memcpy, memset
 from gconv._engine.openmp cimport in_parallel
 from gconv._engine.plan cimport (
     Activation, CLAMP, ConvPlan, GELU, GELU_TANH, HARDSIGMOID, HARDSWISH, IDENTITY, LEAKY_RELU,
-    SIGMOID, SILU, TANH)
+    SIGMOID, SILU, TANH, TRANSPOSED_ROWS)
 from gconv._engine.steps cimport (
     CHUNK, COPY, CopyMode, ELEMENTWISE, F_ABSOLUTE, F_ADD, F_DIVIDE, F_ERF, F_EXP, F_IDENTITY,
     F_LOG, F_MAXIMUM, F_MINIMUM, F_MULTIPLY, F_MULTIPLY_ADD, F_NEGATIVE, F_POWER, F_RECIPROCAL,
     F_SQRT, F_SQUARE, F_SUBTRACT, Function, KINDS, LAYER_NORM, MAX, MEAN, MIN, MOST_AXES,
     MOST_OPERANDS, POOL, REDUCE, REDUCED_COLUMNS, RESIZE, RUNS, Reduction, SOFTMAX,
-    SOFTMAX_COLUMNS, STRIDED, SUM, StepAxes, StepPlan, TRANSPOSED, TRANSPOSED_ROWS, step_function)
+    SOFTMAX_COLUMNS, STRIDED, SUM, StepAxes, StepPlan, TRANSPOSED, step_function)
 
 
 # What a kind of step does: its items from the first up to the last, on one thread.
@@ -44,6 +44,7 @@ struct_sizes = {"AXES": sizeof(StepAxes)}
 
 include "vectors.pxi"
 include "epilogue.pxi"
+include "transposing.pxi"
 include "steps/walk.pxi"
 include "steps/elementwise.pxi"
 include "steps/copying.pxi"

@@ -125,12 +125,12 @@ class Tuning(NamedTuple):
     # To gather an element of a channels-last x, and to scatter one of a result in C order: where x
     # and y are in the second-level cache, and where they are not.
     gather_cycles: tuple[float, float] = (1.05, 1.05)
-    scatter_cycles: tuple[float, float] = (0.5, 0.85)
+    scatter_cycles: tuple[float, float] = (0.4, 0.65)
     # The same of a result whose channels share sets of the first-level cache, as in planes of
-    # 32 x 32 or 224 x 224: layers of 30 and 128 output channels are 2 times as fast otherwise.
-    scatter_in_sets_cycles: float = 3.0
-    # To call the copy of a result, 1.3 us: it counts where layers are small.
-    copy_call_cycles: float = 2500.0
+    # 32 x 32 or 224 x 224.
+    scatter_in_sets_cycles: float = 1.5
+    # To begin the copy of a result, and for its memory: it counts where layers are small.
+    copy_call_cycles: float = 800.0
     # To wait for a vector of x beyond what multiply-adds hide. Of 330 layers of width lanes, the
     # tile chosen takes 1.014 times as long as the best (1.019 without); masked ones gain 1.03 to
     # 1.06 times with 7 to 24 channels per group.
@@ -265,7 +265,7 @@ class Tuning(NamedTuple):
 ROWS_AND_ELEMENTS = {
     "tile_start": 5.0, "sum_cycles": 3.0, "short_row": 12.0,
     "copy_plane_cycles": 40.0, "copy_cycles": 2.2,
-    "gather_cycles": (1.5, 2.1), "scatter_cycles": (1.1, 1.7), "copy_call_cycles": 5000.0,
+    "gather_cycles": (1.5, 2.1),
     "ready_cycles": 60.0, "plane_cycles": 45.0,
     "channel_ready_cycles": 60.0, "channel_plane": 180.0, "channel_run_cycles": (200.0, 20.0),
     "channel_sums": 4.5, "channel_last_sums": 3.2, "channel_far_sums": 10.0, "channel_tail": 9.0,

@@ -37,31 +37,6 @@ cdef void copy_row(
         copy_strided(y, x, n, x_step * 2, y_step * 2, 2)
 
 
-cdef void transpose_block(
-    sum_t* y, Py_ssize_t y_row, const sum_t* x, Py_ssize_t x_row, Py_ssize_t rows,
-    Py_ssize_t columns) noexcept nogil:
-    """y[row][column] = x[column][row], squares of LANES by LANES and what is left of these."""
-    cdef vec square[LANES_AT_MOST]
-    cdef Py_ssize_t r, c, i
-    r = 0
-    while r + LANES <= rows:
-        c = 0
-        while c + LANES <= columns:
-            for i in range(LANES):
-                square[i] = load_sum(x + (c + i) * x_row + r)
-            transpose_square(square)
-            for i in range(LANES):
-                store_sum(y + (r + i) * y_row + c, square[i])
-            c += LANES
-        for i in range(LANES):
-            copy_row(<char*>(y + (r + i) * y_row + c), <const char*>(x + c * x_row + r + i),
-                     columns - c, x_row, 1, sizeof(sum_t))
-        r += LANES
-    while r < rows:
-        copy_row(<char*>(y + r * y_row), <const char*>(x + r), columns, x_row, 1, sizeof(sum_t))
-        r += 1
-
-
 cdef void transpose_part(
     const CopyPlan* p, char* y, const char* x, Py_ssize_t c, Py_ssize_t row) noexcept nogil:
     """TRANSPOSED_ROWS rows of y, p.chunk items of each from c on; as many of them at a time, so that

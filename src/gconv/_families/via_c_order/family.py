@@ -24,7 +24,7 @@ class ViaCOrder(Family):
     wraps = True
 
     def estimate(self, p: Problem, machine: Machine, choose: Choose) -> str | Costs:
-        """The inner plan; to copy the result.
+        """The inner plan; to copy the result, which threads share out as well.
 
         Measured on Zen 4: 2 to 5 times as fast as lanes of channels where groups have 1 to 4
         output channels.
