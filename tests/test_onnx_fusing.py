@@ -729,6 +729,83 @@ def test_batch_norm_after_a_matrix_product():
     assert ops_of(agrees(m.model(m.batch_norm(y, 5)), m.feeds)) == ["Linear", "ScaleShift"]
 
 
+# Concatenations.
+
+
+def branches(m, sizes=(3, 5, 2), axis=1, **options):
+    """Convolutions of several kernel sizes of one input, concatenated."""
+    x = m.input(2, 4, 7, 6)
+    parts = [m.conv(x, 4, out, kernel=2 * i + 1, **options) for i, out in enumerate(sizes)]
+    return parts, m.node("Concat", *parts, axis=axis)
+
+
+@pytest.mark.parametrize("axis", [1, -3])
+@pytest.mark.parametrize("bias", [True, False])
+def test_what_follows_a_concatenation_is_computed_by_its_convolutions(axis, bias):
+    """Batch norm and activation, by channel, by number, and several times."""
+    m = Maker()
+    _, y = branches(m, axis=axis, bias=bias)
+    y = m.node("Mul", m.batch_norm(y, 10), m.constant(0.7))
+    y = m.node("Add", y, m.normal(10, 1, 1))
+    y = m.node("Mul", y, m.node("Sigmoid", y))
+    graph = agrees(m.model(y), m.feeds)
+    assert ops_of(graph) == [CONV] * 3 + ["onnx.Concat"]
+    assert [node.attributes.get("activation") for node in graph.nodes] == ["silu"] * 3 + [None]
+    assert len({name for node in graph.nodes[:3] for name in node.made_of}) > 3
+
+
+def test_a_concatenation_along_another_axis_passes_on_activations_alone():
+    m = Maker()
+    _, y = branches(m, sizes=(3, 3), axis=2)
+    graph = agrees(m.model(m.node("Relu", y)), m.feeds)
+    assert ops_of(graph) == [CONV] * 2 + ["onnx.Concat"]
+    m = Maker()
+    _, y = branches(m, sizes=(3, 3), axis=2)
+    graph = agrees(m.model(m.batch_norm(y, 3)), m.feeds)
+    assert ops_of(graph) == [CONV] * 2 + ["onnx.Concat", "ScaleShift"]
+
+
+@pytest.mark.parametrize(
+    "who", ["a reader of the whole", "a reader of a part", "an output", "an input", "an activation"]
+)
+def test_what_a_part_cannot_take_stays_behind_the_concatenation(who):
+    """Others see the whole, or a part, as it was; what no convolution made; what is activated."""
+    m = Maker()
+    x = m.input(2, 4, 7, 6)
+    first, second = m.conv(x, 4, 3), m.conv(x, 4, 5)
+    others = []
+    if who == "an input":
+        second = m.input(2, 5, 7, 6)
+    elif who == "an activation":
+        second = m.node("Tanh", second)
+    elif who == "a reader of a part":
+        others.append(m.node("Exp", first))
+    whole = m.node("Concat", first, second, axis=1)
+    if who == "a reader of the whole":
+        others.append(m.node("Exp", whole))
+    elif who == "an output":
+        others.append(whole)
+    y = m.node("Relu", m.batch_norm(whole, 8))
+    graph = agrees(m.model(y, *others), m.feeds)
+    assert ops_of(graph).count("ScaleShift") == 1
+
+
+def test_sums_and_products_of_equals_behind_a_concatenation_stay():
+    m = Maker()
+    _, y = branches(m, sizes=(3, 5))
+    graph = agrees(m.model(m.node("Add", y, m.input(2, 8, 7, 6))), m.feeds)
+    assert ops_of(graph) == [CONV] * 2 + ["onnx.Concat", "Elementwise"]
+
+
+def test_a_concatenation_of_groups_and_transposed_convolutions():
+    m = Maker()
+    x = m.input(1, 4, 5, 5)
+    wide = m.node("ConvTranspose", x, m.normal(4, 3, 3, 3), group=2, pads=[1] * 4)
+    y = m.node("Concat", m.conv(x, 4, 4, groups=4), wide, axis=1)
+    graph = agrees(m.model(m.node("Relu", m.batch_norm(y, 10))), m.feeds)
+    assert ops_of(graph) == [CONV] * 2 + ["onnx.Concat"]
+
+
 # Layer norm.
 
 

@@ -8,6 +8,7 @@ from gconv.onnx.folding import fold, merge_equal, remove_unused
 from gconv.onnx.fusing import (
     activations,
     affine,
+    concatenation,
     convolution,
     elementwise,
     epilogue,
@@ -44,6 +45,7 @@ def rewrite(graph: Graph, overridden: Iterable[str] = ()) -> None:
     padding.absorb(graph)
     activations.recognise(graph)
     normalization.recognise(graph)
+    concatenation.pass_on(graph)
     affine.fold_into_products(graph)
     affine.join(graph)
     epilogue.take_activations(graph)
