@@ -1244,6 +1244,50 @@ def test_torch_compile_with_inductor_gives_the_same():
     torch._dynamo.reset()
 
 
+def exchange_followers(model):
+    """Exchange two activations that gconv has fused."""
+    model[0][2], model[2][1] = model[2][1], model[0][2]
+
+
+def set_dilation(model):
+    """Change the numbers of the first convolution."""
+    model[0][0].dilation = model[0][0].padding = (2, 2)
+
+
+def train_for_a_call(model):
+    """Let the normalisations see a batch, which they do not count as writing."""
+    model.train()
+    model(torch.ones(X))
+    model.eval()
+
+
+@pytest.mark.parametrize("change", [
+    exchange_followers, set_dilation, train_for_a_call, change_in_place,
+    lambda model: model[0].__setitem__(2, nn.Tanh()),
+    lambda model: setattr(model[1].bn1, "eps", 0.5),
+    lambda model: setattr(model[1], "bn1", copy.deepcopy(model[1].bn2)),
+    lambda model: model[1].bn2.train(),
+    lambda model: gconv.torch.restore(model[1]),
+    lambda model: gconv.torch.restore(model[1].bn1),
+])
+@pytest.mark.filterwarnings("ignore")
+def test_torch_compile_notices_what_becomes_of_a_replaced_model(change):
+    """A compiled model does what its modules are now, changed before the first call or after."""
+    theirs, model, x = replaced()
+    late = copy.deepcopy(model), copy.deepcopy(theirs)
+    torch._dynamo.reset()
+    with torch.no_grad():
+        for ours, wanted in ((model, theirs), late):
+            compiled = torch.compile(ours, backend="eager", fullgraph=True)
+            if ours is not model:
+                close(compiled(x), wanted(x))
+            change(ours)
+            change(wanted)
+            for _ in range(2):
+                close(compiled(x), wanted(x))
+    torch._dynamo.reset()
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_torch_compile_trains_with_pytorchs_operators():
     """Compiled with gradients, a replaced model is PyTorch's."""
