@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch.nn.modules import module as hooks
+from torch.nn.modules.conv import _ConvTransposeNd
 
 from gconv.torch import _operators
 from gconv.torch._layer import Refused, TorchLayer
@@ -130,52 +131,68 @@ def _compiled(self: Any, forward: Callable[..., Any], *args: Any, **kwargs: Any)
             or (bias is not None and bias.requires_grad)))
     ):
         return forward(self, x)
-    name = f"conv{'_transpose' if self.transposed else ''}{len(self.stride)}d"
-    batched = x.ndim == len(self.stride) + 2
+    # torch.compile looks at what is read here again at every call: the less, the better.
+    transposed = isinstance(self, _ConvTransposeNd)
+    stride = self.stride
+    name = f"conv{'_transpose' if transposed else ''}{len(stride)}d"
+    batched = x.ndim == len(stride) + 2
     padding = self.padding
     if self.padding_mode != "zeros":
         x = torch.nn.functional.pad(
             x, self._reversed_padding_repeated_twice, mode=self.padding_mode)
         padding = 0
-    x, numbers = _operators.operands(
-        name, x, weight, padding, stride=self.stride, dilation=self.dilation,
-        output_padding=self.output_padding)
-    norm, eps, activation = _followers_of(self) if batched else ([], 0.0, "")
+    numbers = {"stride": stride, "dilation": self.dilation}
+    if transposed:
+        numbers["output_padding"] = self.output_padding
+    x, numbers = _operators.operands(name, x, weight, padding, **numbers)
+    norm, activation = _followers_of(self) if batched else (None, "")
+    tensors = {"weight": weight, "bias": bias}
+    if norm is not None:
+        tensors["mean"], tensors["var"] = norm.running_mean, norm.running_var
+        tensors["scale"], tensors["shift"] = norm.weight, norm.bias
+        tensors["batches"] = norm.num_batches_tracked
+    names = [key for key, tensor in tensors.items() if tensor is not None]
     y = torch.ops.gconv.convolution(
-        x, weight, bias, norm, eps, numbers["stride"], numbers["padding"],
-        numbers["output_padding"], numbers["dilation"], self.groups, self.transposed, activation)
+        x, [tensors[key] for key in names], 0.0 if norm is None else norm.eps,
+        _operators.description(name, numbers, self.groups, names, activation))
     return y if batched else y.squeeze(0)
 
 
-def _followers_of(convolution: Any) -> tuple[list[Any], float, str]:
-    """The tensors of the normalisation and the activation that are fused into a convolution, whose
+def _followers_of(convolution: Any) -> tuple[Any, str]:
+    """The normalisation, if any, and the activation that are fused into a convolution, whose
     modules are then to pass on its result."""
     block: Any = _running.traced
-    nothing: tuple[list[Any], float, str] = [], 0.0, ""
+    nothing = None, ""
     if block is None:
         return nothing
-    for link in block._gconv.links:
-        if block.get_submodule(link.names[0]) is convolution:
+    for text in block._gconv.traced.splitlines():
+        name, norm, activation, *parts = text.split(" ")
+        if _part(block, name) is convolution:
             break
     else:
         return nothing
-    followers = [block.get_submodule(name) for name in link.names[1:]]
-    if link.activation is None or len(convolution._forward_hooks):
+    if len(convolution._forward_hooks):
         return nothing
-    for name, kind in zip(link.names[1:], link.kinds, strict=True):
-        follower = block.get_submodule(name)
-        if type(follower) is not kind:
+    followers = []
+    while parts:
+        name, kind, modal, *parts = parts
+        part = _part(block, name)
+        if (
+            not isinstance(part, _kinds[kind]) or len(part._forward_hooks)
+            or len(part._forward_pre_hooks) or (modal and part.training)
+        ):
             return nothing
-        for part in follower.modules():
-            if part.training or len(part._forward_hooks) or len(part._forward_pre_hooks):
-                return nothing
+        if isinstance(part, Follower):
+            followers.append(part)
     _running.rest = tuple(followers)
-    if link.norm is None:
-        return [], 0.0, link.activation
-    norm = block.get_submodule(link.norm)
-    tensors = [norm.running_mean, norm.running_var, norm.weight, norm.bias,
-               norm.num_batches_tracked]
-    return tensors, norm.eps, link.activation
+    return _part(block, norm) if norm else None, activation
+
+
+def _part(module: Any, path: str) -> Any:
+    """A module's part, as `get_submodule` finds it, which reads more than is needed."""
+    for name in path.split("."):
+        module = getattr(module, name)
+    return module
 
 
 # ---- what follows a convolution ----------------------------------------------------------------
@@ -237,9 +254,7 @@ class Chain:
             (part._modules, name, child)
             for part in inner for name, child in part._modules.items()
         ]
-        self._modal = [
-            vars(part) for part in inner if hasattr(part, "running_mean") or hasattr(part, "p")
-        ]
+        self._modal = [vars(part) for part in inner if _is_modal(part)]
 
     def is_unseen(self) -> bool:
         """Whether nobody looks at what lies between the modules, and all of them are as they were
@@ -271,15 +286,49 @@ class Chain:
 class Link(NamedTuple):
     """What a block calls one after the other, by the names that it finds them by.
 
-    `kinds` are the classes of the followers; `norm` is the one of them that normalises. Where the
-    activation has no parameters, `activation` is gconv's name for it ("": none); None where it has
-    some, and is not fused in what torch.compile traces.
+    `traced` is the same for torch.compile (`traced_link`), "" where it is not to be fused there.
     """
 
     names: tuple[str, ...]
-    kinds: tuple[type, ...] = ()
-    norm: str | None = None
-    activation: str | None = None
+    traced: str = ""
+
+
+# The classes of followers and their parts, which `Link.traced` names.
+_kinds: dict[str, Any] = {}
+
+
+def traced_link(block: torch.nn.Module, link: Link, norm: str, activation: str) -> Link:
+    """A link with what torch.compile has to know about it.
+
+    That is one text, since a text is one thing to look at at every call of a compiled model, and a
+    tuple or a class as many as it has members: the names of the convolution and of the
+    normalisation, gconv's name for the activation, and for each follower and its parts the name,
+    the class, and whether it matters that it is in training mode.
+
+    Parameters
+    ----------
+    block : torch.nn.Module
+        The block, its modules exchanged.
+    link : Link
+    norm : str
+        The name of what normalises; "" if nothing does.
+    activation : str
+        gconv's name for it; "" for none.
+    """
+    words = [link.names[0], norm, activation]
+    for name in link.names[1:]:
+        for inner, part in block.get_submodule(name).named_modules(prefix=name):
+            kind: Any = type(part)
+            word = f"{kind.__module__}.{kind.__qualname__}:{id(kind)}"
+            _kinds[word] = kind
+            words += [inner, word, "modal" if _is_modal(part) else ""]
+    text = " ".join(words)
+    return link._replace(traced=text if len(text.split()) == sum(map(bool, words)) else "")
+
+
+def _is_modal(part: torch.nn.Module) -> bool:
+    """Whether a module that may follow a convolution does something else in training mode."""
+    return hasattr(part, "running_mean") or hasattr(part, "p")
 
 
 class BlockState:
@@ -296,8 +345,13 @@ class BlockState:
 
     def __init__(self, block: torch.nn.Module, links: Sequence[Link], arguments: int) -> None:
         self.block = block
-        self.links = [*links]
         self.arguments = arguments
+        self.set_links(links)
+
+    def set_links(self, links: Sequence[Link]) -> None:
+        """Change what the block calls one after the other."""
+        self.links = [*links]
+        self.traced = "\n".join(link.traced for link in links if link.traced)
         self._chains: dict[Any, Chain] | None = None
 
     @property
@@ -350,5 +404,5 @@ class Block(Swapped):
             _running.block, _running.marked = outer, marked
         # Its forward has not called what follows a convolution: it does not do any more what was
         # seen, and nothing is fused any more.
-        state.links, state._chains = [], None
+        state.set_links([])
         return forward(self, *args)

@@ -9,8 +9,9 @@ Python around each call.
 from __future__ import annotations
 
 import weakref
-from functools import partial
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 import torch
 
@@ -30,9 +31,21 @@ NUMBERS = {
 }
 
 _library = torch.library.Library("gconv", "DEF")
-# By the identity of a weight: a reference to it, what was last asked of it, the layer for that, and
-# for shapes and strides of x those of the result.
-_kept: dict[int, tuple[Any, Any, Layer, dict[Any, Any]]] = {}
+
+
+class _Kept(NamedTuple):
+    """A layer, what it was made from, and for shapes and strides of x those of the result."""
+
+    weight: Any  # a weak reference
+    text: str
+    eps: float
+    counts: list[tuple[int, int]] | None
+    steps: list[int] | None
+    layer: Layer
+    ways: dict[Any, tuple[Any, ...]]
+
+
+_kept: dict[int, _Kept] = {}  # by the identity of a weight
 
 
 def _define(name: str, dims: int, transposed: bool) -> None:
@@ -131,75 +144,108 @@ del _name
 
 # ---- for replaced modules ----------------------------------------------------------------------
 
+# A call costs as much as its arguments: a list and a text that PyTorch's dispatcher passes on cost
+# half as much as a dozen tensors, numbers and lists of numbers.
 _library.define(
-    "convolution(Tensor x, Tensor weight, Tensor? bias, Tensor?[] norm, float eps, int[] stride, "
-    "int[] padding, int[] output_padding, int[] dilation, int groups, bool transposed, "
-    "str activation) -> Tensor",
+    "convolution(Tensor x, Tensor[] tensors, float eps, str description) -> Tensor",
     tags=(torch.Tag.pt2_compliant_tag,),
 )
 
 
-def _convolution(x: Any, weight: Any, bias: Any, norm: Any, *rest: Any) -> Any:
+def description(
+    name: str, numbers: Mapping[str, Any], groups: int, tensors: Sequence[str], activation: str
+) -> str:
+    """What the operator `convolution` is to compute.
+
+    It has no place for eps, which torch.compile may leave open.
+
+    Parameters
+    ----------
+    name : str
+        PyTorch's function for the convolution.
+    numbers : dict of str to sequence of int
+        Its arguments, for each dimension.
+    groups : int
+    tensors : sequence of str
+        What the operator gets, in this order: "weight" and, of "bias", "mean", "var", "scale" and
+        "shift", those that there are. Others are only watched for changes.
+    activation : str
+        gconv's name for it; "" for none.
+    """
+    lists = [f"{key}={','.join([str(n) for n in values])}" for key, values in numbers.items()]
+    return " ".join([
+        name, *lists, f"groups={groups}", f"tensors={','.join(tensors)}",
+        f"activation={activation}"])
+
+
+@lru_cache(maxsize=4096)
+def _described(text: str) -> tuple[str, dict[str, Any], list[str], str]:
+    """The name, the arguments, the names of the tensors and the activation."""
+    name, *items = text.split(" ")
+    values = dict(item.split("=") for item in items)
+    tensors, activation = values.pop("tensors"), values.pop("activation")
+    options: dict[str, Any] = {"groups": int(values.pop("groups"))}
+    for key, numbers in values.items():
+        options[key] = tuple(map(int, numbers.split(",")))
+    return name, options, tensors.split(","), activation
+
+
+def _convolution(x: Any, tensors: Any, eps: float, text: str) -> Any:
     """The convolution of x, normalised and activated."""
-    tensors = [tensor for tensor in (weight, bias, *norm) if tensor is not None]
+    weight = tensors[0]
     try:
         counts = [(tensor._version, tensor.data_ptr()) for tensor in tensors]
     except RuntimeError:  # nobody counts what is written to tensors of inference mode
         counts = None
-    asked = rest, bias is None, counts, counted(tensors)
+    steps = counted(tensors)
     known = _kept.get(id(weight))
-    if counts is None or known is None or known[0]() is not weight or known[1] != asked:
-        reference = weakref.ref(weight, partial(_forget, id(weight)))
-        known = reference, asked, _layer_of(weight, bias, norm, *rest), {}
+    if (
+        known is None or known.counts != counts or counts is None or known.text != text
+        or known.eps != eps or known.steps != steps or known.weight() is not weight
+    ):
+        known = _Kept(weakref.ref(weight, partial(_forget, id(weight))), text, eps, counts, steps,
+                      _layer_of(tensors, eps, text), {})
         if counts is not None:
             _kept[id(weight)] = known
-    _, _, layer, ways = known
     key = x.shape, x.stride()
-    way = ways.get(key)
+    way = known.ways.get(key)
     if way is None:
-        if len(ways) >= MOST_SHAPES:
-            ways.clear()
-        y = _like(x, weight, bias, norm, *rest)
+        if len(known.ways) >= MOST_SHAPES:
+            known.ways.clear()
+        y = _like(x, tensors, eps, text)
         order = memory_format(x, weight)
-        way = ways[key] = y.shape, y.stride(), None if x.is_contiguous(
+        way = known.ways[key] = y.shape, y.stride(), y.numel() == 0, None if x.is_contiguous(
             memory_format=order) else order
-    shape, strides, order = way
+    shape, strides, is_empty, order = way
     if order is not None:
         x = x.contiguous(memory_format=order)
-    y = torch.empty_strided(shape, strides, dtype=x.dtype)
-    if y.numel():
-        layer(x.numpy(), out=y.numpy(), num_threads=torch.get_num_threads())
+    y = x.new_empty_strided(shape, strides)
+    if not is_empty:
+        known.layer(x.numpy(), out=y.numpy(), num_threads=torch.get_num_threads())
     return y
 
 
 def _forget(key: int, reference: Any) -> None:
     """A weight is gone; another may have its identity already."""
-    if key in _kept and _kept[key][0] is reference:
+    if key in _kept and _kept[key].weight is reference:
         del _kept[key]
 
 
-def _layer_of(
-    weight: Any, bias: Any, norm: Any, eps: float, stride: Any, padding: Any, output_padding: Any,
-    dilation: Any, groups: int, transposed: bool, activation: str,
-) -> Layer:
-    name = f"Conv{'Transpose' if transposed else ''}{weight.ndim - 2}d"
-    options = {"output_padding": tuple(output_padding)} if transposed else {}
-    layer: Layer = getattr(gconv, name)(
-        _array(weight), _array(bias), stride=tuple(stride), padding=tuple(padding),
-        dilation=tuple(dilation), groups=groups, activation=activation or None, **options)
-    if not norm:
+def _layer_of(tensors: Any, eps: float, text: str) -> Layer:
+    name, options, names, activation = _described(text)
+    arrays = dict(zip(names, map(_array, tensors), strict=True))
+    kind = getattr(gconv, name.replace("conv", "Conv").replace("_transpose", "Transpose"))
+    layer: Layer = kind(
+        arrays["weight"], arrays.get("bias"), **options, activation=activation or None)
+    if "mean" not in arrays:
         return layer
-    mean, var, scale, shift = map(_array, norm[:4])
-    return layer.fold_batch_norm(mean, var, scale, shift, eps)
+    return layer.fold_batch_norm(
+        arrays["mean"], arrays["var"], arrays.get("scale"), arrays.get("shift"), eps)
 
 
-def _like(
-    x: Any, weight: Any, bias: Any, norm: Any, eps: float, stride: Any, padding: Any,
-    output_padding: Any, dilation: Any, groups: int, transposed: bool, activation: str,
-) -> Any:
-    return _empty_result(x, weight, transposed, {
-        "stride": stride, "padding": padding, "output_padding": output_padding,
-        "dilation": dilation, "groups": groups})
+def _like(x: Any, tensors: Any, eps: float, text: str) -> Any:
+    name, options, *_ = _described(text)
+    return _empty_result(x, tensors[0], "transpose" in name, options)
 
 
 _library.impl("convolution", _convolution, "CPU")

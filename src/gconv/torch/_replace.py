@@ -24,6 +24,7 @@ from gconv.torch._modules import (
     FollowerState,
     Link,
     chain_of,
+    traced_link,
 )
 from gconv.torch._report import Report
 from gconv.torch._swap import STATE, is_swapped, swap, unswap
@@ -402,7 +403,7 @@ def _exchange(
     for block in links:
         if is_swapped(block):
             block_state: BlockState = block.__dict__[STATE]
-            block_state.links = [_for_compilers(block, link) for link in block_state.links]
+            block_state.set_links([_for_compilers(block, link) for link in block_state.links])
     return exchanged
 
 
@@ -420,10 +421,9 @@ def _for_compilers(block: torch.nn.Module, link: Link) -> Link:
     activation = next(
         (from_torch.ACTIVATIONS[of.__name__](member) for _, member, of in members
          if of.__name__ in from_torch.ACTIVATIONS), "")
-    return link._replace(
-        kinds=tuple(map(type, followers)), norm=norms[0] if norms else None,
-        activation=activation if isinstance(activation, str) and has_norm == bool(norms)
-        else None)
+    if not isinstance(activation, str) or has_norm != bool(norms):
+        return link  # an activation with parameters, or a normalisation that nobody can watch
+    return traced_link(block, link, norms[0] if norms else "", activation)
 
 
 def _compare(before: Any, after: Any, report: Report) -> None:
