@@ -104,7 +104,7 @@ def shares(layout, images, threads):
         for piece in sliced(band)
     ]
     assert len(work) == layout.items * images
-    if layout.work_before is None:
+    if layout.work_before is None or images == 0:
         least, more = divmod(len(work), threads)
         sizes = [least + (thread < more) for thread in range(threads)]
         begins = [0, *itertools.accumulate(sizes)]
@@ -126,6 +126,15 @@ def test_balance_is_the_most_work_of_a_thread_over_the_mean(threads, g):
     work = shares(layout_of(layer, g.x), g.x[0], threads)
     want = max(work) * threads / sum(work) if sum(work) else 1.0
     assert layer.explain(g.x, threads).balance == pytest.approx(want)
+
+
+@pytest.mark.parametrize(("channels", "outputs", "size"), [
+    (384, 64, 14), (480, 80, 14), (960, 160, 7), (455, 71, 7),
+])
+def test_sixteen_threads_share_small_layers(channels, outputs, size, isa):
+    """Each of these is a few blocks of output channels."""
+    layer = layer_of((outputs, channels, 1, 1))
+    assert layer.explain((1, channels, size, size), 16).balance <= 1.5
 
 
 BANDED = {

@@ -13,6 +13,7 @@ from step_cases import on_threads
 import gconv
 from gconv import _steps as steps
 from gconv._call.isa import machine, steps_of, usable, use_isa
+from gconv._engine import openmp
 from gconv._engine.program import Program
 from gconv._plan import choose
 from gconv._plan.problem import epilogue_of
@@ -136,6 +137,28 @@ def test_threads_share_a_program(engine, rng):
     for worker in workers:
         worker.join()
     assert failed == []
+
+
+@pytest.mark.skipif(
+    not (os.path.isdir("/proc/self/task") and openmp.library()[0]),
+    reason="looks which threads OpenMP starts, where Linux lists them",
+)
+def test_a_step_of_few_items_ends_no_thread(engine):
+    buffers = [
+        np.ones((2, 100), np.float32), np.empty(2, np.float32),
+        np.ones((8, 100), np.float32), np.empty(8, np.float32),
+    ]
+    few, many = (
+        on_threads(steps.reduce(
+            "mean", *(steps.within(n, buffers[n], buffers[n]) for n in (x, x + 1)), [1]))
+        for x in (0, 2)
+    )
+    assert few.record["items"] < 4 < many.record["items"]
+    program = Program([few, many], engine)
+    program.run(buffers, 4)
+    threads = set(os.listdir("/proc/self/task"))
+    program.run(buffers, 4)
+    assert set(os.listdir("/proc/self/task")) == threads
 
 
 def test_a_program_runs_after_a_fork():

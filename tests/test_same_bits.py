@@ -122,7 +122,7 @@ def test_slices_of_any_size(name, activation, isa, dtype, rng, monkeypatch):
     monkeypatch.setattr(items, "EVEN", 0)
     for shares in (7, 50, 5000):
         monkeypatch.setattr(items, "SHARES", shares)
-        with tuned(small_flops=0):
+        with tuned(small_flops=0, serial_flops=0):
             assert shares < 5000 or "one row" in name or layout_of(x, weight, **options).slices > 1
             for num_threads in (1, 2, 3, 7, 64):
                 for array, want in zip((x, channels_last), wanted, strict=True):

@@ -59,30 +59,31 @@ cdef struct StepCall:
     const StepPlan* step
     items_function compute
     char* const* at
-    int threads
+    int shares
     char* scratch
 
 
 cdef void run_step_share(void* arguments, Py_ssize_t share, int thread) noexcept nogil:
     cdef const StepCall* c = <const StepCall*>arguments
-    c.compute(c.step.own, c.at, share * c.step.items // c.threads,
-              (share + 1) * c.step.items // c.threads, c.scratch + thread * c.step.scratch)
+    c.compute(c.step.own, c.at, share * c.step.items // c.shares,
+              (share + 1) * c.step.items // c.shares, c.scratch + thread * c.step.scratch)
 
 
 cdef int64_t run_step(
     const StepPlan* step, char* const* at, int threads, char* scratch) noexcept nogil:
     cdef items_function compute = ITEMS[step.kind]
     cdef Py_ssize_t items = step.items
+    cdef int shares = <int>min(<Py_ssize_t>threads, items)
     cdef StepCall call
     if items == 0:
         return 0
-    if threads > items:
-        threads = <int>items
-    if threads == 1:
+    if shares == 1:
         compute(step.own, at, 0, items, scratch)
         return 0
-    call = StepCall(step, compute, at, threads, scratch)
-    return in_parallel(run_step_share, &call, threads, threads)
+    call = StepCall(step, compute, at, shares, scratch)
+    # All threads, though some may have no share: GCC's runtime ends those that a smaller number
+    # leaves over, and starts others for the next step.
+    return in_parallel(run_step_share, &call, shares, threads)
 
 
 cdef step_function RUN_STEP = run_step
