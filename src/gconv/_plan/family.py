@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from gconv._plan.record import Keep
 
 Array = NDArray[Any]
+UNPACKED = 2**18  # elements of packed weights that are put back at once
 STORES_ROWS = "stores rows of neighbours: needs a result in C order"  # a common refusal
 
 
@@ -108,9 +110,16 @@ class Family:
         p = layout.p
         return p.groups * p.out_channels * p.taps
 
+    def elements(self, layout: Layout) -> int:
+        """How many of the weights the packed ones have: some taps of a transposed convolution
+        meet no output."""
+        p = layout.p
+        return p.groups * p.out_channels * p.taps
+
     def pack(self, layout: Layout, ordered: Array, packed: Array) -> None:
         """Pack weights of shape (groups, out_channels, taps), taps in the order (in_channels,
-        *kernel); these tiles read them in this order."""
+        *kernel); these tiles read them in this order. Elements are moved, whatever they are:
+        `unpacked_weights` packs integers."""
         packed.reshape(ordered.shape)[...] = ordered
 
     def pack_all(self, layout: Layout, weight: Array, packed: Array) -> None:
@@ -150,6 +159,25 @@ def packed_weights(layout: Layout, weight: Array) -> Array:
     packed = memory[start : start + size]
     layout.family.pack_all(layout, weight, packed)
     return packed
+
+
+def packs_all(layout: Layout, size: int) -> bool:
+    """Whether the packed weights have every element of weights of a size."""
+    return layout.family.elements(layout) == size
+
+
+def unpacked_weights(layout: Layout, packed: Array, shape: Sequence[int]) -> Array:
+    """The weights that `packed_weights` made these of, in C order. They must have been packed
+    whole: `packs_all`."""
+    size = math.prod(shape)
+    # Numbers that are packed in place of the weights tell where each of these went; 0 is filling.
+    number = np.int32 if size < 2**31 else np.int64
+    numbers = packed_weights(layout, np.arange(1, size + 1, dtype=number).reshape(shape))
+    weight = np.empty(size + 1, packed.dtype)  # the last one takes the filling
+    for first in range(0, packed.size, UNPACKED):
+        behind = first + UNPACKED
+        weight[numbers[first:behind] - 1] = packed[first:behind]
+    return weight[:size].reshape(shape)
 
 
 class Packings:

@@ -29,7 +29,7 @@ def convolution(
     x: Operand,
     y: Operand,
     *,
-    weight: NDArray[Any] | Operand,
+    weight: NDArray[Any] | Operand | None = None,
     packed: NDArray[Any] | None = None,
     bias: NDArray[Any] | None = None,
     residual: Operand | None = None,
@@ -44,8 +44,9 @@ def convolution(
     x, y : Operand
         (images, channels, *spatial). x has the plan's strides within an image. y is in the plan's
         memory order, or some channels of an array in it. The strides of the batch are free.
-    weight : numpy.ndarray or Operand
-        In C order, of any shape; an Operand for the result of another step.
+    weight : numpy.ndarray or Operand, optional
+        In C order, of any shape; an Operand for the result of another step. It is not read where
+        there are packed ones.
     packed : numpy.ndarray, optional
         The weights as the plan wants them, if it does.
     bias : numpy.ndarray, optional
@@ -90,11 +91,15 @@ def convolution(
         CONVOLUTION,
     )
     constants = [array for array in (packed, bias) if array is not None]
-    if isinstance(weight, Operand):
+    if packed is not None:
+        weights = fixed(packed)
+    elif isinstance(weight, Operand):
         weights = weight
-    else:
+    elif weight is not None:
         weights = fixed(weight)
         constants.append(weight)
+    else:
+        raise ValueError("gconv: a convolution without weights")
     return written(
         Kind.CONVOLUTION,
         [

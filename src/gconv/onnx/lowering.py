@@ -7,7 +7,7 @@ and what these refuse, is run by ONNX's reference.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from gconv._call.geometry import Shape
 from gconv._engine import call
+from gconv._plan.items import Layout
 from gconv._steps import FIXED, Operand, Step, c_strides, copy
 from gconv.onnx.checking import naming
+from gconv.onnx.constants import Constants
 from gconv.onnx.graph import Graph, Node
 from gconv.onnx.memory import FOREVER, Root, View, in_order, new_view
 from gconv.onnx.shapes import Shapes
@@ -65,22 +67,23 @@ class Lowering:
     roots : list of Root
     results : list of str
         The values that the caller gets; each has a root of its own, in this order.
+    packed_bytes : int
+        Of the constants that were packed for these steps.
     """
 
     def __init__(
         self,
         graph: Graph,
         known: Shapes,
-        constants: Mapping[str, Array],
+        constants: Constants,
         inputs: Sequence[str],
         results: Sequence[str],
-        packed: Callable[[str, Any], Array | None],
     ) -> None:
         self.graph = graph
         self.known = known
         self.constants = constants
         self.results = list(results)
-        self.packed = packed
+        self.packed_bytes = 0
         self.entries: list[Entry] = []
         self.roots: list[Root] = []
         self.values: dict[str, View] = {}
@@ -137,6 +140,13 @@ class Lowering:
             return None
         found = self.known.folded.get(name)
         return self.constants.get(name) if found is None else found
+
+    def packed(self, name: str, layout: Layout) -> Array | None:
+        """A constant as the tiles of a layout read it; None where they read it as it is."""
+        packed, new = self.constants.by_name[name].packed(layout)
+        if packed is not None and new:
+            self.packed_bytes += packed.nbytes
+        return packed
 
     def view(self, name: str) -> View:
         """Where a value lies."""

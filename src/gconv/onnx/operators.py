@@ -109,18 +109,17 @@ def is_image(view: View) -> bool:
 @lowers("Convolution", domain=OURS)
 def convolution(low: Lowering, node: Node) -> None:
     """A convolution with weights that do not change."""
-    x = low.view(node.inputs[0])
-    weight = low.constant(node.inputs[1])
-    if weight is None:
+    x, weight = low.view(node.inputs[0]), node.inputs[1]
+    if weight not in low.constants:
         raise Refused
     float32(x)
     bias = low.constant(node.input(2))
     residual = low.in_order(node.inputs[3]) if node.input(3) else None
     if not is_image(x):
         x = low.in_order(node.inputs[0])
-    parameters = parameters_of(node, x.shape, weight.shape)
+    parameters = parameters_of(node, x.shape, low.known.shape[weight])
     y = result(low, node.outputs[0], residual, beside=[x])
-    convolve(low, parameters, x, y, (node.inputs[1], weight), bias, residual)
+    convolve(low, parameters, x, y, weight, bias, residual)
 
 
 def convolve(
@@ -128,14 +127,14 @@ def convolve(
     parameters: Parameters,
     x: View,
     y: View,
-    weight: tuple[str, Array] | View,
+    weight: str | View,
     bias: Array | None,
     residual: View | None,
     weight_image: int = 0,
     *,
     y_in_order: bool = True,
 ) -> None:
-    """Add the step of a convolution; a weight is a constant and its name, or a result."""
+    """Add the step of a convolution; a weight is the name of a constant, or a result."""
     if 0 in x.shape or 0 in y.shape:
         raise Refused
     if bias is not None and bias.shape != y.shape[1:2]:
@@ -149,13 +148,15 @@ def convolve(
     if plan.copied:
         raise Refused
     reads = [x, residual]
-    taps: steps.Operand | Array
+    taps: steps.Operand | Array | None = None
+    packed = None
     if isinstance(weight, View):
-        taps, packed = low.at(weight), None
+        taps = low.at(weight)
         reads.append(weight)
     else:
-        name, taps = weight
-        packed = low.packed(name, plan)
+        packed = low.packed(weight, plan.layout)
+        if packed is None:
+            taps = low.constant(weight)
     low.own(
         steps.convolution(
             plan, low.at(x), low.at(y), weight=taps, packed=packed, bias=bias,
@@ -224,9 +225,8 @@ def rows_as_image(view: View) -> View | None:
 @lowers("Linear", domain=OURS)
 def linear(low: Lowering, node: Node) -> None:
     """A product with a constant matrix: a 1 x 1 convolution of rows that are pixels."""
-    x = low.view(node.inputs[0])
-    weight = low.constant(node.inputs[1])
-    if weight is None:
+    x, weight = low.view(node.inputs[0]), node.inputs[1]
+    if weight not in low.constants:
         raise Refused
     float32(x)
     bias = low.constant(node.input(2))
@@ -236,7 +236,7 @@ def linear(low: Lowering, node: Node) -> None:
         image = rows_as_image(low.in_order(node.inputs[0]))
     if image is None:
         raise Refused
-    out, features = weight.shape
+    out, features = low.known.shape[weight]
     parameters = Parameters.of_convolution(
         node.op, 1, (out, features, 1), None, activation=node.attributes["activation"])
     y_in_order = image.shape[2] == 1 or out == 1
@@ -246,7 +246,7 @@ def linear(low: Lowering, node: Node) -> None:
     residual_image = None if residual is None else rows_as_image(residual)
     assert y_image is not None
     convolve(
-        low, parameters, image, y_image, (node.inputs[1], weight), bias, residual_image,
+        low, parameters, image, y_image, weight, bias, residual_image,
         y_in_order=y_in_order)
 
 

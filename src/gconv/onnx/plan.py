@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -13,6 +13,7 @@ from gconv._call import isa
 from gconv._call.geometry import Shape
 from gconv._engine.program import Program
 from gconv._steps import Step
+from gconv.onnx.constants import Constants
 from gconv.onnx.graph import Graph, Node
 from gconv.onnx.lowering import Lowering
 from gconv.onnx.memory import LINE_BYTES, Root, View, allocate
@@ -93,13 +94,12 @@ class Plan:
         self,
         graph: Graph,
         known: Shapes,
-        constants: Mapping[str, Array],
+        constants: Constants,
         inputs: Sequence[str],
         results: Sequence[str],
-        packed: Callable[[str, Any], Array | None],
         compute: Compute,
     ) -> None:
-        low = Lowering(graph, known, constants, inputs, results, packed)
+        low = Lowering(graph, known, constants, inputs, results)
         self.known = known
         self.inputs = tuple(inputs)
         self.results = [
@@ -133,7 +133,7 @@ class Plan:
         self.numbers = [n for n, entry in enumerate(low.entries) if entry.step is not None]
         self.program = Program(own, isa.steps())
         self.fixed_bytes = sum(array.nbytes for array in known.folded.values())
-        self.packed_bytes = 0
+        self.packed_bytes = low.packed_bytes
         self.whole = len(self.actions) == 1 and not isinstance(self.actions[0], ReferenceStep)
 
     @property

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias, overload
-from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +18,10 @@ from gconv._call import isa
 from gconv._call.arrays import as_array, is_list, list_as_array
 from gconv._call.geometry import Shape
 from gconv._call.threads import checked, resolve
-from gconv._engine import call
 from gconv._plan.choose import BoundedCache
-from gconv._plan.family import packed_weights
 from gconv.onnx.checking import NodeError
 from gconv.onnx.composed import OPERATORS
+from gconv.onnx.constants import Constants
 from gconv.onnx.eager import computed
 from gconv.onnx.graph import OURS, Graph, Info, Node
 from gconv.onnx.load import load
@@ -70,7 +68,7 @@ class Memory(NamedTuple):
     packed_weights : int
         Weights in the order in which kernels read them.
     constants : int
-        Those of the model, weights included.
+        Those of the model that the session holds as they are: others are held packed alone.
     """
 
     arena: int
@@ -84,17 +82,17 @@ class Model:
     Attributes
     ----------
     graph : Graph
+        Without its constants.
+    constants : Constants
     inputs : list of Info
         What `run` takes.
     """
 
-    def __init__(self, graph: Graph, inputs: Iterable[Info]) -> None:
+    def __init__(self, graph: Graph, constants: Constants, inputs: Iterable[Info]) -> None:
         self.graph = graph
+        self.constants = constants
         self.inputs = list(inputs)
-        self.constants = graph.constants
-        self.constant_bytes = sum(array.nbytes for array in self.constants.values())
-        self.plans: BoundedCache[Plan] = BoundedCache(PLAN_BYTES + 2 * self.constant_bytes)
-        self.packed: WeakValueDictionary[Any, Array] = WeakValueDictionary()
+        self.plans: BoundedCache[Plan] = BoundedCache(PLAN_BYTES + 2 * constants.nbytes)
         self.references: dict[int, Reference] = {}
         self.unplannable: set[int] = set()
         self.arenas: list[Array] = []
@@ -133,20 +131,8 @@ class Model:
 
     # ---- plans ----
 
-    def pack(self, name: str, plan: call.Plan) -> Array | None:
-        """A weight as a convolution's plan wants it, packed once for all that want the same."""
-        layout = plan.layout
-        key = layout.family.pack_key(layout)
-        if key is None:
-            return None
-        packed = self.packed.get((name, key))
-        if packed is None:
-            packed = packed_weights(layout, self.constants[name])
-            self.packed[name, key] = packed
-        return packed
-
     def plan_for(
-        self, key: tuple[Any, ...], nodes: Sequence[Node], constants: Mapping[str, Array],
+        self, key: tuple[Any, ...], nodes: Sequence[Node], constants: Constants,
         given: Mapping[str, tuple[Shape, np.dtype[Any]] | None], wanted: Sequence[str],
     ) -> Plan:
         """The plan of nodes for values of given shapes, from the cache or new."""
@@ -161,11 +147,7 @@ class Model:
         results = [name for name in dict.fromkeys((*wanted, *sorted(reads & made)))
                    if name in known.shape and (name in made or name in wanted)]
         inputs = [name for name, what in given.items() if what is not None]
-        held = {id(array) for array in self.packed.values()}
-        plan = Plan(self.graph, known, constants, inputs, results, self.pack,
-                    self.compute)
-        plan.packed_bytes = sum(
-            array.nbytes for array in list(self.packed.values()) if id(array) not in held)
+        plan = Plan(self.graph, known, constants, inputs, results, self.compute)
         self.plans.put(key, plan)
         return plan
 
@@ -188,7 +170,7 @@ class Model:
         rows: list[dict[str, Any]] | None,
     ) -> list[Any]:
         nodes: Sequence[Node] = self.graph.nodes
-        constants: Mapping[str, Array] = self.constants
+        constants = self.constants
         names = tuple(dict.fromkeys(wanted))
         key: tuple[Any, ...] = (names, isa.setting())
         found: dict[str, Any] = {}
@@ -205,7 +187,7 @@ class Model:
             if not plan.known.unplanned:
                 break
             values = {**values, **made}
-            constants = {**constants, **plan.known.folded}
+            constants = constants.beside(plan.known.folded)
             fresh: dict[str, Any] = {}
             for node in plan.known.unplanned:
                 begin = time.perf_counter_ns()
@@ -331,13 +313,16 @@ class InferenceSession:
         self._outputs = {info.name: info for info in source.outputs}
         self._output_names = tuple(info.name for info in source.outputs)
         self._named = shared_names([*source.inputs, *source.optional])
+        self._name = source.name
         # What the file says is read again for other optional inputs, and where sizes of one name
         # differ. Otherwise its weights need not be kept beside those that were made of them.
-        self._source = source if source.optional or self._named else None
+        again = source.optional or self._named
+        self._source = replace(source, constants={}) if again else None
+        self._constants = Constants(source.constants if again else {})
         first = prepared(source, frozenset()) if rewritten is None else rewritten
-        self._name = first.name
         self._models: dict[tuple[frozenset[str], bool], Model] = {
-            (frozenset(), True): Model(first, self._inputs.values())}
+            (frozenset(), True): self._model_of(
+                first, self._inputs.values(), self._constants.arrays())}
 
     def _model(
         self, given: frozenset[str], shapes: Mapping[str, Shape] = MappingProxyType({})
@@ -351,10 +336,18 @@ class InferenceSession:
         found = self._models.get((given, agree))
         if found is None:
             assert self._source is not None
-            graph = prepared(self._source, given, agree)
+            arrays = self._constants.arrays()
+            graph = prepared(replace(self._source, constants=arrays), given, agree)
             inputs = [*self._inputs.values(), *(self._optional[name] for name in sorted(given))]
-            found = self._models[given, agree] = Model(graph, inputs)
+            found = self._models[given, agree] = self._model_of(graph, inputs, arrays)
         return found
+
+    def _model_of(
+        self, graph: Graph, inputs: Iterable[Info], arrays: Mapping[str, Array]
+    ) -> Model:
+        """The model of a rewritten graph; what it has of the source's arrays is kept once."""
+        known = [(array, self._constants.by_name[name]) for name, array in arrays.items()]
+        return Model(replace(graph, constants={}), Constants(graph.constants, known), inputs)
 
     def _warn(self) -> None:
         nodes = self._model(frozenset()).by_reference()
@@ -370,9 +363,13 @@ class InferenceSession:
                 stacklevel=3)
 
     def __getstate__(self) -> dict[str, Any]:
-        rewritten = self._model(frozenset()).graph if self._source is None else None
+        graph, constants = self._source, self._constants
+        if graph is None:
+            model = self._model(frozenset())
+            graph, constants = model.graph, model.constants
+        whole = replace(graph, constants=constants.arrays())
         return {
-            "source": self._source or rewritten, "rewritten": rewritten,
+            "source": whole, "rewritten": whole if self._source is None else None,
             "num_threads": self._num_threads}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -526,13 +523,15 @@ class InferenceSession:
         Memory
         """
         model, plan = self._plan(shapes)
+        constants = model.constants.distinct
+        packings = {id(array) for constant in constants for array in constant.packings}
         packed = {
             id(array): array.nbytes
             for entry in plan.entries if entry.step is not None
-            for array in entry.step.keep
-            if any(array is each for each in list(model.packed.values()))
+            for array in entry.step.keep if id(array) in packings
         }
-        return Memory(plan.arena_bytes, sum(packed.values()), model.constant_bytes)
+        return Memory(
+            plan.arena_bytes, sum(packed.values()), sum(constant.held for constant in constants))
 
     def _plan(self, shapes: Mapping[str, Sequence[int]] | None) -> tuple[Model, Plan]:
         shapes = {} if shapes is None else shapes

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from gconv._call.geometry import Parameters, Shape
 from gconv.onnx.checking import POOLS, check_operands, check_result, naming
+from gconv.onnx.constants import Constants
 from gconv.onnx.graph import Graph, Node
 from gconv.onnx.load import CEILED, first_line, inference_decides, reason_of
 
@@ -69,7 +70,7 @@ def shapes_of(
     graph: Graph,
     nodes: Sequence[Node],
     given: Mapping[str, tuple[Shape, np.dtype[Any]] | None],
-    constants: Mapping[str, Array],
+    constants: Constants,
     compute: Callable[[Node, list[Array | None]], list[Array]],
     unplannable: set[int],
 ) -> Shapes:
@@ -81,7 +82,7 @@ def shapes_of(
     nodes : sequence of Node
     given : mapping
         Shape and dtype of each value that comes from outside; None for what is no tensor.
-    constants : mapping
+    constants : Constants
     compute : callable
         Runs a node on arrays.
     unplannable : set of int
@@ -93,9 +94,9 @@ def shapes_of(
     for name, what in given.items():
         if what is not None:
             known.shape[name], known.dtype[name] = what
-    for name, array in constants.items():
+    for name, constant in constants.by_name.items():
         if name not in known.shape:
-            known.shape[name], known.dtype[name] = array.shape, array.dtype
+            known.shape[name], known.dtype[name] = constant.shape, constant.dtype
     late: set[str] = set()  # values that only the next plan can know
     objects = {name for name, what in given.items() if what is None}
     for node in nodes:
@@ -121,7 +122,7 @@ def shapes_of(
 
 
 def _folds(
-    node: Node, known: Shapes, constants: Mapping[str, Array], graph: Graph
+    node: Node, known: Shapes, constants: Constants, graph: Graph
 ) -> bool:
     """Whether a node's results follow from what is known."""
     if node.op in RANDOM:
@@ -136,7 +137,7 @@ def _folds(
 def _fold(
     node: Node,
     known: Shapes,
-    constants: Mapping[str, Array],
+    constants: Constants,
     compute: Callable[[Node, list[Array | None]], list[Array]],
 ) -> bool:
     """Compute a node's results, unless they are large; whether that was done."""
@@ -179,7 +180,7 @@ def _large_result(node: Node, inputs: list[Array | None]) -> float:
     return math.inf
 
 
-def value_of(name: str, known: Shapes, constants: Mapping[str, Array]) -> Array | None:
+def value_of(name: str, known: Shapes, constants: Constants) -> Array | None:
     """The value of a name where it is known before anything runs."""
     found = known.folded.get(name)
     return constants.get(name) if found is None else found
@@ -189,7 +190,7 @@ def _results(
     node: Node,
     graph: Graph,
     known: Shapes,
-    constants: Mapping[str, Array],
+    constants: Constants,
     opsets: list[onnx.OperatorSetIdProto],
 ) -> dict[str, tuple[Shape, np.dtype[Any]]] | None:
     """Shapes and dtypes of a node's results; None where they are not known before it runs."""
@@ -301,12 +302,12 @@ def _padding_of_transposed(
     return tuple(pairs), tuple(more)
 
 
-def _convolution(node: Node, known: Shapes, constants: Mapping[str, Array]) -> Shape:
+def _convolution(node: Node, known: Shapes, constants: Constants) -> Shape:
     x, weight = known.shape[node.inputs[0]], known.shape[node.inputs[1]]
     return parameters_of(node, x, weight).applied_to(x).out_shape
 
 
-def _linear(node: Node, known: Shapes, constants: Mapping[str, Array]) -> Shape:
+def _linear(node: Node, known: Shapes, constants: Constants) -> Shape:
     x, weight = known.shape[node.inputs[0]], known.shape[node.inputs[1]]
     if x[-1] != weight[1]:
         raise ValueError(
@@ -314,7 +315,7 @@ def _linear(node: Node, known: Shapes, constants: Mapping[str, Array]) -> Shape:
     return (*x[:-1], weight[0])
 
 
-def _product(node: Node, known: Shapes, constants: Mapping[str, Array]) -> Shape:
+def _product(node: Node, known: Shapes, constants: Constants) -> Shape:
     a, b = list(known.shape[node.inputs[0]]), list(known.shape[node.inputs[1]])
     if node.attributes["transpose_a"]:
         a[-2:] = a[:-3:-1]
@@ -331,7 +332,7 @@ def _product(node: Node, known: Shapes, constants: Mapping[str, Array]) -> Shape
     return (*batch, *([] if alone[0] else [a[-2]]), *([] if alone[1] else [b[-1]]))
 
 
-def _elementwise(node: Node, known: Shapes, constants: Mapping[str, Array]) -> Shape:
+def _elementwise(node: Node, known: Shapes, constants: Constants) -> Shape:
     shapes = [known.shape[name] for name in node.inputs if name]
     try:
         return np.broadcast_shapes(*shapes)
@@ -340,11 +341,11 @@ def _elementwise(node: Node, known: Shapes, constants: Mapping[str, Array]) -> S
             f"shapes {' and '.join(map(str, shapes))} cannot be broadcast") from error
 
 
-def _as_x(node: Node, known: Shapes, constants: Mapping[str, Array]) -> Shape:
+def _as_x(node: Node, known: Shapes, constants: Constants) -> Shape:
     return known.shape[node.inputs[0]]
 
 
-OURS: dict[str, Callable[[Node, Shapes, Mapping[str, Array]], Shape]] = {
+OURS: dict[str, Callable[[Node, Shapes, Constants], Shape]] = {
     "Convolution": _convolution,
     "Linear": _linear,
     "Product": _product,

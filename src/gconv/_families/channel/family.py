@@ -356,12 +356,12 @@ class Channel(Family):
     def pack(self, layout: Layout, ordered: Array, packed: Array) -> None:
         """See the module."""
         p, lanes = layout.p, layout.lanes
-        ordered = ordered[:, :, layout.taps()[1]]
+        taps = layout.taps()[1]
         wide = layout.tile.vectors * lanes
         filled = -(-p.out_channels // lanes) * lanes
         blocks = packed.reshape(p.groups, filled * p.taps)
         for first in range(0, p.out_channels, wide):
-            block = ordered[:, first : first + wide].swapaxes(1, 2)  # [group][tap][channel]
+            block = ordered[:, first : first + wide, taps].swapaxes(1, 2)  # [group][tap][channel]
             lanes_here = min(wide, filled - first)
             to = blocks[:, first * p.taps : (first + lanes_here) * p.taps]
             to.reshape(p.groups, p.taps, lanes_here)[:, :, : block.shape[2]] = block

@@ -206,11 +206,11 @@ class ChannelsLast(Family):
         """See the module."""
         assert isinstance(layout, ChannelsLastLayout)
         p, lanes = layout.p, layout.lanes
-        rows = ordered.reshape(-1, p.taps)[:, layout.taps()[1]]
+        rows, taps = ordered.reshape(-1, p.taps), layout.taps()[1]
         for vector, first in zip(
             packed.reshape(-1, p.taps, lanes), layout.vectors.first, strict=True
         ):
-            block = rows[first : first + lanes].T
+            block = rows[first : first + lanes, taps].T
             vector[:, : block.shape[1]] = block
 
 

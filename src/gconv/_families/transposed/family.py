@@ -228,6 +228,11 @@ class Transposed(Family):
         last = layout.parts[-1]
         return last.packed_at + last.layout.family.packed_size(last.layout)
 
+    def elements(self, layout: Layout) -> int:
+        """Of all parts: they share no tap."""
+        assert isinstance(layout, TransposedLayout)
+        return sum(part.layout.family.elements(part.layout) for part in layout.parts)
+
     def pack_all(self, layout: Layout, weight: Array, packed: Array) -> None:
         """See the module."""
         assert isinstance(layout, TransposedLayout)
