@@ -282,6 +282,8 @@ def test_results_that_the_plan_cannot_write_have_no_step(rng):
     with pytest.raises(ValueError, match="2 images of x"):
         steps.convolution(plan_of(layer, x), place(0, x), place(1, y[:1]), weight=layer.weight,
                           images=2)
+    with pytest.raises(ValueError, match="without weights"):
+        steps.convolution(plan_of(layer, x), place(0, x), place(1, y), images=2)
     with pytest.raises(ValueError, match="cannot be packed"):
         steps.convolution(
             plan_of(layer, x), place(0, x), place(1, y), weight=layer.weight,

@@ -53,7 +53,8 @@ class Constant:
     @property
     def packings(self) -> list[Array]:
         """The packed forms that somebody keeps."""
-        return list(self._packed.values())
+        found = (reference() for reference in self._packed.valuerefs())
+        return [packed for packed in found if packed is not None]
 
     def as_it_is(self) -> Array:
         """The value; the kept form stays the kept one."""
