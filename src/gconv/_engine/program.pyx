@@ -56,11 +56,13 @@ vector_bytes = VECTOR_BYTES
 
 
 cdef enum:
-    # Below this a step runs on one thread: to wake the others and to wait for them takes about as
-    # long as they save. Measured on Zen 4, two threads, which waited for work: 1 to 3 us, in which
-    # one thread copies 90 to 270 KB each way within the second-level cache. (In a chain of twenty
-    # steps that pass 256 KB to each other, one thread and two were equally fast.)
-    SERIAL_WORK = 512 * 1024
+    # Below this a step runs on one thread, and a convolution below a fourth of what its plan says
+    # for one that is called alone: here the others wait awake, and they hold some of x, which one
+    # thread would have to fetch from their caches. Measured on Zen 4, two threads: MobileNetV3
+    # is 1.12 times as fast as with 512 KiB and the plan's own, GhostNet 1.03 to 1.16, MobileNetV2
+    # 1.04 to 1.06.
+    SERIAL_WORK = 96 * 1024
+    SERIAL_PART = 4
     FEW_BUFFERS = 32
     VECTOR_BYTES = 64  # of any instruction set, at most
 
@@ -218,7 +220,8 @@ cdef class Program:
                 r.plan.problem.x_image = r.convolution.x_image
                 plan.place_y(r.plan, r.convolution.y_image, r.convolution.pixel or plan.pixel)
                 r.weight_offset = 0 if r.step.place[2].buffer == FIXED else plan.weight_offset
-                r.serial = plan.flops * r.convolution.images < plan.serial_flops
+                r.serial = (SERIAL_PART * plan.flops * r.convolution.images
+                            < plan.serial_flops)
             self.count += 1
 
     def __dealloc__(self):
