@@ -72,7 +72,7 @@ LAYER_SHAPES = {
     "multiplier d2": (
         (2, 11, 9, 21), (55, 1, 3, 3), {"padding": 2, "dilation": (1, 2), "groups": 11},
         PIXELS),
-    "multiplier 2x3": ((1, 20, 9, 11), (60, 1, 2, 3), {"padding": 1, "groups": 20}, ACROSS),
+    "multiplier 2x3": ((1, 20, 9, 11), (60, 1, 2, 3), {"padding": 1, "groups": 20}, None),
     "few channels": ((1, 3, 9, 11), (30, 1, 3, 3), {"padding": 1, "groups": 3}, None),
     "one row": ((1, 40, 1, 13), (40, 1, 3, 3), {"padding": 1, "groups": 40}, PIXELS),
     "two rows": ((1, 40, 2, 1), (40, 1, 3, 3), {"padding": 1, "groups": 40}, PIXELS),
