@@ -453,6 +453,44 @@ def test_shapes_that_depend_on_data_run_right(rng):
         np.testing.assert_allclose(y, np.exp(x[x > 0]).sum(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("opset", [7, 8, 9, 13, 14, 17])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("how", ["constant scale", "given scale", "constant x"])
+def test_a_batch_norm_has_the_given_statistics_in_every_opset(rng, opset, dtype, how):
+    values = {name: rng.random(4) + 0.5 for name in ("scale", "shift", "mean", "var")}
+    values = {name: value.astype(dtype) for name, value in values.items()}
+    x = rng.standard_normal((2, 4, 3, 5)).astype(dtype)
+    tensor = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    feeds = {"z": x}
+    inputs = {"z": (tensor, x.shape)}
+    nodes = [helper.make_node("BatchNormalization", ["x", *values], ["n"]),
+             helper.make_node("Add", ["n", "z"], ["y"])]
+    constants = {**values, "x": x}
+    if how != "constant x":
+        nodes[0].input[0] = "z"
+        del constants["x"]
+    if how == "given scale":
+        inputs["scale"], feeds["scale"] = (tensor, (4,)), constants.pop("scale")
+    data = model(nodes, inputs, {"y": (tensor, None)}, constants, opset=opset)
+    (got,) = InferenceSession(data).run(None, feeds)
+    scale, shift, mean, var = (value.reshape(4, 1, 1) for value in values.values())
+    wanted = (x - mean) / np.sqrt(var + 1e-5) * scale + shift + x
+    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_constant_that_onnx_reference_cannot_compute_is_left_to_steps(rng):
+    """The windows of three axes of an image as large as this are beyond its own pool."""
+    x = rng.random((1, 3, 7, 5, 16)).astype(np.float32)
+    pool = helper.make_node("MaxPool", ["x"], ["p"], kernel_shape=[3] * 3, pads=[1] * 6)
+    add = helper.make_node("Add", ["p", "z"], ["y"])
+    data = model([pool, add], {"z": (FLOAT, x.shape)}, {"y": (FLOAT, None)}, {"x": x})
+    alone = model([pool], {"x": (FLOAT, x.shape)}, {"p": (FLOAT, None)})
+    z = np.zeros_like(x)
+    np.testing.assert_array_equal(
+        InferenceSession(data).run(None, {"z": z})[0],
+        InferenceSession(alone).run(None, {"x": x})[0])
+
+
 def test_float64_models_are_computed_in_float64(rng):
     nodes = [
         helper.make_node("Conv", ["x", "w", "b"], ["c"], pads=[1, 1]),

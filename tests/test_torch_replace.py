@@ -1261,6 +1261,13 @@ def train_for_a_call(model):
     model.eval()
 
 
+def forget_statistics(model):
+    """Let a normalisation use those of the batch alone."""
+    norm = model[1].bn1
+    norm.track_running_stats = False
+    norm.running_mean = norm.running_var = None
+
+
 @pytest.mark.parametrize("change", [
     exchange_followers, set_dilation, train_for_a_call, change_in_place,
     lambda model: model[0].__setitem__(2, nn.Tanh()),
@@ -1269,6 +1276,7 @@ def train_for_a_call(model):
     lambda model: model[1].bn2.train(),
     lambda model: gconv.torch.restore(model[1]),
     lambda model: gconv.torch.restore(model[1].bn1),
+    forget_statistics,
 ])
 @pytest.mark.filterwarnings("ignore")
 def test_torch_compile_notices_what_becomes_of_a_replaced_model(change):
@@ -1285,6 +1293,26 @@ def test_torch_compile_notices_what_becomes_of_a_replaced_model(change):
             change(wanted)
             for _ in range(2):
                 close(compiled(x), wanted(x))
+    torch._dynamo.reset()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_torch_compile_trains_normalisations_of_frozen_convolutions():
+    """Where convolutions want no gradients, the normalisations behind them may."""
+    theirs, model, x = replaced()
+    for each in (*theirs.modules(), *model.modules()):
+        if isinstance(each, nn.Conv2d):
+            each.requires_grad_(False)
+    torch._dynamo.reset()
+    compiled = torch.compile(model, backend="aot_eager")
+    compiled(x).square().sum().backward()
+    theirs(x).square().sum().backward()
+    pairs = list(zip(model.parameters(), theirs.parameters(), strict=True))
+    assert any(wanted.grad is not None for _, wanted in pairs)
+    for ours, wanted in pairs:
+        assert (ours.grad is None) == (wanted.grad is None)
+        if wanted.grad is not None:
+            torch.testing.assert_close(ours.grad, wanted.grad, rtol=1e-4, atol=1e-4)
     torch._dynamo.reset()
 
 

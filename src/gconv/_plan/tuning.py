@@ -129,6 +129,8 @@ class Tuning(NamedTuple):
     # The same of a result whose channels share sets of the first-level cache, as in planes of
     # 32 x 32 or 224 x 224.
     scatter_in_sets_cycles: float = 1.5
+    # The same of the last channels, which do not fill a vector.
+    scatter_one_cycles: float = 1.15
     # To begin the copy of a result, and for its memory: it counts where layers are small.
     copy_call_cycles: float = 800.0
     # To wait for a vector of x beyond what multiply-adds hide. Of 330 layers of width lanes, the

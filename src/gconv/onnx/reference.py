@@ -131,7 +131,42 @@ def cubic(
     return np.asarray(y)
 
 
-CORRECTED = [Pad, ConvTranspose, Resize]
+class BatchNormalization(OpRun):  # type: ignore[misc]
+    """BatchNormalization from opset 7 on. Before opset 14 onnx.reference mixes what it has been
+    given with the statistics of the batch, which are wanted only where more than one result is."""
+
+    def _run(
+        self,
+        x: NDArray[Any],
+        scale: NDArray[Any],
+        bias: NDArray[Any],
+        mean: NDArray[Any],
+        var: NDArray[Any],
+        epsilon: float | None = None,
+        momentum: float | None = None,
+        training_mode: int | None = None,
+        spatial: int | None = None,
+    ) -> tuple[NDArray[Any], ...]:
+        epsilon = 1e-5 if epsilon is None else epsilon
+        kept = 0.9 if momentum is None else momentum
+        by_channel = (-1, *[1] * (x.ndim - 2)) if spatial is None or spatial else x.shape[1:]
+        statistics: list[NDArray[Any]] = []
+        if training_mode or len(self.onnx_node.output) > 1:
+            others = tuple(axis for axis in range(x.ndim) if axis != 1 or spatial == 0)
+            batch = x.mean(axis=others), x.var(axis=others)
+            statistics = [
+                (old * kept + new.reshape(old.shape) * (1 - kept)).astype(old.dtype)
+                for old, new in zip((mean, var), batch, strict=True)
+            ]
+            statistics += [new.astype(x.dtype) for new in batch]
+            mean, var = batch
+        scale, bias, mean, var = (
+            value.reshape(by_channel) for value in (scale, bias, mean, var))
+        y = scale * (x - mean) / np.sqrt(var + epsilon) + bias
+        return (y.astype(x.dtype), *statistics[: len(self.onnx_node.output) - 1])
+
+
+CORRECTED = [Pad, ConvTranspose, Resize, BatchNormalization]
 
 
 class Reference:

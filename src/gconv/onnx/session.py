@@ -530,8 +530,8 @@ class InferenceSession:
             for entry in plan.entries if entry.step is not None
             for array in entry.step.keep if id(array) in packings
         }
-        return Memory(
-            plan.arena_bytes, sum(packed.values()), sum(constant.held for constant in constants))
+        held = {id(constant): constant.held for constant in (*constants, *self._constants.distinct)}
+        return Memory(plan.arena_bytes, sum(packed.values()), sum(held.values()))
 
     def _plan(self, shapes: Mapping[str, Sequence[int]] | None) -> tuple[Model, Plan]:
         shapes = {} if shapes is None else shapes

@@ -184,8 +184,20 @@ def _followers_of(convolution: Any) -> tuple[Any, str]:
             return nothing
         if isinstance(part, Follower):
             followers.append(part)
+    normalisation = _part(block, norm) if norm else None
+    if normalisation is not None and not _is_fixed(normalisation):
+        return nothing
     _running.rest = tuple(followers)
-    return _part(block, norm) if norm else None, activation
+    return normalisation, activation
+
+
+def _is_fixed(norm: Any) -> bool:
+    """Whether a normalisation has statistics of its own, and no parameter wants a gradient."""
+    if norm.running_mean is None or norm.running_var is None:
+        return False
+    return not torch.is_grad_enabled() or not any(
+        parameter is not None and parameter.requires_grad
+        for parameter in (norm.weight, norm.bias))
 
 
 def _part(module: Any, path: str) -> Any:

@@ -36,10 +36,13 @@ class ViaCOrder(Family):
         back = near_or_far(t.scatter_cycles, p, machine)
         if machine.share_sets(p.pixels):
             back = max(back, t.scatter_in_sets_cycles)
-        moved = back * p.out_channels * p.pixels
+        channels = p.groups * p.out_channels
+        last = channels % machine.lanes
+        moved = ((channels - last) * back + last * max(back, t.scatter_one_cycles)) * p.pixels
         if p.transposed:  # others count what they gather
-            moved += near_or_far(t.gather_cycles, p, machine) * p.in_channels * p.inputs
-        cycles = inner.cycles + p.groups * moved + t.copy_call_cycles
+            gathered = p.groups * p.in_channels * p.inputs
+            moved += near_or_far(t.gather_cycles, p, machine) * gathered
+        cycles = inner.cycles + moved + t.copy_call_cycles
         if not p.channels_last and not p.transposed:
             cycles = math.inf  # x is not a channels-last array of several columns
         return [(cycles, Tile(1, 1, inner=inner))]
