@@ -811,6 +811,20 @@ def remove_biases(model):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(
+    ("activation", "name", "value"),
+    [(nn.GELU(), "approximate", "tanh"), (nn.LeakyReLU(0.1), "negative_slope", 0.3),
+     (nn.ReLU6(), "max_val", 0.5), (nn.Hardtanh(-1, 1), "min_val", -0.25)],
+    ids=lambda value: value if isinstance(value, str) else "")
+def test_a_fused_activation_whose_settings_change_is_made_anew(activation, name, value):
+    """What activations read at every call is looked at again at every call."""
+    theirs, model, x = replaced(nn.Sequential(nn.Conv2d(3, 8, 3), activation).eval())
+    for each in (theirs, model):
+        setattr(each[1], name, value)
+    with torch.no_grad():
+        close(model(x), theirs(x))
+
+
 def swap_tensors(model):
     """Exchange the tensors of parameters, as `load_state_dict(assign=True)` does."""
     model.load_state_dict(

@@ -18,6 +18,7 @@ from gconv.torch._watch import Watch
 SETTINGS = (
     "stride", "padding", "dilation", "groups", "padding_mode", "output_padding",
     "_reversed_padding_repeated_twice", "eps", "min_val", "max_val", "negative_slope",
+    "approximate",
 )
 #: Shapes and strides of inputs that are remembered.
 MOST_SHAPES = 64
