@@ -332,6 +332,49 @@ def test_memory_says_what_runs_hold(rng):
     assert large.arena <= 3 * (8 * 8 * 6 * 5 * 4 + 128)
 
 
+@pytest.mark.parametrize("groups", [1, 12])
+@pytest.mark.parametrize("reader", ["rows", "convolution", "sum", "result", "both"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_convolution_of_rows_writes_rows_where_its_readers_take_them(
+        rng, groups, reader, threads):
+    """As in transformers with depthwise layers between matrix products: nothing is transposed."""
+    constants = {"w": rng.standard_normal((12, 12 // groups, 3, 3)).astype(np.float32),
+                 "v": rng.standard_normal((5, 12, 1, 1)).astype(np.float32),
+                 "m": rng.standard_normal((12, 12)).astype(np.float32),
+                 "image": np.array([2, 12, 6, 7]), "rows": np.array([2, 12, 42])}
+    nodes = [
+        helper.make_node("MatMul", ["x", "m"], ["p"]),
+        helper.make_node("Transpose", ["p"], ["q"], perm=[0, 2, 1]),
+        helper.make_node("Reshape", ["q", "image"], ["i"]),
+        helper.make_node("Conv", ["i", "w"], ["c"], pads=[1] * 4, group=groups),
+    ]
+    if reader in ("rows", "both"):
+        nodes += [helper.make_node("Reshape", ["c", "rows"], ["s"]),
+                  helper.make_node("Transpose", ["s"], ["t"], perm=[0, 2, 1]),
+                  helper.make_node("Tanh", ["t"], ["u"]),
+                  helper.make_node("MatMul", ["u", "m"], ["y"])]
+    outputs = {"y": (FLOAT, None)}
+    if reader == "convolution":
+        nodes.append(helper.make_node("Conv", ["c", "v"], ["y"]))
+    elif reader == "sum":
+        nodes.append(helper.make_node("Mul", ["c", "i"], ["y"]))
+    elif reader == "result":
+        outputs = {"c": (FLOAT, None)}
+    elif reader == "both":
+        nodes.append(helper.make_node("Mul", ["c", "i"], ["z"]))
+        outputs["z"] = (FLOAT, None)
+    data = model(nodes, {"x": (FLOAT, (2, 42, 12))}, outputs, constants)
+    x = rng.standard_normal((2, 42, 12)).astype(np.float32)
+    session = InferenceSession(data, num_threads=threads)
+    wanted = ReferenceEvaluator(data).run(None, {"x": x})
+    for _ in range(2):
+        for got, want in zip(session.run(None, {"x": x}), wanted, strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+    steps = [row["runs"] for row in session.explain({"x": x.shape})]
+    if reader == "rows":
+        assert "transpose" not in steps, steps
+
+
 # ---- processes and threads ----------------------------------------------------------------------
 
 

@@ -171,6 +171,24 @@ class Lowering:
         self.assign(name, view)
         return view
 
+    def channels_last(self, name: str) -> View:
+        """A place for a value of the node at hand whose channels are neighbours."""
+        view = self.new_value(self.known.shape[name])
+        batch, channels, *size = view.shape
+        order = (0, len(size) + 1, *range(1, len(size) + 1))
+        shape = (batch, *size, channels)
+        view = view._replace(shape=shape, strides=c_strides(shape)).transposed(order)
+        self.assign(name, view)
+        return view
+
+    def forget(self, name: str) -> None:
+        """Take back where a value lies."""
+        self.values.pop(name).root.values.remove(name)
+
+    def readers(self, name: str) -> list[Node]:
+        """The nodes of the plan that read a value, once for each use."""
+        return [node for node in self.known.planned for read in node.reads if read == name]
+
     def ends_here(self, view: View) -> bool:
         """Whether nobody needs what shares memory with a view once the node at hand has run."""
         root = view.root

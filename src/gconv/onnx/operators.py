@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,7 +21,7 @@ from gconv._call.run import image_strides
 from gconv._plan import choose
 from gconv._plan.problem import NO_EPILOGUE, Epilogue, epilogue_of
 from gconv.onnx.graph import OURS, Node
-from gconv.onnx.lowering import FLOAT32, Lowering, Refused, parts_of
+from gconv.onnx.lowering import FLOAT32, VIEWING, Lowering, Refused, parts_of
 from gconv.onnx.memory import View, in_order
 from gconv.onnx.resizing import tables_of
 from gconv.onnx.shapes import parameters_of
@@ -106,6 +107,25 @@ def is_image(view: View) -> bool:
         (*shape[1:], pixel), (*strides[1:], 1))
 
 
+def is_channels_last(view: View) -> bool:
+    """Whether the channels of each pixel are neighbours, and the columns are not."""
+    return view.shape[1] > 1 and view.strides[1] == 1 and not in_order(
+        view.shape[1:], view.strides[1:])
+
+
+def wants_channels_last(low: Lowering, name: str) -> bool:
+    """Whether a value may lie so: it has no place yet, and its readers take strides. Between
+    others an order that changes costs more than it gains."""
+    shape = low.known.shape[name]
+    return (
+        name not in low.targets
+        and shape[1] > 1 and math.prod(shape[2:]) > 1
+        and all(reader.is_onnx(*VIEWING) or (
+                    reader.is_ours("Convolution") and name not in reader.inputs[1:])
+                for reader in low.readers(name))
+    )
+
+
 @lowers("Convolution", domain=OURS)
 def convolution(low: Lowering, node: Node) -> None:
     """A convolution with weights that do not change."""
@@ -118,8 +138,14 @@ def convolution(low: Lowering, node: Node) -> None:
     if not is_image(x):
         x = low.in_order(node.inputs[0])
     parameters = parameters_of(node, x.shape, low.known.shape[weight])
-    y = result(low, node.outputs[0], residual, beside=[x])
-    convolve(low, parameters, x, y, weight, bias, residual)
+    name = node.outputs[0]
+    if residual is None and is_channels_last(x) and wants_channels_last(low, name):
+        y = low.channels_last(name)
+        with suppress(Refused):
+            return convolve(low, parameters, x, y, weight, bias, None, y_in_order=False)
+        low.forget(name)
+    y = result(low, name, residual, beside=[x])
+    return convolve(low, parameters, x, y, weight, bias, residual)
 
 
 def convolve(
