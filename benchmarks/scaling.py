@@ -7,9 +7,8 @@ Usage::
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -18,60 +17,39 @@ from gconv._bench.contenders import load_contenders
 from gconv._bench.layers import Layer
 from gconv._bench.options import Parser, add_rounds, add_rows, add_thread_counts
 from gconv._bench.progress import tracked
-from gconv._bench.timing import (
-    DISTURBED,
-    Schedule,
-    Timing,
-    no_gc,
-    quietly,
-    settle,
-    turn,
-    warm_allocator,
-)
+from gconv._bench.timing import DISTURBED, Schedule, interleave, settle, warm_allocator
 
 
 def scaling(layer: Layer, counts: list[int], schedule: Schedule) -> str:
     """One line of the table; thread counts are interleaved like contenders."""
     (contender,), _ = load_contenders(["layer"])
     x, weight = layer.arrays()
-    calls = {count: contender.prepare(layer, x, weight, count).call for count in counts}
-    timings = in_turn(calls, schedule)
+    calls = {
+        str(count): contender.prepare(layer, x, weight, count).call for count in counts
+    }
     most = max(counts)
+
+    @contextmanager
+    def pinned(count: str) -> Iterator[None]:
+        """Pin the threads for a turn: GCC's OpenMP runtime ends those that a smaller number leaves
+        over, and new ones inherit the CPU of the thread that calls."""
+        settle()
+        try:
+            affinity.pin_workers(calls[count], int(count))
+            yield
+        finally:
+            affinity.release()
+
+    timings = interleave(calls, schedule, around=pinned)
     copies = machine.CopyProbe(layer.compulsory_bytes, most)
     bandwidth = float(np.percentile([copies.rate() for _ in range(5)], 75))
     memory = layer.compulsory_bytes / bandwidth > layer.flops_inside / machine.peak_flops(most)
-    base = timings[min(counts)].seconds
+    base = timings[str(min(counts))].seconds
     cells = [f"{layer.flops / timing.seconds / 1e9:8.1f}" for timing in timings.values()]
     cells += [f"{base / timing.seconds:6.2f} x" for timing in timings.values()]
     notes = ["memory-bound"] * memory
     notes += ["disturbed"] * any(timing.waited > DISTURBED for timing in timings.values())
     return f"{layer.name:24} {layer.flops / 1e6:9.1f} {' '.join(cells)}  {' '.join(notes)}"
-
-
-def in_turn(calls: dict[int, Callable[[], Any]], schedule: Schedule) -> dict[int, Timing]:
-    """Time calls on several numbers of threads, in rounds.
-
-    Threads are pinned anew for each turn: GCC's OpenMP runtime ends those that a smaller number
-    leaves over, and new ones inherit the CPU of the thread that calls.
-    """
-    samples: dict[int, list[float]] = {count: [] for count in calls}
-    shares: dict[int, list[float]] = {count: [] for count in calls}
-    with no_gc():
-        for _ in range(schedule.rounds):
-            for count, call in calls.items():
-                settle()
-                try:
-                    affinity.pin_workers(call, count)
-                    seconds = schedule.turn_seconds
-                    times, waited = quietly(partial(turn, call, seconds), seconds)
-                finally:
-                    affinity.release()
-                samples[count] += times
-                shares[count].append(waited)
-    return {
-        count: Timing(float(np.percentile(samples[count], 25)), float(np.mean(shares[count])))
-        for count in calls
-    }
 
 
 def main(argv: list[str] | None = None) -> int:

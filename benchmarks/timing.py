@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise, repeat
@@ -148,6 +148,7 @@ def interleave(
     calls: Mapping[str, Callable[[], Any]],
     schedule: Schedule,
     between: Callable[[], None] = lambda: None,
+    around: Callable[[str], AbstractContextManager[Any]] = nullcontext,
 ) -> dict[str, Timing]:
     """Time contenders in rounds; in each round every one of them gets a turn.
 
@@ -159,6 +160,8 @@ def interleave(
         Rounds, and the length of a contender's turn in each of them.
     between
         Run at the end of each round.
+    around
+        Gets a contender's name; what it returns is entered for each of its turns.
     """
     samples: dict[str, list[float]] = {name: [] for name in calls}
     waited: dict[str, list[float]] = {name: [] for name in calls}
@@ -169,7 +172,8 @@ def interleave(
             shift = index % max(1, len(names))
             for name in names[shift:] + names[:shift]:
                 call, seconds = calls[name], schedule.turn_seconds
-                times, share = quietly(partial(turn, call, seconds), seconds)
+                with around(name):
+                    times, share = quietly(partial(turn, call, seconds), seconds)
                 samples[name] += times
                 waited[name].append(share)
             settle()

@@ -92,10 +92,12 @@ class Lowering:
         self.results_at: dict[str, View] = {}
         self.index = 0  # of the node that is being lowered
         self.last_use: dict[str, int] = {}
+        self.readers: dict[str, list[Node]] = {}
         self.makers: dict[str, Node] = {}
         for index, node in enumerate(known.planned):
             for name in node.reads:
                 self.last_use[name] = index
+                self.readers.setdefault(name, []).append(node)
             for name in node.writes:
                 self.makers[name] = node
         for name in results:
@@ -173,21 +175,15 @@ class Lowering:
 
     def channels_last(self, name: str) -> View:
         """A place for a value of the node at hand whose channels are neighbours."""
-        view = self.new_value(self.known.shape[name])
-        batch, channels, *size = view.shape
-        order = (0, len(size) + 1, *range(1, len(size) + 1))
-        shape = (batch, *size, channels)
-        view = view._replace(shape=shape, strides=c_strides(shape)).transposed(order)
+        batch, channels, *size = self.known.shape[name]
+        view = self.new_value((batch, *size, channels)).transposed(
+            (0, len(size) + 1, *range(1, len(size) + 1)))
         self.assign(name, view)
         return view
 
     def forget(self, name: str) -> None:
         """Take back where a value lies."""
         self.values.pop(name).root.values.remove(name)
-
-    def readers(self, name: str) -> list[Node]:
-        """The nodes of the plan that read a value, once for each use."""
-        return [node for node in self.known.planned for read in node.reads if read == name]
 
     def ends_here(self, view: View) -> bool:
         """Whether nobody needs what shares memory with a view once the node at hand has run."""

@@ -122,7 +122,7 @@ def wants_channels_last(low: Lowering, name: str) -> bool:
         and shape[1] > 1 and math.prod(shape[2:]) > 1
         and all(reader.is_onnx(*VIEWING) or (
                     reader.is_ours("Convolution") and name not in reader.inputs[1:])
-                for reader in low.readers(name))
+                for reader in low.readers.get(name, []))
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from gconv.onnx.fusing.affine import Affine, Vector, affine_of, channels_of, scale_shift, usable
-from gconv.onnx.fusing.epilogue import TAKERS
+from gconv.onnx.fusing.epilogue import TAKERS, is_activation
 from gconv.onnx.graph import OURS, Graph, Node
 
 
@@ -19,23 +19,17 @@ def pass_on(graph: Graph) -> None:
     """Put scales, shifts and activations behind concatenations before them."""
     for node in list(graph.nodes):
         while node.is_onnx("Concat"):
-            reader = graph.only_reader(node.outputs[0])
-            parts = None
-            if reader is not None and is_activation(reader):
-                parts = activated(graph, node, reader)
-            elif reader is not None:
-                parts = scaled(graph, node, reader)
-            if reader is None or parts is None:
+            reader, before = graph.only_reader(node.outputs[0]), makers(graph, node)
+            if reader is None or before is None:
+                break
+            pushed = activated if is_activation(reader) else scaled
+            parts = pushed(graph, node, before, reader)
+            if parts is None:
                 break
             whole = replace(
                 node, inputs=[part.outputs[0] for part in parts], outputs=reader.outputs)
             graph.replace([node, reader], [*parts, whole])
             node = whole
-
-
-def is_activation(node: Node) -> bool:
-    """Whether a node applies an activation, and nothing else."""
-    return node.is_ours("Elementwise") and node.attributes["function"] == "identity"
 
 
 def makers(graph: Graph, node: Node) -> list[Node] | None:
@@ -49,10 +43,11 @@ def makers(graph: Graph, node: Node) -> list[Node] | None:
     return found
 
 
-def activated(graph: Graph, node: Node, reader: Node) -> list[Node] | None:
+def activated(
+    graph: Graph, node: Node, before: list[Node], reader: Node
+) -> list[Node] | None:
     """Nodes that activate the parts, where each is made by what can do that as well."""
-    before = makers(graph, node)
-    if before is None or not all(
+    if not all(
         maker.is_ours(*TAKERS) and maker.attributes["activation"] is None for maker in before
     ):
         return None
@@ -63,10 +58,10 @@ def activated(graph: Graph, node: Node, reader: Node) -> list[Node] | None:
     ]
 
 
-def scaled(graph: Graph, node: Node, reader: Node) -> list[Node] | None:
+def scaled(graph: Graph, node: Node, before: list[Node], reader: Node) -> list[Node] | None:
     """Nodes that scale and shift the parts, where each is made by what can take that up."""
-    before, rank = makers(graph, node), graph.rank(node.inputs[0])
-    if before is None or rank is None or node.attributes["axis"] not in (1, 1 - rank):
+    rank = graph.rank(node.inputs[0])
+    if rank is None or node.attributes["axis"] not in (1, 1 - rank):
         return None
     sizes = [size for maker in before if (size := channels_made(graph, maker)) is not None]
     found = affine_of(graph, reader, rank, 1)

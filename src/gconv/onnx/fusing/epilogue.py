@@ -15,10 +15,15 @@ TAKERS = ("Convolution", "Linear", "Product", "Elementwise", "ScaleShift")
 PRODUCTS = {"Convolution": 3, "Linear": 3, "Product": 2}  # and where their residual stands
 
 
+def is_activation(node: Node) -> bool:
+    """Whether a node applies an activation, and nothing else."""
+    return node.is_ours("Elementwise") and node.attributes["function"] == "identity"
+
+
 def take_activations(graph: Graph) -> None:
     """Let operators apply the activation behind them."""
     for node in list(graph.nodes):
-        if not node.is_ours("Elementwise") or node.attributes["function"] != "identity":
+        if not is_activation(node):
             continue
         x = node.inputs[0]
         before = graph.producer(x)
