@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ import gconv
 
 torch = oracle("torch")
 import gconv.torch  # noqa: E402  # needs PyTorch
+from gconv._bench.zoo import import_timm  # noqa: E402
 from gconv.torch import _layer, _replace  # noqa: E402
 
 prune = oracle("torch.nn.utils.prune")
@@ -1307,6 +1309,71 @@ def test_torch_compile_notices_what_becomes_of_a_replaced_model(change):
             change(wanted)
             for _ in range(2):
                 close(compiled(x), wanted(x))
+    torch._dynamo.reset()
+
+
+class Shifted(nn.ReLU):
+    """An activation that is another than its base class."""
+
+    def forward(self, x):
+        return super().forward(x) + 1
+
+
+def bounded():
+    """Return a block whose activations have settings of their own."""
+    return settled(nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU6(), nn.Conv2d(8, 8, 3, groups=8), nn.GELU(),
+    ))
+
+
+def with_timm():
+    """Return a block with timm's normalisation, which holds its activation."""
+    timm = oracle("timm") if find_spec("timm") is None else import_timm()
+    norm = timm.layers.BatchNormAct2d(8)
+    return settled(nn.Sequential(nn.Conv2d(3, 8, 3), norm, nn.Conv2d(8, 4, 1)))
+
+
+class Wayward(nn.Module):
+    """A block that looks at what it hands on, once it is told to."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)
+        self.way = "straight"
+
+    def forward(self, x):
+        y = self.conv(x)
+        if self.way == "doubled":
+            y = y * 2
+        return y if self.way == "short" else self.bn(y)
+
+
+@pytest.mark.parametrize(("model", "change"), [
+    (net, lambda model: setattr(model[0][1], "forward", lambda x: x + 1)),
+    (net, lambda model: setattr(model[0][2], "forward", lambda x: x + 1)),
+    (bounded, lambda model: setattr(model[2], "max_val", 0.5)),
+    (bounded, lambda model: setattr(model[2], "min_val", -0.5)),
+    (bounded, lambda model: setattr(model[4], "approximate", "tanh")),
+    (with_timm, lambda model: setattr(model[1], "act", Shifted())),
+    (with_timm, lambda model: setattr(model[1], "forward", lambda x: x + 1)),
+    (with_timm, lambda model: setattr(model[1].act, "forward", lambda x: x + 1)),
+    (lambda: settled(Wayward()), lambda model: setattr(model, "way", "doubled")),
+    (lambda: settled(Wayward()), lambda model: setattr(model, "way", "short")),
+])
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.filterwarnings("ignore")
+def test_torch_compile_notices_what_follows_a_convolution(model, change, late):
+    """What a convolution has done the work of is called with its result, and does what it did."""
+    theirs, model, x = replaced(model())
+    torch._dynamo.reset()
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    with torch.no_grad():
+        if late:
+            close(compiled(x), theirs(x))
+        change(model)
+        change(theirs)
+        for _ in range(2):
+            close(compiled(x), theirs(x))
     torch._dynamo.reset()
 
 

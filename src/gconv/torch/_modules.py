@@ -46,6 +46,7 @@ class _Running(threading.local):
         # the modules that are to pass on what they are called with next.
         self.traced: torch.nn.Module | None = None
         self.rest: tuple[torch.nn.Module, ...] = ()
+        self.result: torch.Tensor | None = None  # what the first of them is to be called with
 
 
 _running = _Running()
@@ -155,6 +156,8 @@ def _compiled(self: Any, forward: Callable[..., Any], *args: Any, **kwargs: Any)
     y = torch.ops.gconv.convolution(
         x, [tensors[key] for key in names], 0.0 if norm is None else norm.eps,
         _operators.description(name, numbers, self.groups, names, activation))
+    if _running.rest:
+        _running.result = y
     return y if batched else y.squeeze(0)
 
 
@@ -175,13 +178,21 @@ def _followers_of(convolution: Any) -> tuple[Any, str]:
         return nothing
     followers = []
     while parts:
-        name, kind, modal, *parts = parts
+        name, kind, settings, *parts = parts
         part = _part(block, name)
         if (
-            not isinstance(part, _kinds[kind]) or len(part._forward_hooks)
-            or len(part._forward_pre_hooks) or (modal and part.training)
+            type(part) is not _kinds[kind] or len(part._forward_hooks)
+            or len(part._forward_pre_hooks)
+            # torch.compile looks again at an attribute, but not at the __dict__ alone.
+            or (hasattr(part, "forward") and "forward" in vars(part))
         ):
             return nothing
+        for setting in settings.split(";")[:-1]:
+            key, _, value = setting.partition("=")
+            now = getattr(part, key)
+            # As numbers: torch.compile does not look again at the text of a float.
+            if now != (value if isinstance(now, str) else float(value)):
+                return nothing
         if isinstance(part, Follower):
             followers.append(part)
     normalisation = _part(block, norm) if norm else None
@@ -224,7 +235,7 @@ class Follower(Swapped):
     def call(self: Any, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         rest = _running.rest
         if rest:
-            if rest[0] is self and len(args) == 1:
+            if rest[0] is self and len(args) == 1 and args[0] is _running.result:
                 _running.rest = rest[1:]
                 return args[0]
         elif not _is_compiling() and len(args) == 1:
@@ -307,6 +318,8 @@ class Link(NamedTuple):
 
 # The classes of followers and their parts, which `Link.traced` names.
 _kinds: dict[str, Any] = {}
+# What decides what an activation computes.
+_ACTIVATION_SETTINGS = "min_val", "max_val", "negative_slope", "approximate"
 
 
 def traced_link(block: torch.nn.Module, link: Link, norm: str, activation: str) -> Link:
@@ -315,7 +328,7 @@ def traced_link(block: torch.nn.Module, link: Link, norm: str, activation: str) 
     That is one text, since a text is one thing to look at at every call of a compiled model, and a
     tuple or a class as many as it has members: the names of the convolution and of the
     normalisation, gconv's name for the activation, and for each follower and its parts the name,
-    the class, and whether it matters that it is in training mode.
+    the class, and the settings that the operator does not look at itself.
 
     Parameters
     ----------
@@ -333,7 +346,11 @@ def traced_link(block: torch.nn.Module, link: Link, norm: str, activation: str) 
             kind: Any = type(part)
             word = f"{kind.__module__}.{kind.__qualname__}:{id(kind)}"
             _kinds[word] = kind
-            words += [inner, word, "modal" if _is_modal(part) else ""]
+            settings = [
+                f"{key}={getattr(part, key)};" for key in _ACTIVATION_SETTINGS if key in vars(part)
+            ]
+            settings += ["training=0;"] if _is_modal(part) else []
+            words += [inner, word, "".join(settings)]
     text = " ".join(words)
     return link._replace(traced=text if len(text.split()) == sum(map(bool, words)) else "")
 
@@ -403,9 +420,14 @@ class Block(Swapped):
         if _is_compiling():
             outside, _running.traced = _running.traced, self
             try:
-                return forward(self, *args)
+                result = forward(self, *args)
+                if _running.rest:
+                    # Its forward has not called what follows a convolution: see below.
+                    _running.rest, _running.traced = (), None
+                    result = forward(self, *args)
+                return result
             finally:
-                _running.traced = outside
+                _running.traced, _running.rest, _running.result = outside, (), None
         outer, marked = _running.block, _running.marked
         _running.block = state
         try:
