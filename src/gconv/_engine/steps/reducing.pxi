@@ -23,6 +23,7 @@ struct_sizes["REDUCE"] = sizeof(ReducePlan)
 cdef enum:
     SUMS = 4  # vectors
     SUMMANDS = 32  # of each lane in a block
+    ROWS = 4  # kept positions that are reduced together
 
 
 cdef inline Py_ssize_t block_size() noexcept nogil:
@@ -46,20 +47,26 @@ cdef inline sum_t neutral(Reduction OPERATION) noexcept nogil:
     return 0
 
 
+cdef inline vec of_pairs(vec a, vec b, Reduction OPERATION) noexcept nogil:
+    """The pairs of neighbours of a, then those of b."""
+    return reduced(even_places(a, b), odd_places(a, b), OPERATION)
+
+
 cdef inline sum_t of_lanes(vec v, Reduction OPERATION) noexcept nogil:
     """The lanes of a vector, reduced in pairs of neighbours, and pairs of pairs."""
     cdef sum_t lanes[LANES_AT_MOST]
     cdef Py_ssize_t width = 1
     while width < LANES:
-        v = reduced(even_places(v, v), odd_places(v, v), OPERATION)
+        v = of_pairs(v, v, OPERATION)
         width *= 2
     store_sum(lanes, v)
     return lanes[0]
 
 
-cdef inline sum_t of_vectors(vec sums[SUMS], Reduction OPERATION) noexcept nogil:
-    return of_lanes(reduced(reduced(sums[0], sums[1], OPERATION),
-                            reduced(sums[2], sums[3], OPERATION), OPERATION), OPERATION)
+cdef inline vec as_one(vec sums[SUMS], Reduction OPERATION) noexcept nogil:
+    """The lanes of four vectors, each reduced to one."""
+    return reduced(reduced(sums[0], sums[1], OPERATION), reduced(sums[2], sums[3], OPERATION),
+                   OPERATION)
 
 
 cdef inline double joined(double a, double b, Reduction OPERATION) noexcept nogil:
@@ -100,9 +107,31 @@ cdef inline double reduce_row(const sum_t* x, Py_ssize_t n, Reduction OPERATION)
     while i < n:
         clear_sums(sums, OPERATION)
         reduce_block(sums, x + i, min(block_size(), n - i), OPERATION)
-        total = joined(total, of_vectors(sums, OPERATION), OPERATION)
+        total = joined(total, of_lanes(as_one(sums, OPERATION), OPERATION), OPERATION)
         i += block_size()
     return total
+
+
+cdef inline void reduce_rows(
+    const sum_t* const x[ROWS], Py_ssize_t n, sum_t total[ROWS], Reduction OPERATION
+) noexcept nogil:
+    """Rows of a block at most, each as `reduce_along` does it, whose lanes are reduced together."""
+    cdef vec rows[ROWS]
+    cdef vec sums[SUMS]
+    cdef sum_t lanes[LANES_AT_MOST]
+    cdef Py_ssize_t row, width = ROWS
+    for row in range(ROWS):
+        clear_sums(sums, OPERATION)
+        reduce_block(sums, x[row], n, OPERATION)
+        rows[row] = as_one(sums, OPERATION)
+    rows[0] = of_pairs(of_pairs(rows[0], rows[1], OPERATION),
+                       of_pairs(rows[2], rows[3], OPERATION), OPERATION)
+    while width < LANES:
+        rows[0] = of_pairs(rows[0], rows[0], OPERATION)
+        width *= 2
+    store_sum(lanes, rows[0])
+    for row in range(ROWS):
+        total[row] = lanes[row]
 
 
 cdef inline double reduce_along(
@@ -130,7 +159,7 @@ cdef inline double reduce_along(
             i += n
             pending += n
             if pending >= block_size() or (run == p.runs - 1 and i == p.size):
-                total = joined(total, of_vectors(sums, OPERATION), OPERATION)
+                total = joined(total, of_lanes(as_one(sums, OPERATION), OPERATION), OPERATION)
                 clear_sums(sums, OPERATION)
                 pending = 0
         if run < p.runs - 1:
@@ -209,6 +238,34 @@ cdef void reduce_to_sum(
     reduce_by(p, x, columns, total, SUM)
 
 
+cdef Py_ssize_t reduce_short_rows(
+    const ReducePlan* p, char* const* at, Py_ssize_t first, Py_ssize_t last
+) noexcept nogil:
+    """Kept positions whose elements are one run, as many as are whole groups of ROWS; the first
+    that is left."""
+    cdef const sum_t* x[ROWS]
+    cdef sum_t* y[ROWS]
+    cdef sum_t total[ROWS]
+    cdef Walk walk
+    cdef Py_ssize_t row
+    walk_to(&walk, &p.kept, first)
+    while first + ROWS <= last:
+        for row in range(ROWS):
+            x[row] = <const sum_t*>at[0] + walk.offset[0]
+            y[row] = <sum_t*>at[1] + walk.offset[1]
+            walk_on(&walk, &p.kept)
+        if p.operation == MAX:
+            reduce_rows(x, p.size, total, MAX)
+        elif p.operation == MIN:
+            reduce_rows(x, p.size, total, MIN)
+        else:
+            reduce_rows(x, p.size, total, SUM)
+        for row in range(ROWS):
+            y[row][0] = joined(neutral(p.operation), total[row], p.operation) / p.count
+        first += ROWS
+    return first
+
+
 cdef void reduce_items(
     const void* own, char* const* at, Py_ssize_t first, Py_ssize_t last, char* scratch
 ) noexcept nogil:
@@ -216,13 +273,18 @@ cdef void reduce_items(
     cdef reduce_function reduce = reduce_to_sum
     cdef double total[SUMS * LANES_AT_MOST]
     cdef Walk walk
-    cdef Py_ssize_t begin, end, v, columns, block = first % p.blocks
+    cdef Py_ssize_t begin, end, v, columns, block
     cdef const sum_t* x
     cdef sum_t* y
     if p.operation == MAX:
         reduce = reduce_to_max
     elif p.operation == MIN:
         reduce = reduce_to_min
+    if not p.across and p.runs == 1 and p.x_step == 1 and p.size <= block_size():
+        first = reduce_short_rows(p, at, first, last)
+        if first == last:
+            return
+    block = first % p.blocks
     walk_to(&walk, &p.kept, first // p.blocks)
     while first < last:
         x = <const sum_t*>at[0] + walk.offset[0]
