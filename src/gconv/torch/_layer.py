@@ -11,6 +11,7 @@ from torch._prims_common import suggest_memory_format
 
 from gconv._api import from_torch
 from gconv._api.layers import Layer
+from gconv.torch._memory import empty
 from gconv.torch._swap import STATE
 from gconv.torch._watch import Watch
 
@@ -103,14 +104,14 @@ class TorchLayer:
             if len(self._ready) >= MOST_SHAPES:
                 self._ready.clear()
             self._ready[key] = way
-        layer, shape, strides, order = way
+        layer, shape, strides, size, order = way
         if order is not None:
             x = x.contiguous(memory_format=order)
         try:
             array = x.numpy()
         except (RuntimeError, TypeError):  # a negated view, a sparse tensor and their like
             return None
-        y = torch.empty_strided(shape, strides, dtype=x.dtype)
+        y = empty(shape, strides, x.dtype, size)
         layer(array, out=y.numpy(), num_threads=torch.get_num_threads())
         return y
 
@@ -134,8 +135,8 @@ class TorchLayer:
             raise Refused(str(error).removeprefix(f"{from_torch.NAME}: ")) from error
 
     def _way_for(self, x: Any) -> Any:
-        """The layer for such an x, shape and strides of the result, and the memory order that x
-        has to be brought to; None where PyTorch refuses x."""
+        """The layer for such an x, shape, strides and bytes of the result, and the memory order
+        that x has to be brought to; None where PyTorch refuses x."""
         y = _like_theirs(self.modules[0], x)
         if y is None:
             return None
@@ -151,7 +152,7 @@ class TorchLayer:
         last = wanted is order if wanted is not None else x_last and not x.is_contiguous()
         if last not in self._layers:
             self._layers.setdefault(last, self._new_layer())
-        return self._layers[last], tuple(y.shape), y.stride(), wanted
+        return self._layers[last], tuple(y.shape), y.stride(), y.nbytes, wanted
 
 
 def _check_weight(module: Any) -> None:

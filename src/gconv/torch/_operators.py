@@ -18,6 +18,7 @@ import torch
 import gconv
 from gconv._api.layers import Layer
 from gconv.torch._layer import MOST_SHAPES, memory_format
+from gconv.torch._memory import empty
 from gconv.torch._watch import counted
 
 FUNCTIONS = {
@@ -214,13 +215,13 @@ def _convolution(x: Any, tensors: Any, eps: float, text: str) -> Any:
             known.ways.clear()
         y = _like(x, tensors, eps, text)
         order = memory_format(x, weight)
-        way = known.ways[key] = y.shape, y.stride(), y.numel() == 0, None if x.is_contiguous(
+        way = known.ways[key] = y.shape, y.stride(), y.nbytes, None if x.is_contiguous(
             memory_format=order) else order
-    shape, strides, is_empty, order = way
+    shape, strides, size, order = way
     if order is not None:
         x = x.contiguous(memory_format=order)
-    y = x.new_empty_strided(shape, strides)
-    if not is_empty:
+    y = empty(shape, strides, x.dtype, size)
+    if size:
         known.layer(x.numpy(), out=y.numpy(), num_threads=torch.get_num_threads())
     return y
 

@@ -12,7 +12,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from gconv._api import from_torch
-from gconv.torch import _blocks
+from gconv.torch import _blocks, _memory
 from gconv.torch._layer import Refused, TorchLayer
 from gconv.torch._modules import (
     Block,
@@ -117,7 +117,7 @@ def replace_convs_(model: torch.nn.Module, example_inputs: Any) -> Report:
 
 
 def restore(model: torch.nn.Module) -> None:
-    """Undo `replace_convs_`.
+    """Undo `replace_convs_`, and let go of the memory that was kept for results.
 
     Parameters
     ----------
@@ -127,6 +127,7 @@ def restore(model: torch.nn.Module) -> None:
     for module in model.modules():
         if is_swapped(module):
             unswap(module)
+    _memory.release()
 
 
 # ---- what is there -----------------------------------------------------------------------------
