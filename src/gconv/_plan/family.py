@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gconv._plan.items import Layout, balanced, flops_inside, work_before
-from gconv._plan.scratch import LINE_BYTES
+from gconv._plan.memory import Slab
 
 if TYPE_CHECKING:
     from gconv._plan.costs import Costs, Tile
@@ -149,14 +149,11 @@ def ordered_weights(p: Problem, weight: Array, origin: int | None = None) -> Arr
     ).reshape(p.groups, p.out_channels, p.taps)
 
 
-def packed_weights(layout: Layout, weight: Array) -> Array:
-    """Weights in C order, of any shape, as the tiles of a layout read them, from a cache line
-    on."""
-    line = LINE_BYTES // weight.itemsize
+def packed_weights(layout: Layout, weight: Array, slab: Slab | None = None) -> Array:
+    """Weights in C order, of any shape, as the tiles of a layout read them, from a cache line on;
+    in memory of their own, or of a slab."""
     size = layout.family.packed_size(layout)
-    memory = np.zeros(size + line, weight.dtype)
-    start = -(memory.ctypes.data // weight.itemsize) % line
-    packed = memory[start : start + size]
+    packed = (slab or Slab(0)).zeros(size, weight.dtype)
     layout.family.pack_all(layout, weight, packed)
     return packed
 

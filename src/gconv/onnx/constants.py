@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from gconv._call.geometry import Shape
 from gconv._plan.family import packed_weights, packs_all, unpacked_weights
 from gconv._plan.items import Layout
+from gconv._plan.memory import Slab
 
 Array: TypeAlias = NDArray[Any]
 
@@ -32,11 +33,14 @@ class Constant:
     dtype : numpy.dtype
     nbytes : int
         As it is, whatever form is kept.
+    slab : Slab, optional
+        Where packed forms lie.
     """
 
-    __slots__ = ("_array", "_kept", "_packed", "dtype", "nbytes", "shape")
+    __slots__ = ("_array", "_kept", "_packed", "dtype", "nbytes", "shape", "slab")
 
-    def __init__(self, array: Array) -> None:
+    def __init__(self, array: Array, slab: Slab | None = None) -> None:
+        self.slab = slab
         self.shape: Shape = array.shape
         self.dtype: np.dtype[Any] = array.dtype
         self.nbytes: int = array.nbytes
@@ -83,7 +87,8 @@ class Constant:
         packed = self._packed.get(key)
         new = packed is None
         if packed is None:
-            packed = self._packed[key] = packed_weights(layout, self.as_it_is())
+            packed = self._packed[key] = packed_weights(
+                layout, self.as_it_is(), self.slab)
         if packs_all(layout, math.prod(self.shape)):
             self._kept = packed, layout
         return packed, new
@@ -107,11 +112,12 @@ class Constants(Mapping[str, Array]):
         self, arrays: Mapping[str, Array], known: Iterable[tuple[Array, Constant]] = (),
     ) -> None:
         found = {id(array): constant for array, constant in known}
+        slab = Slab(sum(array.nbytes for array in arrays.values() if id(array) not in found))
         self.by_name: dict[str, Constant] = {}
         for name, array in arrays.items():
             constant = found.get(id(array))
             if constant is None:
-                constant = found[id(array)] = Constant(array)
+                constant = found[id(array)] = Constant(array, slab)
             self.by_name[name] = constant
 
     def __getitem__(self, name: str) -> Array:

@@ -16,7 +16,7 @@ from gconv._steps import Step
 from gconv.onnx.constants import Constants
 from gconv.onnx.graph import Graph, Node
 from gconv.onnx.lowering import Lowering
-from gconv.onnx.memory import LINE_BYTES, Root, View, allocate
+from gconv.onnx.memory import Root, View, allocate
 from gconv.onnx.shapes import Shapes
 
 Array: TypeAlias = NDArray[Any]
@@ -211,10 +211,3 @@ class Plan:
                 ):
                     raise OtherShape(step.node)
                 reader(buffers)[...] = value
-
-
-def new_arena(nbytes: int) -> Array:
-    """Memory that begins on a cache line."""
-    memory = np.empty(nbytes + LINE_BYTES, np.uint8)
-    begin = -memory.ctypes.data % LINE_BYTES
-    return memory[begin : begin + nbytes]

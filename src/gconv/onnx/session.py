@@ -19,13 +19,14 @@ from gconv._call.arrays import as_array, is_list, list_as_array
 from gconv._call.geometry import Shape
 from gconv._call.threads import checked, resolve
 from gconv._plan.choose import BoundedCache
+from gconv._plan.memory import zeros
 from gconv.onnx.checking import NodeError
 from gconv.onnx.composed import OPERATORS
 from gconv.onnx.constants import Constants
 from gconv.onnx.eager import computed
 from gconv.onnx.graph import OURS, Graph, Info, Node
 from gconv.onnx.load import load
-from gconv.onnx.plan import OtherShape, Plan, new_arena
+from gconv.onnx.plan import OtherShape, Plan
 from gconv.onnx.reference import Reference
 from gconv.onnx.rewriting import rewrite
 from gconv.onnx.shapes import SHAPE_READERS, shapes_of
@@ -219,9 +220,9 @@ class Model:
         try:
             arena = self.arenas.pop()
         except IndexError:
-            arena = new_arena(plan.arena_bytes)
+            arena = zeros(plan.arena_bytes)
         if arena.nbytes < plan.arena_bytes:
-            arena = new_arena(plan.arena_bytes)
+            arena = zeros(plan.arena_bytes)
         try:
             if rows is None:
                 return plan.run(inputs, arena, threads)

@@ -30,7 +30,7 @@ from gconv._plan.source import NO_TAPS
 OWN = np.dtype(
     [
         ("rows", INT), ("vectors", INT), ("tap_places", ADDRESS), ("column_runs", FLAG),
-        ("gathers_border", FLAG), ("prefetches", FLAG), ("rows_at_once", INT), ("border", INT),
+        ("gathers_border", FLAG), ("rows_at_once", INT), ("border", INT),
     ],
     align=True,
 )
@@ -268,17 +268,6 @@ class ChannelLayout(Layout):
         """Columns before channels, as runs of pixels meet the same columns."""
         return (taps if self.p.channel_major else taps.swapaxes(2, 3)).ravel()
 
-    def prefetches(self) -> bool:
-        """Whether tiles ask for the weights of the next block, or kernel row: more than the
-        second-level cache holds.
-
-        Measured on Zen 4: 1.2 times as fast at 7x7, up to 1.15 times with more pixels; as fast as
-        without, or a little slower, where the weights are fewer."""
-        p = self.p
-        siblings = math.prod(p.siblings) or 1
-        weights = p.groups * p.out_channels * p.taps * siblings * self.itemsize
-        return weights > self.tuning.l2_bytes
-
 
 class Channel(Family):
     """See the module."""
@@ -336,7 +325,7 @@ class Channel(Family):
         return np.array(
             (
                 layout.tile.rows, layout.tile.vectors, address(places, keep), layout.skips_columns,
-                layout.gathers_border, layout.prefetches(), rows_at_once,
+                layout.gathers_border, rows_at_once,
                 layout.regions["border"],
             ),
             OWN,

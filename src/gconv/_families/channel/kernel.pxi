@@ -17,7 +17,6 @@ cdef struct ChannelPlan:
     # x is read in place, and its padding holds elements of the image: pixels with taps there look
     # up where these lie.
     bint gathers_border
-    bint prefetches  # tiles ask for the weights that are wanted next
     Py_ssize_t rows_at_once  # kernel rows that all pixels go through before the next: 1, or all
     Py_ssize_t border  # elements of scratch up to the places of border taps
 
@@ -286,10 +285,10 @@ cdef void channel_item(
                 pack_channel_block(p, weights_here, c * volume, (c + in_block) * volume,
                                    channels, lanes, weights)
                 s.weight = weights
-            # Layers with few pixels wait for their weights to come from the third-level cache.
-            s.ahead = 0
-            if packed != NULL and own.prefetches:
-                s.ahead = row_taps * own.rows_at_once * lanes
+            # Tiles ask for the weights that are wanted next, which in a model come from memory or
+            # the third-level cache. Measured on Zen 4: up to 1.2 times as fast at 7x7, models 1.01
+            # times; as fast as without where all weights stay in the second-level cache.
+            s.ahead = row_taps * own.rows_at_once * lanes if packed != NULL else 0
             s.row = row_taps
             s.start = start if at_once and c == 0 else NULL
             s.y = to_y if to_spots and c + in_block == p.problem.in_channels else NULL
