@@ -414,6 +414,56 @@ def test_weights_that_two_convolutions_share():
     assert len({node.inputs[1] for node in graph.nodes}) == 2
 
 
+# Views.
+
+
+@pytest.mark.parametrize("steps", [
+    [("Reshape", (2, 8, 30))],
+    [("Transpose", (0, 2, 3, 1))],
+    [("Reshape", (2, 8, 30)), ("Transpose", (0, 2, 1))],
+    [("Transpose", (0, 2, 3, 1)), ("Reshape", (2, 30, 8)), ("Transpose", (2, 0, 1))],
+    [("Flatten", None)],
+], ids=str)
+@pytest.mark.parametrize("activation", ["Relu", "gelu", "Sigmoid"])
+def test_activation_behind_views_of_a_convolution(steps, activation):
+    """An activation goes into the convolution, through transpositions and changes of shape."""
+    m = Maker()
+    y = m.conv(m.input(2, 4, 6, 5), 4, 8)
+    for op, value in steps:
+        if op == "Reshape":
+            y = m.node(op, y, m.constant(value, np.int64))
+        else:
+            y = m.node(op, y, **({"perm": value} if value else {}))
+    y = gelu_erf(m, y, 0) if activation == "gelu" else m.node(activation, y)
+    graph = agrees(m.model(m.node("Softmax", y, axis=-1)), m.feeds)
+    ops = ops_of(graph)
+    assert ops[0] == CONV
+    assert graph.nodes[0].attributes["activation"] is not None
+    assert "Elementwise" not in ops
+
+
+@pytest.mark.parametrize("where", ["convolution", "view", "output"])
+def test_activation_behind_a_view_with_a_second_reader(where):
+    """What others read stays as it was."""
+    m = Maker()
+    conv = m.conv(m.input(2, 4, 6, 5), 4, 8)
+    view = m.node("Transpose", conv, perm=(0, 2, 3, 1))
+    y = m.node("Relu", view)
+    others = {"convolution": [m.node("Neg", conv)], "view": [m.node("Neg", view)],
+              "output": [view]}[where]
+    graph = agrees(m.model(y, *others), m.feeds)
+    assert graph.nodes[0].attributes["activation"] is None
+
+
+def test_activation_behind_a_view_of_an_activated_result():
+    """A convolution has one activation; a sum behind the view stays a sum."""
+    m = Maker()
+    y = m.node("Relu", m.conv(m.input(2, 4, 6, 5), 4, 8))
+    y = m.node("Sigmoid", m.node("Transpose", y, perm=(0, 2, 3, 1)))
+    graph = agrees(m.model(m.node("Add", y, m.input(2, 6, 5, 8))), m.feeds)
+    assert ops_of(graph) == [CONV, "onnx.Transpose", "Elementwise", "Elementwise"]
+
+
 # Residuals.
 
 

@@ -309,6 +309,62 @@ def test_a_subset_of_the_outputs_is_the_same(rng):
     assert np.array_equal(r, np.maximum(c, 0))
 
 
+TURNED = {  # nodes that read "e", whose axes lie in another order in memory
+    "output": [],
+    "reshape": [node("Reshape", "e", "all", "y")],
+    "transpose": [node("Transpose", "e", "y", perm=[0, 3, 1, 2])],
+    "convolution": [node("Conv", "e", "kernel", "y", pads=[1] * 4)],
+    "product": [node("MatMul", "e", "square", "y")],
+    "product of results": [node("Transpose", "e", "t", perm=[0, 1, 3, 2]),
+                           node("MatMul", "e", "t", "y")],
+    "softmax": [node("Softmax", "e", "y", axis=-1)],
+    "softmax of another axis": [node("Softmax", "e", "y", axis=1)],
+    "layer norm": [node("LayerNormalization", "e", "scale", "y")],
+    "batch norm": [node("BatchNormalization", "e", "five", "five", "five", "five", "y")],
+    "sum with another order": [node("Add", "e", "x", "y")],
+    "sum with the input of the view": [node("Add", "e", "t0", "y")],
+    "broadcast": [node("Mul", "e", "scale", "s"), node("Add", "s", "e", "y")],
+    "mean": [node("ReduceMean", "e", "y", axes=[1, 3])],
+    "mean of neighbours": [node("ReduceMean", "e", "y", axes=[1])],
+    "pool": [node("MaxPool", "e", "y", kernel_shape=[3, 3], pads=[1] * 4)],
+    "concat": [node("Concat", "e", "x", "e", "y", axis=1)],
+    "slice": [node("Slice", "e", "two", "minus", "last", "y")],
+    "split": [node("Relu", "e", "r"), node("Concat", "r", "e", "y", axis=-1)],
+    "twice": [node("Sigmoid", "e", "r"), node("Add", "r", "e", "q"), node("Exp", "q", "y")],
+    "resize": [node("Resize", "e", "", "factors", "y", mode="linear")],
+}
+
+
+@pytest.mark.parametrize(
+    "perm", [(0, 1, 3, 2), (0, 2, 3, 1), (0, 3, 1, 2), (2, 0, 1, 3), (3, 2, 1, 0)])
+@pytest.mark.parametrize("reader", TURNED)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_functions_of_elements_in_any_memory_order(rng, perm, reader, threads):
+    """What is computed of a transposed value may lie as that does; every reader gets it right."""
+    shape = 2, 5, 6, 7
+    inverse = [perm.index(axis) for axis in range(4)]
+    before = tuple(shape[axis] for axis in inverse)
+    constants = {
+        "half": np.float32(0.5), "all": np.int64([-1]), "scale": rng.standard_normal(7),
+        "kernel": rng.standard_normal((4, 5, 3, 3)), "square": rng.standard_normal((7, 8)),
+        "five": np.arange(1, 6), "two": np.int64([2]), "minus": np.int64([-1]),
+        "last": np.int64([2]), "factors": [1, 1, 2, 1.5],
+    }
+    constants = {name: value if np.asarray(value).dtype == np.int64 and name != "five"
+                 else np.asarray(value, np.float32) for name, value in constants.items()}
+    nodes = [
+        node("Transpose", "w", "t0", perm=perm), node("Mul", "t0", "half", "e"), *TURNED[reader]]
+    outputs = {"y" if TURNED[reader] else "e": (FLOAT, None)}
+    data = model(nodes, {"w": (FLOAT, before), "x": (FLOAT, shape)}, outputs, constants)
+    feeds = {"w": rng.standard_normal(before).astype(np.float32),
+             "x": rng.standard_normal(shape).astype(np.float32)}
+    wanted = ReferenceEvaluator(onnx.load_from_string(data)).run(None, feeds)
+    session = InferenceSession(data, num_threads=threads)
+    for _ in range(2):
+        for got, want in zip(session.run(None, feeds), wanted, strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
 def test_sizes_may_alternate(rng):
     data = random_cnn(rng, ["conv_relu", "branches", "squeeze_and_excite"], batch="N")
     proto = onnx.load_from_string(data)

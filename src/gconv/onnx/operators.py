@@ -59,12 +59,14 @@ def only_output(node: Node) -> str:
 
 def result(
     low: Lowering, name: str, *reusable: View | None, beside: Sequence[View | None] = (),
+    any_order: bool = False,
 ) -> View:
     """Where to write a value: its place in a concatenation or before the caller, or over an input
     of the same shape that ends here, or anywhere.
 
     Of the `reusable` inputs every element is read before it is written; the inputs `beside` them
-    are read elsewhere too, so that the value must not lie where one of those does.
+    are read elsewhere too, so that the value must not lie where one of those does. In `any_order`,
+    the axes follow each other in memory as those of an input of the same shape do.
     """
     shape = low.known.shape[name]
     if name not in low.targets:
@@ -79,6 +81,16 @@ def result(
             ):
                 low.assign(name, view)
                 return view
+        for view in reusable if any_order else ():
+            if (
+                view is not None and view.shape == shape and min(view.strides, default=0) > 0
+                and not view.contiguous
+            ):
+                order = sorted(range(len(shape)), key=lambda axis: -view.strides[axis])
+                y = low.new_value(tuple(shape[axis] for axis in order), view.dtype)
+                y = y.transposed([order.index(axis) for axis in range(len(shape))])
+                low.assign(name, y)
+                return y
     return low.destination(name)
 
 
@@ -376,7 +388,7 @@ def compute(
 ) -> None:
     """Add a step for a function of elements, in place where it can be."""
     float32(*inputs)
-    y = result(low, name, *inputs)
+    y = result(low, name, *inputs, any_order=True)
     if y.size:
         low.own(
             steps.elementwise(function, [low.at(view) for view in inputs], low.at(y), activation),
@@ -419,7 +431,7 @@ def scale_shift(low: Lowering, node: Node) -> None:
     if scale is None or shift is None:
         raise Refused
     float32(x)
-    y = result(low, node.outputs[0], x)
+    y = result(low, node.outputs[0], x, any_order=True)
     if y.size:
         low.own(
             steps.scale_shift(low.at(x), scale, shift, low.at(y),

@@ -118,62 +118,98 @@ cdef void softmax_items(
 ITEMS[<int>SOFTMAX] = softmax_items
 
 
-cdef inline double squares_of_row(const sum_t* x, Py_ssize_t n, sum_t mean) noexcept nogil:
-    """The sum of (x - mean)**2, in blocks as in `reduce_row`."""
+cdef inline vec squares_of_block(const sum_t* x, Py_ssize_t n, sum_t mean) noexcept nogil:
+    """The sums of (x - mean)**2 of neighbours, in lanes."""
     cdef vec sums[2]
     cdef vec v
-    cdef double total = 0
-    cdef Py_ssize_t left
+    sums[0] = sums[1] = splat(0)
+    while n >= 2 * LANES:
+        v = load_sum(x) - splat(mean)
+        sums[0] = v * v + sums[0]
+        v = load_sum(x + LANES) - splat(mean)
+        sums[1] = v * v + sums[1]
+        x += 2 * LANES
+        n -= 2 * LANES
     while n > 0:
-        left = min(n, block_size() // 2)
-        n -= left
-        sums[0] = sums[1] = splat(0)
-        while left >= 2 * LANES:
-            v = load_sum(x) - splat(mean)
-            sums[0] = v * v + sums[0]
-            v = load_sum(x + LANES) - splat(mean)
-            sums[1] = v * v + sums[1]
-            x += 2 * LANES
-            left -= 2 * LANES
-        while left > 0:
-            v = load_upto(x, left, mean) - splat(mean)
-            sums[0] = v * v + sums[0]
-            x += LANES
-            left -= LANES
-        total += of_lanes(sums[0] + sums[1], SUM)
+        v = load_upto(x, n, mean) - splat(mean)
+        sums[0] = v * v + sums[0]
+        x += LANES
+        n -= LANES
+    return sums[0] + sums[1]
+
+
+cdef inline Py_ssize_t squares_block_size() noexcept nogil:
+    """Elements."""
+    return block_size() // 2
+
+
+cdef inline double squares_of_row(const sum_t* x, Py_ssize_t n, sum_t mean) noexcept nogil:
+    """The sum of (x - mean)**2, in blocks as in `reduce_row`."""
+    cdef double total = 0
+    cdef Py_ssize_t i = 0
+    while i < n:
+        total += of_lanes(
+            squares_of_block(x + i, min(squares_block_size(), n - i), mean), SUM)
+        i += squares_block_size()
     return total
+
+
+cdef inline void normalised_row(
+    const sum_t* x, sum_t* y, Py_ssize_t n, sum_t mean, double variance, double epsilon,
+    const sum_t* scale, const sum_t* bias) noexcept nogil:
+    cdef sum_t factor = 1 / sqrt(variance + epsilon)
+    cdef Py_ssize_t i = 0, left
+    cdef vec v
+    while i < n:
+        left = n - i
+        v = (load_upto(x + i, left, 0) - splat(mean)) * splat(factor)
+        if scale != NULL:
+            v = v * load_upto(scale + i, left, 0)
+        if bias != NULL:
+            v = v + load_upto(bias + i, left, 0)
+        store_upto(y + i, left, v)
+        i += LANES
 
 
 cdef void layer_norm_items(
     const void* own, char* const* at, Py_ssize_t first, Py_ssize_t last, char* scratch
 ) noexcept nogil:
+    """Rows of a block at most are normalised four at a time, so that the sums of one wait for
+    nothing while the others are computed. Measured on Zen 4: 1.15 times as fast with 32 elements,
+    1.3 times with 192."""
     cdef const LayerNormPlan* p = <const LayerNormPlan*>own
     cdef const sum_t* scale = <const sum_t*>at[1]
     cdef const sum_t* bias = <const sum_t*>at[2]
     cdef Walk walk
-    cdef Py_ssize_t i, left
-    cdef const sum_t* x
-    cdef sum_t* y
-    cdef sum_t mean, factor
-    cdef vec v
+    cdef Py_ssize_t row
+    cdef Py_ssize_t rows = ROWS if p.size <= squares_block_size() else 1
+    cdef const sum_t* x[ROWS]
+    cdef sum_t* y[ROWS]
+    cdef sum_t total[ROWS]
+    cdef sum_t mean[ROWS]
+    cdef vec squares[ROWS]
     walk_to(&walk, &p.rows, first)
     while first < last:
-        x = <const sum_t*>at[0] + walk.offset[0]
-        y = <sum_t*>at[3] + walk.offset[1]
-        mean = reduce_row(x, p.size, SUM) / p.size
-        factor = 1 / sqrt(squares_of_row(x, p.size, mean) / p.size + p.epsilon)
-        i = 0
-        while i < p.size:
-            left = p.size - i
-            v = (load_upto(x + i, left, 0) - splat(mean)) * splat(factor)
-            if scale != NULL:
-                v = v * load_upto(scale + i, left, 0)
-            if bias != NULL:
-                v = v + load_upto(bias + i, left, 0)
-            store_upto(y + i, left, v)
-            i += LANES
-        first += 1
-        walk_on(&walk, &p.rows)
+        if last - first < rows:
+            rows = 1
+        for row in range(rows):
+            x[row] = <const sum_t*>at[0] + walk.offset[0]
+            y[row] = <sum_t*>at[3] + walk.offset[1]
+            walk_on(&walk, &p.rows)
+        if rows == ROWS:
+            reduce_rows(x, p.size, total, SUM)
+            for row in range(ROWS):
+                mean[row] = <double>total[row] / p.size
+                squares[row] = squares_of_block(x[row], p.size, mean[row])
+            lanes_of_rows(squares, total, SUM)
+            for row in range(ROWS):
+                normalised_row(x[row], y[row], p.size, mean[row], <double>total[row] / p.size,
+                               p.epsilon, scale, bias)
+        else:
+            mean[0] = reduce_row(x[0], p.size, SUM) / p.size
+            normalised_row(x[0], y[0], p.size, mean[0],
+                           squares_of_row(x[0], p.size, mean[0]) / p.size, p.epsilon, scale, bias)
+        first += rows
 
 
 ITEMS[<int>LAYER_NORM] = layer_norm_items

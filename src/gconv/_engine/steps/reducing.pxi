@@ -112,18 +112,11 @@ cdef inline double reduce_row(const sum_t* x, Py_ssize_t n, Reduction OPERATION)
     return total
 
 
-cdef inline void reduce_rows(
-    const sum_t* const x[ROWS], Py_ssize_t n, sum_t total[ROWS], Reduction OPERATION
-) noexcept nogil:
-    """Rows of a block at most, each as `reduce_along` does it, whose lanes are reduced together."""
-    cdef vec rows[ROWS]
-    cdef vec sums[SUMS]
+cdef inline void lanes_of_rows(
+    vec rows[ROWS], sum_t total[ROWS], Reduction OPERATION) noexcept nogil:
+    """The lanes of each vector, reduced as `of_lanes` does it, together."""
     cdef sum_t lanes[LANES_AT_MOST]
     cdef Py_ssize_t row, width = ROWS
-    for row in range(ROWS):
-        clear_sums(sums, OPERATION)
-        reduce_block(sums, x[row], n, OPERATION)
-        rows[row] = as_one(sums, OPERATION)
     rows[0] = of_pairs(of_pairs(rows[0], rows[1], OPERATION),
                        of_pairs(rows[2], rows[3], OPERATION), OPERATION)
     while width < LANES:
@@ -132,6 +125,20 @@ cdef inline void reduce_rows(
     store_sum(lanes, rows[0])
     for row in range(ROWS):
         total[row] = lanes[row]
+
+
+cdef inline void reduce_rows(
+    const sum_t* const x[ROWS], Py_ssize_t n, sum_t total[ROWS], Reduction OPERATION
+) noexcept nogil:
+    """Rows of a block at most, each as `reduce_row` does it."""
+    cdef vec rows[ROWS]
+    cdef vec sums[SUMS]
+    cdef Py_ssize_t row
+    for row in range(ROWS):
+        clear_sums(sums, OPERATION)
+        reduce_block(sums, x[row], n, OPERATION)
+        rows[row] = as_one(sums, OPERATION)
+    lanes_of_rows(rows, total, OPERATION)
 
 
 cdef inline double reduce_along(
