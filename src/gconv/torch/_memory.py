@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -24,7 +25,7 @@ MOST_OF_A_SIZE = 16
 #: A size that was not asked for during so many requests gives way to others.
 AGE = 2000
 
-_use_count = getattr(torch._C, "_storage_Use_Count", None)
+_use_count: Callable[[int], int] | None = getattr(torch._C, "_storage_Use_Count", None)
 
 
 class _Kept(NamedTuple):
@@ -34,11 +35,12 @@ class _Kept(NamedTuple):
 
     def references(self) -> tuple[int, int]:
         """How many refer to the storage: to it, as tensors do, and to Python's object of it."""
-        return _use_count(self.handle), sys.getrefcount(self.storage)  # type: ignore[misc]
+        assert _use_count is not None
+        return _use_count(self.handle), sys.getrefcount(self.storage)
 
     def is_intact(self) -> bool:
         """Whether the storage's memory is what it was."""
-        return self.storage.data_ptr() == self.address
+        return bool(self.storage.data_ptr() == self.address)
 
 
 def _keep(y: torch.Tensor) -> _Kept:
@@ -92,7 +94,7 @@ def empty(shape: Any, strides: Any, dtype: torch.dtype, size: int) -> torch.Tens
             if not kept.is_intact():
                 continue
             y = torch.empty(0, dtype=dtype).set_(
-                kept.storage, 0, shape, strides)  # type: ignore[call-overload]
+                kept.storage, 0, shape, strides)
         others.append(kept)
     if y is None:
         y = torch.empty_strided(shape, strides, dtype=dtype)
