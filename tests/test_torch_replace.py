@@ -26,7 +26,7 @@ import gconv
 torch = oracle("torch")
 import gconv.torch  # noqa: E402  # needs PyTorch
 from gconv._bench.zoo import import_timm  # noqa: E402
-from gconv.torch import _layer, _replace  # noqa: E402
+from gconv.torch import _layer, _pool, _replace  # noqa: E402
 
 prune = oracle("torch.nn.utils.prune")
 nn = torch.nn
@@ -1009,7 +1009,7 @@ def test_the_report_is_a_table():
         assert f"| {name} |" in markdown
     assert "Conv2d + BatchNorm2d + SiLU" in text
     assert "2×3×10×12" in text
-    assert "5 of 5 convolutions on gconv" in text
+    assert "5 of 5 convolutions and pools on gconv" in text
     rows = report.as_dicts()
     assert {*rows[0]} == {"layer", "module", "shape", "pytorch_ms", "gconv_ms", "chosen", "why"}
     assert rows[0]["shape"] == X
@@ -1204,6 +1204,142 @@ def test_weights_that_the_operator_of_replaced_modules_keeps_are_noticed():
         for _ in range(2):
             y = torch.ops.gconv.convolution(*arguments)
             close(y, F.batch_norm(F.conv2d(x, weight, bias), mean, var, eps=1e-3))
+
+
+# ---- pools -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pool_calls(monkeypatch):
+    """Return a list that grows by one entry for each pool that gconv computes."""
+    calls = []
+    original = _pool.TorchPool.__call__
+
+    def counted(self, x):
+        y = original(self, x)
+        if y is not None:
+            calls.append(self.module)
+        return y
+
+    monkeypatch.setattr(_pool.TorchPool, "__call__", counted)
+    return calls
+
+
+POOL_OPTIONS = [
+    {"kernel_size": 3}, {"kernel_size": 3, "stride": 2, "padding": 1},
+    {"kernel_size": 2, "stride": 2, "ceil_mode": True},
+    {"kernel_size": 3, "stride": 3, "padding": 1, "ceil_mode": True},
+    {"kernel_size": 4, "stride": 1, "padding": 2}, {"kernel_size": 1, "stride": 3},
+]
+
+
+@pytest.mark.parametrize("kind", ["MaxPool", "AvgPool"])
+@pytest.mark.parametrize("dims", [1, 2, 3])
+@pytest.mark.parametrize("options", POOL_OPTIONS, ids=str)
+@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize("own", [{}, {"dilation": 2}, {"count_include_pad": False}], ids=str)
+def test_pools_give_what_pytorchs_give(pool_calls, kind, dims, options, batched, own):
+    """Max and average pools of every setting run on gconv."""
+    if not {*own} <= {{"MaxPool": "dilation", "AvgPool": "count_include_pad"}[kind]}:
+        return
+    module = getattr(nn, f"{kind}{dims}d")(**options, **own)
+    x = torch.randn((2, 3, *(11, 9, 8)[:dims])[not batched:])
+    theirs, model, x = replaced(nn.Sequential(module), x)
+    pool_calls.clear()
+    with torch.no_grad():
+        y = model(x)
+        torch.testing.assert_close(y, theirs(x), rtol=1e-6, atol=1e-6)
+    assert pool_calls == [model[0]]
+    assert y.stride() == theirs(x).stride()
+
+
+def test_pools_of_another_size_per_axis_and_of_nan(pool_calls):
+    """A NaN is the largest of its windows; settings may be tuples."""
+    module = nn.MaxPool2d((3, 2), (2, 1), (1, 0))
+    x = torch.randn(1, 2, 9, 7)
+    x[0, 1, 4, 3] = torch.nan
+    x[0, 0, 0, 0] = -torch.inf
+    theirs, model, x = replaced(nn.Sequential(module), x)
+    pool_calls.clear()
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), theirs(x), equal_nan=True)
+    assert pool_calls
+
+
+@pytest.mark.parametrize("why", [
+    "float64", "channels-last", "gradient", "indices", "divisor", "integers", "autocast", "slice",
+])
+def test_pools_that_pytorch_computes(pool_calls, why):
+    """Whatever the step has no place for runs PyTorch's own code."""
+    module = nn.AvgPool2d(2, divisor_override=3) if why == "divisor" else nn.MaxPool2d(
+        2, return_indices=why == "indices")
+    x = torch.randn(2, 4, 8, 8)
+    model = nn.Sequential(module)
+    theirs = copy.deepcopy(model)
+    with torch.no_grad():
+        gconv.torch.replace_convs_(nn.Sequential(model), x)
+    if why == "float64":
+        x = x.double()
+    elif why == "channels-last":
+        x = x.to(memory_format=torch.channels_last)
+    elif why == "gradient":
+        x.requires_grad_()
+    elif why == "integers":
+        x = (10 * x).to(torch.int32)
+    elif why == "slice":
+        x = x[:, :, ::2]
+    pool_calls.clear()
+    with torch.autocast("cpu", enabled=why == "autocast"):
+        y, wanted = model(x), theirs(x)
+    torch.testing.assert_close(y, wanted, rtol=0, atol=0)
+    assert not pool_calls
+    if why == "gradient":
+        y.sum().backward()
+        assert x.grad.sum() == y.numel()
+
+
+def test_a_pool_that_changes(pool_calls):
+    """Settings set anew, hooks, copies, pickles and restoring, as of any module."""
+    theirs, model, x = replaced(nn.Sequential(nn.MaxPool2d(3, 2, 1)), torch.randn(2, 4, 9, 9))
+    seen = []
+    with torch.no_grad():
+        for net in (model, theirs):
+            net[0].kernel_size, net[0].padding = (2, 3), (0, 1)
+        torch.testing.assert_close(model(x), theirs(x))
+        model[0].register_forward_hook(lambda module, args, y: seen.append(y))
+        y = model(x)
+        assert seen[0] is y
+        for twin in (copy.deepcopy(model), copy.copy(model)):
+            pool_calls.clear()
+            twin[0].kernel_size = 3
+            assert not torch.equal(twin(x), y)
+            assert pool_calls == [twin[0]]
+            twin[0].kernel_size = (2, 3)
+        model[0]._forward_hooks.clear()
+        loaded = pickle.loads(pickle.dumps(model))
+        assert type(loaded[0]) is nn.MaxPool2d
+        assert repr(model) == repr(theirs)
+        model[0].kernel_size = 90
+        with pytest.raises(RuntimeError, match="size"):
+            model(x)
+        gconv.torch.restore(model)
+        assert type(model[0]) is nn.MaxPool2d
+
+
+def test_a_pool_with_a_forward_of_its_own_is_left(pool_calls):
+    """A subclass, or an instance with its own forward, is nobody's plain pool."""
+    class Own(nn.MaxPool2d):
+        def forward(self, x):
+            return super().forward(x) + 1
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), Own(2), nn.MaxPool2d(2))
+    model[2].forward = lambda x: x
+    theirs = copy.deepcopy(model)
+    with torch.no_grad():
+        gconv.torch.replace_convs_(model, torch.randn(X))
+        x = torch.randn(X)
+        close(model(x), theirs(x))
+    assert not pool_calls
 
 
 # ---- torch.compile and torch.export ------------------------------------------------------------

@@ -22,6 +22,7 @@ from torch.nn.modules.conv import _ConvTransposeNd
 
 from gconv.torch import _operators
 from gconv.torch._layer import Refused, TorchLayer
+from gconv.torch._pool import TorchPool
 from gconv.torch._swap import Swapped
 
 #: The attribute of a result that says which modules are to pass it on.
@@ -216,6 +217,35 @@ def _part(module: Any, path: str) -> Any:
     for name in path.split("."):
         module = getattr(module, name)
     return module
+
+
+# ---- pools -------------------------------------------------------------------------------------
+
+
+class PoolState:
+    """How a pooling module runs on gconv."""
+
+    __slots__ = ("layer",)
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self.layer = TorchPool(module)
+
+    def for_copy(self, module: torch.nn.Module) -> PoolState:
+        """The state of a shallow copy."""
+        return PoolState(module)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PoolState:
+        return PoolState(copy.deepcopy(self.layer.module, memo))
+
+
+class Pool(Swapped):
+    """A max or average pooling that runs on gconv where it may."""
+
+    def call(self: Any, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if _is_compiling() or len(args) != 1 or kwargs or not _is_plain(args[0]):
+            return forward(self, *args, **kwargs)
+        y = self._gconv.layer(args[0])
+        return forward(self, *args) if y is None else y
 
 
 # ---- what follows a convolution ----------------------------------------------------------------

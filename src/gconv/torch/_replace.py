@@ -23,9 +23,12 @@ from gconv.torch._modules import (
     Follower,
     FollowerState,
     Link,
+    Pool,
+    PoolState,
     chain_of,
     traced_link,
 )
+from gconv.torch._pool import POOLS, TorchPool
 from gconv.torch._report import Report
 from gconv.torch._swap import STATE, is_swapped, swap, unswap
 
@@ -65,10 +68,11 @@ def replace_convs_(model: torch.nn.Module, example_inputs: Any) -> Report:
     -----
     Convolution modules, ordinary and transposed, of float32 or float64 and on the CPU are
     measured, in evaluation mode and without gradients, together with a batch normalisation and an
-    activation that follow them directly; those that are clearly faster on gconv are replaced. A
-    call in training mode, under autocast, of another dtype or device, or that wants gradients
-    runs PyTorch's own code, as if nothing had been replaced. If the whole model is not faster, it
-    is left as it was.
+    activation that follow them directly; those that are clearly faster on gconv are replaced. So
+    are max and average pooling modules of float32, which in contiguous memory may take PyTorch as
+    long as a convolution. A call in training mode, under autocast, of another dtype or device, or
+    that wants gradients runs PyTorch's own code, as if nothing had been replaced. If the whole
+    model is not faster, it is left as it was.
 
     Changes of weights are noticed at the next call, except writes through ``.data``
     (``weight.data.mul_(2)``), which PyTorch does not count; call `replace_convs_` again then.
@@ -94,15 +98,19 @@ def replace_convs_(model: torch.nn.Module, example_inputs: Any) -> Report:
     report = Report(threads=torch.get_num_threads(), notes=_notes(model))
     with _in_evaluation(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
         candidates, refusals = _candidates(model)
-        seen = _watched_call(model, candidates, call)
+        pools = {module for module in model.modules() if _is_pool(module)}
+        seen = _watched_call(model, candidates, pools, call)
         links, chains = _chains(model, candidates, seen)
         chosen: set[torch.nn.Module] = set()
         measured: dict[Any, tuple[float, float]] = {}
         for name, module in model.named_modules():
             if module in refusals:
                 report.layers.append(_row(name, [module], None, None, None, refusals[module]))
+            elif module in pools:
+                _decide(name, [module], TorchPool(module), seen[module], measured, chosen, report)
             elif module in candidates:
-                _decide(name, module, chains.get(module), seen[module], measured, chosen, report)
+                parts = chains[module].modules if module in chains else [module]
+                _decide(name, parts, TorchLayer(parts), seen[module], measured, chosen, report)
         before = call()
         exchanged = _exchange(model, chosen, links, chains, seen)
         after = call()
@@ -190,15 +198,21 @@ def _candidates(
     return candidates, refusals
 
 
+def _is_pool(module: torch.nn.Module) -> bool:
+    """Whether a module is a pooling that does what its class does."""
+    return type(module) in POOLS and "forward" not in vars(module)
+
+
 def _watched_call(
-    model: torch.nn.Module, candidates: set[torch.nn.Module], call: Callable[[], Any]
+    model: torch.nn.Module, candidates: set[torch.nn.Module], pools: set[torch.nn.Module],
+    call: Callable[[], Any],
 ) -> dict[torch.nn.Module, Counter[Any]]:
-    """What each convolution and each block gets in a call: how often which shapes and strides, and
+    """What each convolution, pool and block gets in a call: how often which shapes and strides, and
     how many tensors."""
-    seen: dict[torch.nn.Module, Counter[Any]] = {module: Counter() for module in candidates}
+    seen: dict[torch.nn.Module, Counter[Any]] = {module: Counter() for module in candidates | pools}
     blocks = {block: Counter[Any]() for _, block in _blocks.blocks_of(model, candidates)}
 
-    def convolution_called(module: Any, args: Any, kwargs: Any) -> None:
+    def module_called(module: Any, args: Any, kwargs: Any) -> None:
         if len(args) == 1 and isinstance(args[0], torch.Tensor) and not kwargs:
             (x,) = args
             seen[module][tuple(x.shape), x.stride(), x.dtype] += 1
@@ -209,7 +223,7 @@ def _watched_call(
 
     handles = [
         module.register_forward_pre_hook(hook, with_kwargs=True)
-        for modules, hook in ((seen, convolution_called), (blocks, block_called))
+        for modules, hook in ((seen, module_called), (blocks, block_called))
         for module in modules
     ]
     try:
@@ -246,16 +260,14 @@ def _chains(
 
 def _decide(
     name: str,
-    module: torch.nn.Module,
-    chain: Chain | None,
+    modules: Sequence[torch.nn.Module],
+    layer: TorchLayer | TorchPool,
     seen: Counter[Any],
     measured: dict[Any, tuple[float, float]],
     chosen: set[torch.nn.Module],
     report: Report,
 ) -> None:
-    """Measure a convolution on the shapes that it gets, with what follows it."""
-    modules = [module] if chain is None else [*chain.modules]
-    layer = TorchLayer(modules)
+    """Measure a convolution, with what follows it, or a pool on the shapes that it gets."""
     theirs = ours = 0.0
     rows = []
     for place, count in seen.most_common(MOST_SHAPES):
@@ -275,7 +287,7 @@ def _decide(
         return
     faster = ours <= MARGIN * theirs - OVERHEAD
     if faster:
-        chosen.add(module)
+        chosen.add(modules[0])
         why = f"{theirs / ours:.2f} times as fast"
     else:
         why = f"gconv is not clearly faster ({theirs / ours:.2f} times)"
@@ -305,7 +317,7 @@ def _row(
 
 
 def _measure(
-    modules: Sequence[torch.nn.Module], layer: TorchLayer, place: Place
+    modules: Sequence[torch.nn.Module], layer: TorchLayer | TorchPool, place: Place
 ) -> tuple[float, float] | None:
     """Seconds of PyTorch's modules and of gconv's layer on an input of a shape, strides, dtype."""
     shape, strides, dtype = place
@@ -380,10 +392,12 @@ def _exchange(
     chains: dict[torch.nn.Module, Chain],
     seen: dict[torch.nn.Module, Counter[Any]],
 ) -> list[tuple[Any, type, type]]:
-    """Exchange the classes of the chosen convolutions, of what is fused into them and of the
-    blocks that call both: all of them, with the classes before and after."""
+    """Exchange the classes of the chosen convolutions and pools, of what is fused into them and of
+    the blocks that call both: all of them, with the classes before and after."""
     states: dict[torch.nn.Module, tuple[type, Any]] = {
-        module: (Convolution, ConvolutionState(module)) for module in chosen
+        module: (Pool, PoolState(module)) if type(module) in POOLS
+        else (Convolution, ConvolutionState(module))
+        for module in chosen
     }
     for block, all_links in links.items():
         kept = [

@@ -21,9 +21,10 @@ class Report:
     Attributes
     ----------
     layers : list of dict
-        For each convolution module and each shape that the example gave it: ``layer`` (its name),
-        ``module`` (its class, with those of what is fused into it), ``shape``, ``pytorch_ms`` and
-        ``gconv_ms`` (None where it was not measured), ``chosen`` ("gconv" or "PyTorch"), ``why``.
+        For each convolution or pooling module and each shape that the example gave it: ``layer``
+        (its name), ``module`` (its class, with those of what is fused into it), ``shape``,
+        ``pytorch_ms`` and ``gconv_ms`` (None where it was not measured), ``chosen`` ("gconv" or
+        "PyTorch"), ``why``.
     before_ms, after_ms : float
         A call of the whole model on the example, before and after.
     difference : float
@@ -91,8 +92,8 @@ class Report:
         replaced = len({row["layer"] for row in self.layers if row["chosen"] == "gconv"})
         threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
         return [
-            f"{replaced} of {len({row['layer'] for row in self.layers})} convolutions on gconv, "
-            f"{threads}",
+            f"{replaced} of {len({row['layer'] for row in self.layers})} convolutions and pools on "
+            f"gconv, {threads}",
             f"whole model: {self.before_ms:.2f} ms before, {self.after_ms:.2f} ms after "
             f"({self.speedup:.2f} times as fast)",
             f"biggest difference of the outputs: {self.difference:.2g}, of values up to "
