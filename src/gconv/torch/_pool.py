@@ -96,8 +96,8 @@ class TorchPool:
             _numbers(getattr(module, name, 1), dims)
             for name in ("kernel_size", "stride", "padding", "dilation"))
         step = pool(
-            operation, operands[0], operands[1], kernel, stride, dilation, [(n, n) for n in padding],
-            getattr(module, "count_include_pad", False))
+            operation, operands[0], operands[1], kernel, stride, dilation,
+            [(n, n) for n in padding], getattr(module, "count_include_pad", False))
         if step is None:
             return None
         return Program([step], isa.steps()), tuple(y.shape), y.stride(), y.nbytes
