@@ -56,6 +56,8 @@ def build(name: str, batch: int = 1) -> tuple[Any, Any]:
 
 def _of_transformers(name: str, batch: int) -> tuple[Any, Any]:
     import torch
+
+    zoo.import_timm()  # with a torchvision that transformers can import
     import transformers
 
     makers: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
