@@ -33,6 +33,13 @@ def test_a_system_without_huge_pages(monkeypatch):
     assert not zeros(4 << 20).any()
 
 
+@pytest.mark.parametrize("nbytes", [1 << 60, 1 << 62])
+def test_more_than_there_is(nbytes):
+    """It is NumPy's error."""
+    with pytest.raises((MemoryError, ValueError)):
+        zeros(nbytes)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
 @pytest.mark.parametrize("expected", [0, 1000, 3 * HUGE_PAGE, 1 << 40])
 def test_arrays_of_a_slab(dtype, expected):

@@ -141,6 +141,15 @@ def test_no_more_is_kept_than_said(monkeypatch):
     assert SIZE not in _memory._sizes
 
 
+def test_results_that_stay_do_not_end_it(monkeypatch):
+    """Where somebody collects more results than are kept, the latest ones are."""
+    monkeypatch.setattr(_memory, "MOST", 3 * SIZE)
+    collected = [new() for _ in range(10)]
+    latest = collected.pop().data_ptr()
+    assert new().data_ptr() == latest
+    assert len(_memory._sizes[SIZE].kept) == 3
+
+
 def test_small_results_are_not_kept():
     """The C library is good at small pieces."""
     new((1, 8, 8, 8))

@@ -1326,6 +1326,62 @@ def test_a_pool_that_changes(pool_calls):
         assert type(model[0]) is nn.MaxPool2d
 
 
+@pytest.mark.parametrize("stride", [None, (), []], ids=str)
+@pytest.mark.parametrize("kind", [nn.MaxPool2d, nn.AvgPool2d])
+def test_pools_without_a_stride(pool_calls, kind, stride):
+    """The windows' size is the stride then."""
+    theirs, model, x = replaced(nn.Sequential(kind(2)), torch.randn(2, 3, 8, 8))
+    for net in (theirs, model):
+        net[0].stride = stride
+    torch.testing.assert_close(model(x), theirs(x))
+
+
+@pytest.mark.parametrize("size", [np.int64(2), torch.tensor(2), [2, 2], 2.5, "2", 2**40, -1, ()])
+@pytest.mark.parametrize("name", ["kernel_size", "stride", "padding"])
+def test_settings_that_a_pool_may_not_know(name, size):
+    """Whatever is set, it does what PyTorch does."""
+    module = nn.AvgPool2d(2)
+    setattr(module, name, size)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sequential(module))
+    theirs = copy.deepcopy(model)
+    x = torch.randn(1, 3, 10, 10)
+    with torch.no_grad():
+        try:
+            wanted = theirs(x)
+        except (TypeError, RuntimeError) as error:
+            with pytest.raises(type(error)):
+                gconv.torch.replace_convs_(model, x)
+            return
+        gconv.torch.replace_convs_(model, x)
+        close(model(x), wanted)
+
+
+@pytest.mark.parametrize("kind", [nn.MaxPool1d, nn.AvgPool1d])
+def test_windows_that_are_far_apart(pool_calls, kind):
+    """Only what lies in windows is read."""
+    theirs, model, x = replaced(nn.Sequential(kind(100_000)), torch.randn(2, 64, 200_000))
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), theirs(x), rtol=1e-4, atol=1e-4)
+    assert pool_calls
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch's own
+@pytest.mark.parametrize("module", [nn.MaxPool2d(2), nn.Conv2d(3, 4, 3, groups=1)], ids=str)
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad])
+def test_forward_mode_gradients(module, mode):
+    """A tangent passes through PyTorch's own code."""
+    module = module.requires_grad_(False)
+    theirs, model, x = replaced(nn.Sequential(module), torch.randn(1, 3, 8, 8))
+    forward_ad = torch.autograd.forward_ad
+    with mode(), forward_ad.dual_level():
+        ours, wanted = (
+            forward_ad.unpack_dual(net(forward_ad.make_dual(x, torch.ones_like(x)))).tangent
+            for net in (model, theirs))
+    assert (ours is None) == (wanted is None)
+    if wanted is not None:
+        torch.testing.assert_close(ours, wanted)
+
+
 def test_a_pool_with_a_forward_of_its_own_is_left(pool_calls):
     """A subclass, or an instance with its own forward, is nobody's plain pool."""
     class Own(nn.MaxPool2d):
@@ -1482,6 +1538,53 @@ class Wayward(nn.Module):
         if self.way == "doubled":
             y = y * 2
         return y if self.way == "short" else self.bn(y)
+
+
+class SideBySide(nn.Module):
+    """Two convolutions, and then what follows each of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+        self.na, self.nb, self.act = nn.BatchNorm2d(4), nn.BatchNorm2d(4), nn.SiLU()
+
+    def forward(self, x):
+        p = self.a(x)
+        q = self.b(x)
+        return self.na(p) + 2 * self.act(self.nb(q))
+
+
+class Nested(nn.Module):
+    """A block that runs between a convolution and what follows it."""
+
+    def __init__(self):
+        super().__init__()
+        self.c, self.n = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)
+        self.inner = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.ReLU())
+
+    def forward(self, x):
+        y = self.c(x)
+        z = self.inner(x)
+        return self.n(y) + z
+
+
+@pytest.mark.parametrize("kind", [SideBySide, Nested])
+@pytest.mark.filterwarnings("ignore")
+def test_torch_compile_knows_results_that_wait(kind):
+    """Between a convolution and what follows it others may run, and blocks of their own."""
+    theirs, model, x = replaced(settled(kind()))
+    codes = []
+
+    def backend(graph, example):
+        codes.append(str(graph.code))
+        return graph.forward
+
+    torch._dynamo.reset()
+    with torch.no_grad():
+        close(model(x), theirs(x))
+        close(torch.compile(model, backend=backend, fullgraph=True)(x), theirs(x))
+    assert "batch_norm" not in codes[0]
+    torch._dynamo.reset()
 
 
 @pytest.mark.parametrize(("model", "change"), [

@@ -26,23 +26,28 @@ MOST_SLAB_BYTES = 64 << 20
 def zeros(nbytes: int) -> Array:
     """Bytes that begin on a cache line; huge pages where they are as large as one."""
     if nbytes >= HUGE_PAGE and hasattr(mmap, "MADV_HUGEPAGE"):
-        pages = mmap.mmap(-1, nbytes + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        memory = np.frombuffer(pages, np.uint8)
-        begin = -memory.ctypes.data % HUGE_PAGE
-        # Of whole huge pages alone: what is left over takes no more than it needs.
-        with suppress(OSError):  # of a kernel without them
-            pages.madvise(mmap.MADV_HUGEPAGE, begin, nbytes // HUGE_PAGE * HUGE_PAGE)
-    else:
-        memory = np.zeros(nbytes + LINE_BYTES, np.uint8)
-        begin = -memory.ctypes.data % LINE_BYTES
+        with suppress(OSError, OverflowError):  # no memory: NumPy says so below
+            return _huge_pages(nbytes)
+    memory = np.zeros(nbytes + LINE_BYTES, np.uint8)
+    begin = -memory.ctypes.data % LINE_BYTES
+    return memory[begin : begin + nbytes]
+
+
+def _huge_pages(nbytes: int) -> Array:
+    pages = mmap.mmap(-1, nbytes + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory = np.frombuffer(pages, np.uint8)
+    begin = -memory.ctypes.data % HUGE_PAGE
+    # Of whole huge pages alone: what is left over takes no more than it needs.
+    with suppress(OSError):  # of a kernel without them
+        pages.madvise(mmap.MADV_HUGEPAGE, begin, nbytes // HUGE_PAGE * HUGE_PAGE)
     return memory[begin : begin + nbytes]
 
 
 class Slab:
     """Memory for many arrays that are made, and given up, about together. Threads may share it.
 
-    A piece of it is free once no array in it is left. Where all of them are less than a huge page,
-    each has memory of its own.
+    A piece of it is free once no array in it is left, the last one with the slab. Where all of
+    them are less than a huge page, each has memory of its own.
 
     Parameters
     ----------

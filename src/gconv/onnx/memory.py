@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gconv._call.geometry import Shape
+from gconv._plan.scratch import LINE_BYTES
 from gconv._steps import c_strides
 
 Array: TypeAlias = NDArray[Any]
 
-LINE_BYTES = 64
 ROOM_BYTES = 64  # between two roots: a vector's tail does not meet the neighbour's cache line
 FOREVER = 2**31
 

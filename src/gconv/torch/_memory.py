@@ -67,7 +67,8 @@ _requests = itertools.count()
 
 
 def empty(shape: Any, strides: Any, dtype: torch.dtype, size: int) -> torch.Tensor:
-    """A tensor without values, as `torch.empty_strided` makes it.
+    """A tensor without values, as `torch.empty_strided` makes it; but its storage may have been
+    another's.
 
     Parameters
     ----------
@@ -84,7 +85,7 @@ def empty(shape: Any, strides: Any, dtype: torch.dtype, size: int) -> torch.Tens
         of_size = _sizes.setdefault(size, _Size())
     of_size.asked = next(_requests)
     y = None
-    others = []
+    others: list[_Kept] = []
     while y is None and of_size.kept:
         try:
             kept = of_size.kept.pop()
@@ -98,7 +99,11 @@ def empty(shape: Any, strides: Any, dtype: torch.dtype, size: int) -> torch.Tens
         others.append(kept)
     if y is None:
         y = torch.empty_strided(shape, strides, dtype=dtype)
-        if _has_room_for(size, len(others), of_size.asked):
+        has_room = _has_room_for(size, len(others), of_size.asked)
+        if others and not has_room:
+            others.pop()  # of somebody who may keep it for long
+            has_room = True
+        if has_room:
             others.append(_keep(y))
     of_size.kept += reversed(others)  # as they were: so few are used, and these stay in caches
     return y

@@ -35,6 +35,7 @@ _tracing_state = torch._C._get_tracing_state
 _dispatch_modes = torch._C._len_torch_dispatch_stack
 _function_mode = torch._C._is_torch_function_mode_enabled
 _transforms = torch._C._functorch.peek_interpreter_stack
+_forward_ad = torch.autograd.forward_ad
 
 
 class _Running(threading.local):
@@ -44,10 +45,9 @@ class _Running(threading.local):
         self.block: BlockState | None = None
         self.marked = 0
         # The same for what torch.compile traces, in which results cannot be marked: the block, and
-        # the modules that are to pass on what they are called with next.
+        # its results so far, each with the modules that are to pass it on.
         self.traced: torch.nn.Module | None = None
-        self.rest: tuple[torch.nn.Module, ...] = ()
-        self.result: torch.Tensor | None = None  # what the first of them is to be called with
+        self.results: tuple[tuple[torch.Tensor, tuple[torch.nn.Module, ...]], ...] = ()
 
 
 _running = _Running()
@@ -64,6 +64,7 @@ def _is_plain(x: Any) -> bool:
         and not _dispatch_modes()
         and not _function_mode()
         and _transforms() is None
+        and _forward_ad._current_level < 0
     )
 
 
@@ -147,7 +148,7 @@ def _compiled(self: Any, forward: Callable[..., Any], *args: Any, **kwargs: Any)
     if transposed:
         numbers["output_padding"] = self.output_padding
     x, numbers = _operators.operands(name, x, weight, padding, **numbers)
-    norm, activation = _followers_of(self) if batched else (None, "")
+    norm, activation, followers = _followers_of(self) if batched else (None, "", ())
     tensors = {"weight": weight, "bias": bias}
     if norm is not None:
         tensors["mean"], tensors["var"] = norm.running_mean, norm.running_var
@@ -157,16 +158,16 @@ def _compiled(self: Any, forward: Callable[..., Any], *args: Any, **kwargs: Any)
     y = torch.ops.gconv.convolution(
         x, [tensors[key] for key in names], 0.0 if norm is None else norm.eps,
         _operators.description(name, numbers, self.groups, names, activation))
-    if _running.rest:
-        _running.result = y
+    if followers:
+        _running.results = (*_running.results, (y, followers))
     return y if batched else y.squeeze(0)
 
 
-def _followers_of(convolution: Any) -> tuple[Any, str]:
-    """The normalisation, if any, and the activation that are fused into a convolution, whose
-    modules are then to pass on its result."""
+def _followers_of(convolution: Any) -> tuple[Any, str, tuple[torch.nn.Module, ...]]:
+    """The normalisation, if any, and the activation that are fused into a convolution, and the
+    modules that are then to pass on its result."""
     block: Any = _running.traced
-    nothing = None, ""
+    nothing = None, "", ()
     if block is None:
         return nothing
     for text in block._gconv.traced.splitlines():
@@ -199,8 +200,7 @@ def _followers_of(convolution: Any) -> tuple[Any, str]:
     normalisation = _part(block, norm) if norm else None
     if normalisation is not None and not _is_fixed(normalisation):
         return nothing
-    _running.rest = tuple(followers)
-    return normalisation, activation
+    return normalisation, activation, tuple(followers)
 
 
 def _is_fixed(norm: Any) -> bool:
@@ -263,11 +263,13 @@ class Follower(Swapped):
     """A batch normalisation or an activation, which passes on what has been through it."""
 
     def call(self: Any, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        rest = _running.rest
-        if rest:
-            if rest[0] is self and len(args) == 1 and args[0] is _running.result:
-                _running.rest = rest[1:]
-                return args[0]
+        results = _running.results
+        if results:
+            for number, (result, followers) in enumerate(results):
+                if len(args) == 1 and args[0] is result and followers[0] is self:
+                    rest = ((result, followers[1:]),) if len(followers) > 1 else ()
+                    _running.results = results[:number] + rest + results[number + 1 :]
+                    return result
         elif not _is_compiling() and len(args) == 1:
             marked = getattr(args[0], REST, None)
             if marked is not None and marked[0] is self:
@@ -448,16 +450,17 @@ class Block(Swapped):
         if kwargs or len(args) != state.arguments:
             return forward(self, *args, **kwargs)
         if _is_compiling():
-            outside, _running.traced = _running.traced, self
+            outside = _running.traced, _running.results
+            _running.traced, _running.results = self, ()
             try:
                 result = forward(self, *args)
-                if _running.rest:
+                if _running.results:
                     # Its forward has not called what follows a convolution: see below.
-                    _running.rest, _running.traced = (), None
+                    _running.traced, _running.results = None, ()
                     result = forward(self, *args)
                 return result
             finally:
-                _running.traced, _running.rest, _running.result = outside, (), None
+                _running.traced, _running.results = outside
         outer, marked = _running.block, _running.marked
         _running.block = state
         try:

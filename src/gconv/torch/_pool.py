@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from operator import itemgetter
+from operator import index, itemgetter
 from typing import Any
 
 import torch
@@ -86,19 +86,20 @@ class TorchPool:
             return None
         if y.numel() == 0 or x.numel() == 0:
             return None
-        batched = x.ndim == dims + 2
-        first = () if batched else (1,)
+        first = () if x.ndim == dims + 2 else (1,)
         operands = [
             Operand(number, 0, (*first, *tensor.shape), (*first, *tensor.stride()))
             for number, tensor in enumerate((like, y))
         ]
-        kernel, stride, padding, dilation = (
-            _numbers(getattr(module, name, 1), dims)
-            for name in ("kernel_size", "stride", "padding", "dilation"))
-        step = pool(
-            operation, operands[0], operands[1], kernel, stride, dilation,
-            [(n, n) for n in padding], getattr(module, "count_include_pad", False))
-        if step is None:
+        try:
+            kernel = _numbers(module.kernel_size, dims)
+            stride = _numbers(module.stride, dims) or kernel  # where it is empty, too
+            padding = _numbers(module.padding, dims)
+            step = pool(
+                operation, operands[0], operands[1], kernel, stride,
+                _numbers(getattr(module, "dilation", 1), dims), [(n, n) for n in padding],
+                getattr(module, "count_include_pad", False))
+        except (TypeError, ValueError):  # a setting that PyTorch may know what to do with
             return None
         return Program([step], isa.steps()), tuple(y.shape), y.stride(), y.nbytes
 
@@ -110,4 +111,8 @@ def _class_of(module: Any) -> Any:
 
 
 def _numbers(value: Any, dims: int) -> list[int]:
-    return [value] * dims if isinstance(value, int) else [*value] * (dims // len(value))
+    """A setting for each axis; none where it is None or empty."""
+    values = [] if value is None else [*value] if isinstance(value, (tuple, list)) else [value]
+    if any(isinstance(n, torch.Tensor) or not -(2**31) <= index(n) < 2**31 for n in values):
+        raise ValueError
+    return [index(n) for n in values] * (dims // max(len(values), 1))

@@ -83,8 +83,10 @@ cdef inline void pool_rows(
         pool_neighbours(t, rows, count, n, OPERATION)
 
 
-cdef inline vec pool_places(const sum_t* t, Py_ssize_t stride) noexcept nogil:
-    """Every stride-th element, for neighbouring outputs."""
+cdef inline vec pool_places(
+    const sum_t* t, Py_ssize_t stride, Py_ssize_t outputs) noexcept nogil:
+    """Every stride-th element, for so many neighbouring outputs, or for all lanes. Behind what these
+    need, a row of scratch has room for two vectors."""
     cdef sum_t some[LANES_AT_MOST]
     cdef Py_ssize_t lane
     if stride == 1:
@@ -92,7 +94,7 @@ cdef inline vec pool_places(const sum_t* t, Py_ssize_t stride) noexcept nogil:
     if stride == 2:
         return even_places(load_sum(t), load_sum(t + LANES))
     for lane in range(LANES):
-        some[lane] = t[lane * stride]
+        some[lane] = t[min(lane, outputs - 1) * stride]
     return load_sum(some)
 
 
@@ -107,10 +109,10 @@ cdef inline void pool_columns(
     while i < p.out_size[2]:
         left = p.out_size[2] - i
         window = t + i * STRIDE
-        v = pool_places(window, STRIDE)
+        v = pool_places(window, STRIDE, left)
         for k in range(1, KERNEL):
             window += p.dilation[2]
-            v = pooled(v, pool_places(window, STRIDE), OPERATION)
+            v = pooled(v, pool_places(window, STRIDE, left), OPERATION)
         if OPERATION == MEAN:
             v = v / (splat(count) * load_upto(p.counts[2] + i, left, 1))
         if p.y_axis[2] == 1:
