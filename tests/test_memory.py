@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gconv._plan import memory
-from gconv._plan.memory import HUGE_PAGE, Slab, zeros
+from gconv._plan.memory import HUGE_PAGE, Slab, give_back, zeros
 
 
 @pytest.mark.parametrize("nbytes", [0, 1, 64, 4097, HUGE_PAGE - 1, HUGE_PAGE, 2 * HUGE_PAGE + 5])
@@ -77,3 +77,12 @@ def test_threads_that_share_a_slab():
         thread.join()
     assert len(made) == 1600
     assert all((array == 1).all() for array in made)
+
+
+def test_freed_memory_goes_back():
+    """It may be asked for at any time, on every system."""
+    give_back()
+    kept = [np.ones(1000) for _ in range(1000)]
+    del kept[::2]
+    give_back()
+    assert all((array == 1).all() for array in kept)

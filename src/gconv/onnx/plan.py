@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gconv._call import isa
 from gconv._call.geometry import Shape
 from gconv._engine.program import Program
+from gconv._plan.memory import HUGE_PAGE, give_back
 from gconv._steps import Step
 from gconv.onnx.constants import Constants
 from gconv.onnx.graph import Graph, Node
@@ -134,6 +135,8 @@ class Plan:
         self.program = Program(own, isa.steps())
         self.fixed_bytes = sum(array.nbytes for array in known.folded.values())
         self.packed_bytes = low.packed_bytes
+        if low.packed_bytes >= HUGE_PAGE:
+            give_back()  # the weights as they were
         self.whole = len(self.actions) == 1 and not isinstance(self.actions[0], ReferenceStep)
 
     @property

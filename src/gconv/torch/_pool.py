@@ -101,6 +101,8 @@ class TorchPool:
                 getattr(module, "count_include_pad", False))
         except (TypeError, ValueError):  # a setting that PyTorch may know what to do with
             return None
+        if step is None:
+            return None
         return Program([step], isa.steps()), tuple(y.shape), y.stride(), y.nbytes
 
 
