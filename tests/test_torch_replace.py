@@ -40,20 +40,25 @@ def always_faster(monkeypatch):
     torch.manual_seed(0)
 
 
-@pytest.fixture
-def gconv_calls(monkeypatch):
-    """Return a list that grows by one entry for each convolution that gconv computes."""
+def counted_calls(monkeypatch, kind, entry):
+    """Return a list that grows by an entry for each result that objects of a class compute."""
     calls = []
-    original = _layer.TorchLayer.__call__
+    original = kind.__call__
 
     def counted(self, x):
         y = original(self, x)
         if y is not None:
-            calls.append(len(self.modules))
+            calls.append(entry(self.modules))
         return y
 
-    monkeypatch.setattr(_layer.TorchLayer, "__call__", counted)
+    monkeypatch.setattr(kind, "__call__", counted)
     return calls
+
+
+@pytest.fixture
+def gconv_calls(monkeypatch):
+    """Return a list that grows by the number of modules for each convolution by gconv."""
+    return counted_calls(monkeypatch, _layer.TorchLayer, len)
 
 
 def close(ours, theirs, dtype=torch.float32):
@@ -1211,18 +1216,8 @@ def test_weights_that_the_operator_of_replaced_modules_keeps_are_noticed():
 
 @pytest.fixture
 def pool_calls(monkeypatch):
-    """Return a list that grows by one entry for each pool that gconv computes."""
-    calls = []
-    original = _pool.TorchPool.__call__
-
-    def counted(self, x):
-        y = original(self, x)
-        if y is not None:
-            calls.append(self.module)
-        return y
-
-    monkeypatch.setattr(_pool.TorchPool, "__call__", counted)
-    return calls
+    """Return a list that grows by the module for each pool by gconv."""
+    return counted_calls(monkeypatch, _pool.TorchPool, lambda modules: modules[0])
 
 
 POOL_OPTIONS = [

@@ -84,12 +84,11 @@ class Slab:
         """An array that begins on a cache line."""
         nbytes = size * np.dtype(dtype).itemsize
         taken = -(-nbytes // LINE_BYTES) * LINE_BYTES
-        try:
+        rest = None
+        with suppress(IndexError):
             rest = self._rest.pop()
-        except IndexError:
-            rest = zeros(0)
-        if rest.nbytes < taken:
-            if self.piece_bytes:
+        if rest is None or rest.nbytes < taken:
+            if rest is not None and self.piece_bytes:
                 give_back()  # what was packed into the piece before is likely to be free now
             rest = zeros(max(taken, self.piece_bytes))
         self._rest[:] = [rest[taken:]]

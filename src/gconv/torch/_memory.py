@@ -94,8 +94,7 @@ def empty(shape: Any, strides: Any, dtype: torch.dtype, size: int) -> torch.Tens
         if kept.references() == _UNUSED:
             if not kept.is_intact():
                 continue
-            y = torch.empty(0, dtype=dtype).set_(
-                kept.storage, 0, shape, strides)
+            y = torch.empty(0, dtype=dtype).set_(kept.storage, 0, shape, strides)
         others.append(kept)
     if y is None:
         y = torch.empty_strided(shape, strides, dtype=dtype)

@@ -14,7 +14,7 @@ import copy
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch.nn.modules import module as hooks
@@ -71,21 +71,32 @@ def _is_plain(x: Any) -> bool:
 # ---- convolutions ------------------------------------------------------------------------------
 
 
-class ConvolutionState:
-    """How a convolution module runs on gconv."""
+class LayerState:
+    """How a module runs on gconv."""
 
-    __slots__ = ("layer", "recorded")
+    __slots__ = ("layer",)
+    kind: ClassVar[type[TorchLayer] | type[TorchPool]]
 
     def __init__(self, module: torch.nn.Module) -> None:
-        self.layer = TorchLayer([module])
-        self.recorded = 0  # calls of PyTorch's own code that gradients may come from
+        self.layer = self.kind([module])
 
-    def for_copy(self, module: torch.nn.Module) -> ConvolutionState:
+    def for_copy(self, module: torch.nn.Module) -> LayerState:
         """The state of a shallow copy."""
-        return ConvolutionState(module)
+        return type(self)(module)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> ConvolutionState:
-        return ConvolutionState(copy.deepcopy(self.layer.modules[0], memo))
+    def __deepcopy__(self, memo: dict[int, Any]) -> LayerState:
+        return type(self)(copy.deepcopy(self.layer.modules[0], memo))
+
+
+class ConvolutionState(LayerState):
+    """How a convolution module runs on gconv."""
+
+    __slots__ = ("recorded",)
+    kind = TorchLayer
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        super().__init__(module)
+        self.recorded = 0  # calls of PyTorch's own code that gradients may come from
 
 
 class Convolution(Swapped):
@@ -222,20 +233,11 @@ def _part(module: Any, path: str) -> Any:
 # ---- pools -------------------------------------------------------------------------------------
 
 
-class PoolState:
+class PoolState(LayerState):
     """How a pooling module runs on gconv."""
 
-    __slots__ = ("layer",)
-
-    def __init__(self, module: torch.nn.Module) -> None:
-        self.layer = TorchPool(module)
-
-    def for_copy(self, module: torch.nn.Module) -> PoolState:
-        """The state of a shallow copy."""
-        return PoolState(module)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> PoolState:
-        return PoolState(copy.deepcopy(self.layer.module, memo))
+    __slots__ = ()
+    kind = TorchPool
 
 
 class Pool(Swapped):

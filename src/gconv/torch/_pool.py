@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from operator import index, itemgetter
+from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import torch
 
+from gconv._api.from_torch import class_of
 from gconv._call import isa
 from gconv._engine.program import Program
 from gconv._steps.operand import Operand
@@ -14,17 +16,17 @@ from gconv._steps.pooling import pool
 from gconv.torch._layer import MOST_SHAPES
 from gconv.torch._memory import empty
 
-_SETTINGS = "kernel_size", "stride", "padding", "ceil_mode"
-_OWN_SETTINGS = {
-    "MaxPool": ("dilation", "return_indices"), "AvgPool": ("count_include_pad", "divisor_override"),
-}
-#: The modules: their operations and dimensions, and what they read at every call.
-POOLS: dict[type, tuple[str, int, tuple[str, ...]]] = {
-    getattr(torch.nn, f"{name}{dims}d"): (operation, dims, (*_SETTINGS, *settings))
-    for name, operation in (("MaxPool", "max"), ("AvgPool", "average"))
+#: The modules, by their operations and dimensions.
+POOLS: dict[type, tuple[str, int]] = {
+    getattr(torch.nn, f"{name}Pool{dims}d"): (operation, dims)
+    for name, operation in (("Max", "max"), ("Avg", "average"))
     for dims in (1, 2, 3)
-    for settings in (_OWN_SETTINGS[name][: 1 if (name, dims) == ("AvgPool", 1) else 2],)
 }
+#: What they read at every call; not every class has all of them.
+SETTINGS = (
+    "kernel_size", "stride", "padding", "ceil_mode", "dilation", "return_indices",
+    "count_include_pad", "divisor_override",
+)
 
 
 class TorchPool:
@@ -32,15 +34,14 @@ class TorchPool:
 
     Parameters
     ----------
-    module : torch.nn.Module
-        Of a class of `POOLS`.
+    modules : sequence of torch.nn.Module
+        One, of a class of `POOLS`.
     """
 
-    __slots__ = ("_read", "_ready", "module")
+    __slots__ = ("_ready", "modules")
 
-    def __init__(self, module: torch.nn.Module) -> None:
-        self.module = module
-        self._read = itemgetter(*POOLS[_class_of(module)][2])
+    def __init__(self, modules: Sequence[torch.nn.Module]) -> None:
+        self.modules = tuple(modules)
         self._ready: dict[Any, Any] = {}
 
     def __call__(self, x: Any) -> Any:
@@ -51,9 +52,9 @@ class TorchPool:
         ):
             return None
         try:
-            key = x.shape, self._read(vars(self.module))
+            key = x.shape, *map(vars(self.modules[0]).get, SETTINGS)
             way = self._ready.get(key, self)
-        except (KeyError, TypeError):  # a setting that is gone, or of a type that nobody expects
+        except TypeError:  # a setting of a type that nobody expects
             return None
         if way is self:
             if len(self._ready) >= MOST_SHAPES:
@@ -72,8 +73,9 @@ class TorchPool:
 
     def _way_for(self, x: Any) -> Any:
         """The step for such an x, and shape, strides and bytes of the result."""
-        module = self.module
-        operation, dims, _ = POOLS[_class_of(module)]
+        module: Any = self.modules[0]
+        of: Any = class_of(module)
+        operation, dims = POOLS[of]
         if getattr(module, "return_indices", False) or (
             getattr(module, "divisor_override", None) is not None
         ):
@@ -81,8 +83,8 @@ class TorchPool:
         try:
             with torch.no_grad():
                 like = torch.empty(x.shape, dtype=x.dtype, device="meta")
-                y = _class_of(module).forward(module, like)
-        except (RuntimeError, TypeError, ValueError):  # PyTorch says what is wrong
+                y = of.forward(module, like)
+        except (AttributeError, RuntimeError, TypeError, ValueError):  # PyTorch says what is wrong
             return None
         if y.numel() == 0 or x.numel() == 0:
             return None
@@ -104,12 +106,6 @@ class TorchPool:
         if step is None:
             return None
         return Program([step], isa.steps()), tuple(y.shape), y.stride(), y.nbytes
-
-
-def _class_of(module: Any) -> Any:
-    """The class that a module had before it was exchanged."""
-    of: Any = type(module)
-    return getattr(of, "_gconv_original", of)
 
 
 def _numbers(value: Any, dims: int) -> list[int]:

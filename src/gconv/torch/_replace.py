@@ -107,7 +107,7 @@ def replace_convs_(model: torch.nn.Module, example_inputs: Any) -> Report:
             if module in refusals:
                 report.layers.append(_row(name, [module], None, None, None, refusals[module]))
             elif module in pools:
-                _decide(name, [module], TorchPool(module), seen[module], measured, chosen, report)
+                _decide(name, [module], TorchPool([module]), seen[module], measured, chosen, report)
             elif module in candidates:
                 parts = chains[module].modules if module in chains else [module]
                 _decide(name, parts, TorchLayer(parts), seen[module], measured, chosen, report)
